@@ -1,0 +1,13 @@
+// Fails if one of the given paths is not what git has: changed, deleted or not tracked.
+import { execFileSync } from 'node:child_process';
+
+const states = ['--modified', '--deleted', '--others', '--exclude-standard', '--deduplicate'];
+const paths = execFileSync('git', ['ls-files', ...states, '--', ...process.argv.slice(2)], {
+  encoding: 'utf8',
+});
+if (paths !== '') {
+  console.error(
+    `These files are generated and out of step, commit them as they are now:\n${paths}`,
+  );
+  process.exitCode = 1;
+}
