@@ -1,0 +1,72 @@
+/**
+ * The one family of errors. Code decides by `code`, never by message text; the message is for
+ * people and says what failed, on what, and what to do next. The first cause is kept in `cause`.
+ */
+
+/** What went wrong with upstream, the mirror or the machine while git worked (see git/failure.ts). */
+export type GitFailureKind =
+  | 'authentication'
+  | 'not-found'
+  | 'moved'
+  | 'network'
+  | 'timeout'
+  | 'empty-upstream'
+  | 'corrupt-mirror'
+  | 'no-space'
+  | 'cancelled'
+  | 'unknown';
+
+export type ErrorCode =
+  | GitFailureKind
+  /** an input or the environment holds a value that is not allowed */
+  | 'invalid-input'
+  /** git is absent or too old */
+  | 'git-unusable'
+  /** what is at mirror-path is not ours to replace */
+  | 'mirror-refused'
+  /** a snapshot is damaged, incomplete or not this upstream's */
+  | 'bad-snapshot'
+  /** the store could not be read or written; says nothing about what it holds */
+  | 'store-unavailable';
+
+export class MirrorError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options: { cause?: unknown } = {}) {
+    super(message, options);
+    this.name = 'MirrorError';
+    this.code = code;
+  }
+}
+
+/** The message of anything thrown, with the messages of its causes, on one line. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const own = error.message === '' ? error.name : error.message;
+  return error.cause === undefined ? own : `${own} (${describeError(error.cause)})`;
+}
+
+/** The system's error code (`ENOENT`, …) of a Node error, or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+const FULL_DISK = new Set(['ENOSPC', 'EDQUOT']);
+
+/**
+ * Gives an error of the file system a code of the family: a full disk or quota is `no-space`
+ * wherever it happens, everything else is `code`. Errors of the family pass unchanged.
+ */
+export function toMirrorError(error: unknown, code: ErrorCode, what: string): MirrorError {
+  if (error instanceof MirrorError) return error;
+  if (FULL_DISK.has(systemCode(error) ?? '')) {
+    return new MirrorError('no-space', `${what}: no space left on the disk`, { cause: error });
+  }
+  return new MirrorError(code, `${what}: ${describeError(error)}`, { cause: error });
+}
+
+/** Throws `cancelled` if the signal has fired. */
+export function throwIfCancelled(signal: AbortSignal): void {
+  if (signal.aborted) throw new MirrorError('cancelled', 'the job was cancelled');
+}

@@ -1,0 +1,77 @@
+/** What Node's fs leaves to its callers: renames that Windows refuses for a moment, durable writes. */
+import { chmod, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemCode } from './errors.ts';
+
+/** Windows refuses to rename or remove what a virus scanner or a dying process still has open. */
+const BUSY = new Set(['EPERM', 'EACCES', 'EBUSY', 'ENOTEMPTY']);
+const BUSY_RETRY_DELAYS_MS = [50, 200, 800];
+
+/** `rename`, tried again on Windows while something has the file open. */
+export async function renameStubbornly(from: string, to: string): Promise<void> {
+  const delays = process.platform === 'win32' ? BUSY_RETRY_DELAYS_MS : [];
+  for (const delayMs of delays) {
+    try {
+      await rename(from, to);
+      return;
+    } catch (error) {
+      if (!BUSY.has(systemCode(error) ?? '')) throw error;
+      await sleep(delayMs);
+    }
+  }
+  await rename(from, to);
+}
+
+/** Removes a file or folder with all it holds; one that is not there is no error. */
+export async function removeTree(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
+}
+
+/** Writes a file whole: a reader sees the old content or the new, also after a crash. */
+export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+  const temporary = `${path}.new`;
+  await rm(temporary, { force: true });
+  const file = await open(temporary, 'wx');
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await renameStubbornly(temporary, path);
+}
+
+/** Makes a folder's entries durable, where the platform can: Windows has no such call. */
+export async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Bytes of the files directly in a folder. */
+export async function countFolderBytes(path: string): Promise<number> {
+  const names = await readdir(path);
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(path, name))).size));
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** True if something is there, also a dangling link. Throws what the file system says otherwise. */
+export async function isPresent(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+/** git's packs are read-only; Windows does not remove or replace read-only files. */
+export async function makeReadOnly(path: string): Promise<void> {
+  await chmod(path, 0o444);
+}

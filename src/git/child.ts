@@ -1,0 +1,191 @@
+/**
+ * One child process that ends when it must: at its deadline, on cancel, and when this process dies.
+ *
+ * git starts children of its own (remote-https, index-pack); ending only git leaves them writing.
+ * So on POSIX everything runs in a process group that is ended as one, behind a small shell that
+ * watches a pipe from this process: when this process is killed the kernel closes the pipe, and the
+ * shell ends the group before the next holder of the mirror's lock starts its work. Windows has no
+ * process groups: `taskkill /T` ends the tree at a deadline or on cancel, and children of a killed
+ * process end at their next write to a closed pipe.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+import { performance } from 'node:perf_hooks';
+
+export interface ChildOptions {
+  environment: NodeJS.ProcessEnv;
+  workingDirectory: string;
+  /** Total time it may take, in milliseconds. */
+  timeoutMs: number;
+  signal: AbortSignal;
+  stdin?: string;
+  /** Gets stdout as it comes; it is not collected then, and has no limit. */
+  onOutput?: (chunk: Buffer) => void;
+  /** Called with each line of stderr as it comes; progress lines end in a carriage return. */
+  onErrorLine?: (line: string, isProgress: boolean) => void;
+}
+
+export interface ChildResult {
+  /** Why it ended: by itself, or ended by us. */
+  ended: 'exited' | 'timeout' | 'cancelled' | 'overflow';
+  /** The exit code; a death by signal has 128 and more, as a shell reports it. */
+  exitCode: number;
+  stdout: Buffer;
+  /** The end of stderr, at most STDERR_BYTES. */
+  stderr: string;
+  durationMs: number;
+}
+
+/** 120,000 refs are 8 MB; what sends more than this is not a repository's list of refs. */
+const STDOUT_BYTES = 256 * 1024 * 1024;
+const STDERR_BYTES = 64 * 1024;
+
+/** The runner gives 7.5 s from SIGINT to SIGTERM: git gets 2 s of it to remove its temporary files. */
+const TERM_GRACE_MS = 2_000;
+/** After SIGKILL only an uninterruptible disk keeps a process; waiting longer helps nobody. */
+const KILL_GRACE_MS = 1_000;
+/** setTimeout fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * $1… is the command. Descriptor 3 is the pipe from this process: the reader gets its end of file
+ * when this process is gone, and ends the group. The reader is waited for, since a container's
+ * first process may not reap.
+ */
+const LIFELINE = `
+(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
+reader=$!
+"$@" 3<&-
+status=$?
+kill "$reader" 2>/dev/null
+wait "$reader" 2>/dev/null
+exit "$status"`;
+
+/** Runs a command to its end. Throws only if it cannot be started. */
+export async function runChild(
+  command: readonly [string, ...string[]],
+  options: ChildOptions,
+): Promise<ChildResult> {
+  const startedAt = performance.now();
+  const child = startChild(command, options);
+  const givenUp = Promise.withResolvers<number>();
+  const timers: NodeJS.Timeout[] = [];
+  let ended: ChildResult['ended'] = 'exited';
+
+  const end = (reason: ChildResult['ended']) => {
+    if (ended !== 'exited') return;
+    ended = reason;
+    signalTree(child, 'SIGTERM');
+    const kill = () => {
+      signalTree(child, 'SIGKILL');
+      timers.push(setTimeout(givenUp.resolve, KILL_GRACE_MS, 128 + constants.signals.SIGKILL));
+    };
+    timers.push(setTimeout(kill, TERM_GRACE_MS));
+  };
+  const cancel = () => {
+    end('cancelled');
+  };
+
+  timers.push(setTimeout(end, Math.min(options.timeoutMs, LONGEST_TIMER_MS), 'timeout'));
+  options.signal.addEventListener('abort', cancel, { once: true });
+  if (options.signal.aborted) cancel();
+  const stdout = collectOutput(child, options.onOutput, () => {
+    end('overflow');
+  });
+  const stderr = collectLines(child, options.onErrorLine);
+  try {
+    const exitCode = await Promise.race([exitOf(child), givenUp.promise]);
+    const durationMs = performance.now() - startedAt;
+    return { ended, exitCode, stdout: Buffer.concat(stdout), stderr: stderr(), durationMs };
+  } finally {
+    timers.forEach(clearTimeout);
+    options.signal.removeEventListener('abort', cancel);
+    child.stdio.forEach((stream) => stream?.destroy());
+  }
+}
+
+function startChild(command: readonly [string, ...string[]], options: ChildOptions): ChildProcess {
+  const isWindows = process.platform === 'win32';
+  const [file, ...args] = isWindows ? command : ['/bin/sh', '-c', LIFELINE, 'sh', ...command];
+  const child = spawn(file, args, {
+    cwd: options.workingDirectory,
+    env: options.environment,
+    detached: !isWindows,
+    windowsHide: true,
+    stdio: [
+      options.stdin === undefined ? 'ignore' : 'pipe',
+      'pipe',
+      'pipe',
+      ...(isWindows ? [] : ['pipe' as const]),
+    ],
+  });
+  // A child that ends without reading its input is judged by its exit code, not by this.
+  child.stdin?.on('error', () => undefined);
+  child.stdin?.end(options.stdin);
+  child.stdio[3]?.on('error', () => undefined);
+  return child;
+}
+
+function exitOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    // 'close' and not 'exit': the whole group has let go of the pipes, so nobody writes any more.
+    child.once('close', (code, signal) => {
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+    });
+  });
+}
+
+function collectOutput(
+  child: ChildProcess,
+  onOutput: ChildOptions['onOutput'],
+  onOverflow: () => void,
+): Buffer[] {
+  const chunks: Buffer[] = [];
+  if (onOutput !== undefined) {
+    child.stdout?.on('data', onOutput);
+    return chunks;
+  }
+  let bytes = 0;
+  child.stdout?.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes <= STDOUT_BYTES) chunks.push(chunk);
+    else onOverflow();
+  });
+  return chunks;
+}
+
+function collectLines(child: ChildProcess, onLine: ChildOptions['onErrorLine']): () => string {
+  let kept = '';
+  let partial = '';
+  child.stderr?.setEncoding('utf8');
+  child.stderr?.on('data', (text: string) => {
+    partial += text;
+    const pieces = partial.split(/(?<=[\r\n])/);
+    partial = /[\r\n]$/.test(partial) ? '' : (pieces.pop() ?? '').slice(-STDERR_BYTES);
+    for (const piece of pieces) {
+      const isProgress = piece.endsWith('\r');
+      if (!isProgress) kept = (kept + piece).slice(-STDERR_BYTES);
+      const line = piece.trimEnd();
+      if (line !== '') onLine?.(line, isProgress);
+    }
+  });
+  return () => kept + partial;
+}
+
+/** Ends the whole process group (POSIX) or tree (Windows); one that is gone already is no error. */
+function signalTree(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
+  if (child.pid === undefined) return;
+  if (process.platform === 'win32') {
+    spawn('taskkill', ['/PID', String(child.pid), '/T', '/F'], {
+      windowsHide: true,
+      stdio: 'ignore',
+    }).on('error', () => child.kill());
+    return;
+  }
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // ESRCH: the group has ended.
+  }
+}

@@ -1,0 +1,16 @@
+/** Where everything below the entries says what it does; the entries decide where it goes. */
+export interface Log {
+  debug(message: string): void;
+  info(message: string): void;
+  /** Worth a person's attention, nothing is wrong. */
+  notice(message: string): void;
+  /** Something failed and the job goes on without it. */
+  warning(message: string): void;
+}
+
+export const silentLog: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  notice: () => undefined,
+  warning: () => undefined,
+};
