@@ -1,0 +1,100 @@
+/**
+ * A candidate: a directory that is to become, or again be, the mirror. It is made from what stands
+ * at the mirror's place, from a snapshot (snapshot/unpack.ts), or empty for a clone; after
+ * `bringUpToDate` it is what upstream has.
+ */
+import type { Deadline } from '../deadline.ts';
+import { MirrorError, describeError } from '../errors.ts';
+import { countFolderBytes } from '../files.ts';
+import type { Git } from '../git/git.ts';
+import { layOut, packDirectory, readRefs, writeRefs } from './directory.ts';
+import { checkTree, peelRefs } from './objects.ts';
+import { writeRecord, type MirrorRecord } from './record.ts';
+import {
+  digestRefs,
+  findHeadCommit,
+  findMovedRefs,
+  type ObjectFormat,
+  type Ref,
+  type UpstreamRefs,
+} from './refs.ts';
+import { fetchObjects, type Asking } from './upstream.ts';
+
+export interface Candidate {
+  directory: string;
+  refs: readonly Ref[];
+  base: MirrorRecord['base'];
+  walkedRefsDigest: string | null;
+}
+
+/** What the record says of whose mirror it is. */
+export type Ownership = Pick<MirrorRecord, 'key' | 'upstream' | 'fence'>;
+
+/**
+ * Opens the mirror that stands at its place: what is foreign is removed, then git is asked whether
+ * everything that refs point at and HEAD's whole tree are there. Throws `corrupt-mirror`.
+ */
+export async function openMirror(
+  git: Git,
+  directory: string,
+  record: MirrorRecord,
+  objectFormat: ObjectFormat,
+): Promise<Candidate> {
+  await layOut(directory, objectFormat);
+  const refs = await readRefsOrThrow(directory, objectFormat);
+  await peelRefs(git, directory, refs);
+  const commit = findHeadCommit(record.head ?? undefined, refs);
+  if (commit !== undefined) await checkTree(git, directory, commit);
+  const { base, walkedRefsDigest } = record;
+  return { directory, refs, base, walkedRefsDigest };
+}
+
+async function readRefsOrThrow(directory: string, objectFormat: ObjectFormat): Promise<Ref[]> {
+  try {
+    return await readRefs(directory, objectFormat);
+  } catch (error) {
+    const message = `the mirror's refs cannot be read: ${describeError(error)}`;
+    throw new MirrorError('corrupt-mirror', message, { cause: error });
+  }
+}
+
+/** Makes an empty directory the beginning of a clone. */
+export async function beginClone(
+  directory: string,
+  objectFormat: ObjectFormat,
+): Promise<Candidate> {
+  await layOut(directory, objectFormat);
+  return { directory, refs: [], base: null, walkedRefsDigest: null };
+}
+
+/**
+ * Fetches what the probe saw and the candidate lacks, then puts the probe's refs in place and
+ * writes the record. Gives the bytes that came as new packs. On any failure the refs are as before.
+ */
+export async function bringUpToDate(
+  asking: Asking,
+  candidate: Candidate,
+  { refs: probed, head }: UpstreamRefs,
+  ownership: Ownership,
+  deadline: Deadline,
+): Promise<number> {
+  const { directory } = candidate;
+  const bytesBefore = await countFolderBytes(packDirectory(directory));
+  const wanted = new Set(findMovedRefs(candidate.refs, probed).map(({ oid }) => oid));
+  if (wanted.size > 0) await fetchObjects(asking, directory, [...wanted], deadline);
+  // A fetch that succeeded proves little; that what refs point at is there is cheap to see.
+  const refs = await peelRefs(asking.git, directory, probed);
+  await writeRefs(directory, head, refs);
+  const refsDigest = digestRefs(head, refs);
+  await writeRecord(directory, {
+    version: 1,
+    ...ownership,
+    head: head ?? null,
+    refsDigest,
+    // A fetch into an empty repository walks all that it brought (git's connectivity check).
+    walkedRefsDigest: candidate.refs.length === 0 ? refsDigest : candidate.walkedRefsDigest,
+    base: candidate.base,
+  });
+  candidate.refs = refs;
+  return (await countFolderBytes(packDirectory(directory))) - bytesBefore;
+}

@@ -1,0 +1,143 @@
+/**
+ * The life cycle of a mirror, as a pure state machine: what was learned decides what is done next.
+ * The use case (restore-mirror.ts) does it and reports back; no decision is taken anywhere else.
+ *
+ *   inspecting -> [looking-up -> restoring]* -> fetching -> [fetching again] -> cloning
+ *
+ * It begins when upstream has answered the first probe: where it does not, nothing is touched. Every
+ * path ends after at most one restore for each of MAX_SNAPSHOTS snapshots, two fetches and one
+ * clone.
+ */
+import type { ErrorCode } from '../errors.ts';
+
+export type Provenance = 'existing' | 'restored' | 'cloned';
+
+export type State =
+  | { name: 'inspecting' }
+  /** Ask the store for the newest snapshot, or the newest below one that was no good. */
+  | { name: 'looking-up'; below?: number; tried: number; wiped: boolean }
+  | { name: 'restoring'; snapshot: number; tried: number; wiped: boolean }
+  /** Attempt 2 begins with removing what an interrupted fetch leaves behind, and a new probe. */
+  | { name: 'fetching'; provenance: 'existing' | 'restored'; attempt: 1 | 2 }
+  | { name: 'cloning'; recloned: boolean }
+  | { name: 'fetched'; provenance: Provenance; recloned: boolean }
+  | { name: 'failed'; code: ErrorCode };
+
+export type Event =
+  | { name: 'mirror-valid' }
+  | { name: 'mirror-absent' }
+  /** There is one of ours, and it is not usable. */
+  | { name: 'mirror-invalid' }
+  | { name: 'snapshot-found'; snapshot: number }
+  /** Proven absence, or a store that fails: nothing is said against what it holds. */
+  | { name: 'snapshot-absent' }
+  /** The newest says that it and all older ones are not to be trusted. */
+  | { name: 'snapshot-revoked' }
+  | { name: 'snapshot-bad'; snapshot: number }
+  | { name: 'restored' }
+  | { name: 'fetched' }
+  | { name: 'failed'; code: ErrorCode };
+
+/** Older snapshots are tried when newer ones are bad; past this a clone is the better bet. */
+export const MAX_SNAPSHOTS = 3;
+
+export const START: State = { name: 'inspecting' };
+
+/**
+ * Failures of a fetch that no other mirror would cure. Everything else, after a probe that upstream
+ * answered, is taken for the mirror's fault.
+ */
+const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'authentication',
+  'not-found',
+  'moved',
+  'empty-upstream',
+  'no-space',
+  'cancelled',
+  'git-unusable',
+  'mirror-refused',
+]);
+
+/** The next state. Throws for an event that cannot happen in a state: that is a defect. */
+export function advance(state: State, event: Event): State {
+  switch (state.name) {
+    case 'inspecting':
+      return afterInspection(event);
+    case 'looking-up':
+      return afterLookUp(state, event);
+    case 'restoring':
+      if (event.name === 'restored') return toFetching('restored', 1);
+      if (event.name === 'snapshot-absent') return { name: 'cloning', recloned: state.wiped };
+      if (event.name === 'snapshot-bad') return afterBadSnapshot(event.snapshot, state.tried);
+      break;
+    case 'fetching':
+      if (event.name === 'fetched') {
+        return { name: 'fetched', provenance: state.provenance, recloned: false };
+      }
+      if (event.name === 'failed') return afterFailedFetch(state, event.code);
+      break;
+    case 'cloning':
+      if (event.name === 'fetched') {
+        return { name: 'fetched', provenance: 'cloned', recloned: state.recloned };
+      }
+      break;
+    case 'fetched':
+    case 'failed':
+      throw new Error(`nothing follows ${state.name}`);
+  }
+  if (event.name === 'failed') return { name: 'failed', code: event.code };
+  throw impossible(state, event);
+}
+
+function impossible(state: State, event: Event): Error {
+  return new Error(`${event.name} cannot happen while ${state.name}`);
+}
+
+function afterInspection(event: Event): State {
+  switch (event.name) {
+    case 'mirror-valid':
+      return toFetching('existing', 1);
+    case 'mirror-absent':
+      return { name: 'looking-up', tried: 0, wiped: false };
+    case 'mirror-invalid':
+      return { name: 'looking-up', tried: 0, wiped: true };
+    case 'failed':
+      return { name: 'failed', code: event.code };
+    default:
+      throw impossible({ name: 'inspecting' }, event);
+  }
+}
+
+function afterLookUp(state: Extract<State, { name: 'looking-up' }>, event: Event): State {
+  const tried = state.tried + 1;
+  switch (event.name) {
+    case 'snapshot-found':
+      return { name: 'restoring', snapshot: event.snapshot, tried, wiped: state.wiped };
+    case 'snapshot-bad':
+      return afterBadSnapshot(event.snapshot, tried);
+    case 'snapshot-absent':
+      return { name: 'cloning', recloned: state.wiped };
+    case 'snapshot-revoked':
+      return { name: 'cloning', recloned: true };
+    case 'failed':
+      return { name: 'failed', code: event.code };
+    default:
+      throw impossible(state, event);
+  }
+}
+
+function toFetching(provenance: 'existing' | 'restored', attempt: 1 | 2): State {
+  return { name: 'fetching', provenance, attempt };
+}
+
+function afterBadSnapshot(snapshot: number, tried: number): State {
+  if (tried >= MAX_SNAPSHOTS) return { name: 'cloning', recloned: true };
+  return { name: 'looking-up', below: snapshot, tried, wiped: true };
+}
+
+function afterFailedFetch(state: Extract<State, { name: 'fetching' }>, code: ErrorCode): State {
+  if (FETCH_FAILURES_NOT_THE_MIRRORS.has(code)) return { name: 'failed', code };
+  // A deadline that has passed leaves no time for the same fetch again.
+  if (state.attempt === 1 && code !== 'timeout') return toFetching(state.provenance, 2);
+  return { name: 'cloning', recloned: true };
+}

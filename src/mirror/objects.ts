@@ -1,0 +1,73 @@
+/** What git says about a mirror's objects. None of these writes. */
+import { MirrorError } from '../errors.ts';
+import { gitFailure } from '../git/failure.ts';
+import type { Git } from '../git/git.ts';
+import type { Ref } from './refs.ts';
+
+/** git/git takes 10 s, a repository a hundred times as large a quarter of an hour. */
+export const WALK_TIMEOUT_MS = 30 * 60_000;
+
+/**
+ * The refs with the ids that their tags really point at. Throws `corrupt-mirror` if an object that
+ * a ref points at is missing or cannot be read.
+ */
+export async function peelRefs(git: Git, directory: string, refs: readonly Ref[]): Promise<Ref[]> {
+  const stdin = refs.map(({ oid }) => `${oid}^{}\n`).join('');
+  const output = await git.read(
+    { gitDirectory: directory, args: ['cat-file', '--batch-check=%(objectname)'], stdin },
+    'reading what refs point at',
+  );
+  const answers = output.toString('latin1').split('\n');
+  return refs.map(({ name, oid }, index) => {
+    const peeled = answers[index] ?? '';
+    if (!/^[0-9a-f]+$/.test(peeled)) {
+      throw new MirrorError('corrupt-mirror', `${name} points at ${oid}, which is not there`);
+    }
+    return peeled === oid ? { name, oid } : { name, oid, peeled };
+  });
+}
+
+/** Throws `corrupt-mirror` if a commit's tree is not all there: every folder and file it has. */
+export async function checkTree(git: Git, directory: string, commit: string): Promise<void> {
+  await walk(git, directory, ['--no-walk', commit]);
+}
+
+/** Walks everything that refs reach; throws `corrupt-mirror` if an object is missing. */
+export async function walkAll(git: Git, directory: string): Promise<void> {
+  await walk(git, directory, ['--all']);
+}
+
+/** Walks what refs reach and the given ids do not. Blind to a hole behind those ids. */
+export async function walkNew(
+  git: Git,
+  directory: string,
+  known: readonly string[],
+): Promise<void> {
+  // Not `--not`: git before 2.42 takes no options from stdin.
+  const stdin = known.map((oid) => `^${oid}\n`).join('');
+  await walk(git, directory, ['--all', '--ignore-missing', '--stdin'], stdin);
+}
+
+async function walk(git: Git, directory: string, args: string[], stdin?: string): Promise<void> {
+  const result = await git.run({
+    gitDirectory: directory,
+    args: ['rev-list', '--objects', '--quiet', ...args],
+    timeoutMs: WALK_TIMEOUT_MS,
+    ...(stdin === undefined ? {} : { stdin }),
+  });
+  if (result.ended === 'exited' && result.exitCode === 0) return;
+  const failure = gitFailure(result, 'checking that all objects are there');
+  if (failure.code !== 'unknown') throw failure;
+  // rev-list stops at nothing but objects that are missing or cannot be read.
+  throw new MirrorError('corrupt-mirror', failure.message, { cause: failure });
+}
+
+/** Indexes all packs again, from their content alone; throws `corrupt-mirror`. */
+export async function indexAgain(git: Git, directory: string, packs: readonly string[]) {
+  for (const pack of packs) {
+    await git.read(
+      { gitDirectory: directory, args: ['index-pack', pack], timeoutMs: WALK_TIMEOUT_MS },
+      `indexing ${pack}`,
+    );
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * A mirror's place, entered alone. Where its lock cannot be had the job goes on in a place of its
+ * own, which nobody else knows and which is gone with the job.
+ */
+import { mkdtemp } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Lock } from '../lock/lock.ts';
+
+export interface Place {
+  path: string;
+  isPrivate: boolean;
+  /** Why it is private, for people. */
+  reason?: string;
+  /** How long another job was waited for. */
+  waitedMs: number;
+  /** Fires when somebody else may be in this place. */
+  lost: AbortSignal;
+  leave(): Promise<void>;
+}
+
+export interface EntryOptions {
+  path: string;
+  lock: Lock;
+  timeoutMs: number;
+  /** Where a private place goes: the runner empties it after each job. */
+  temporaryFolder: string;
+  signal: AbortSignal;
+  onWait: () => void;
+}
+
+/** Waits for the lock up to its deadline, then settles for a private place. */
+export async function enterPlace(options: EntryOptions): Promise<Place> {
+  const { path, lock, timeoutMs, signal, onWait } = options;
+  const acquisition = await lock.acquire({ timeoutMs, signal, onWait });
+  if (acquisition.outcome === 'acquired') {
+    const { hold, waitedMs } = acquisition;
+    return { path, isPrivate: false, waitedMs, lost: hold.lost, leave: () => hold.release() };
+  }
+  const isLate = acquisition.outcome === 'timed-out';
+  return {
+    path: join(await mkdtemp(join(options.temporaryFolder, 'mirror-')), basename(path)),
+    isPrivate: true,
+    reason: isLate ? 'another job held its lock until `lock-timeout`' : acquisition.reason,
+    waitedMs: isLate ? acquisition.waitedMs : 0,
+    lost: new AbortController().signal,
+    leave: () => Promise.resolve(),
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * Which refs are mirrored. A mirror holds refs as upstream has them, so both sides of a refspec
+ * are the same name or pattern. Pure.
+ *
+ * Ref names are byte strings everywhere in this project (one character, one byte), as git has them:
+ * a name need not be UTF-8, and byte order is git's sort order.
+ */
+import { isRefName } from './refs.ts';
+
+/** Validated: `+refs/heads/*:refs/heads/*`, or `^refs/heads/tmp/*` to leave some out. */
+export type Refspecs = readonly string[];
+
+export const EVERY_REF: Refspecs = ['+refs/*:refs/*'];
+
+/** Never mirrored: refs/replace changes what an object id delivers. */
+const NEVER_MIRRORED = 'refs/replace/';
+
+/** What is wrong with a refspec, or undefined if it can be mirrored. */
+export function findRefspecFault(refspec: string): string | undefined {
+  if (refspec.startsWith('^')) {
+    return isPattern(refspec.slice(1)) ? undefined : 'is not ^refs/… with at most one *';
+  }
+  const sides = refspec.replace(/^\+/, '').split(':');
+  const [source = '', target = source] = sides;
+  if (sides.length > 2 || !isPattern(source)) return 'is not refs/…:refs/… with at most one *';
+  if (source !== target) return 'renames refs; a mirror holds them as upstream has them';
+  return undefined;
+}
+
+/** One form for one meaning, sorted, so that equal sets give equal keys. */
+export function normalizeRefspecs(refspecs: readonly string[]): Refspecs {
+  const full = refspecs.map((refspec) => {
+    if (refspec.startsWith('^')) return refspec;
+    const source = refspec.replace(/^\+/, '').split(':')[0] ?? '';
+    return `+${source}:${source}`;
+  });
+  return [...new Set(full)].sort();
+}
+
+/** A predicate that tells whether a ref is mirrored under the refspecs. */
+export function createRefFilter(refspecs: Refspecs): (name: string) => boolean {
+  const wanted = refspecs.filter((refspec) => refspec.startsWith('+'));
+  const positive = wanted.map((refspec) => toMatcher(refspec.slice(1).split(':')[0] ?? ''));
+  const negative = refspecs.filter((refspec) => refspec.startsWith('^'));
+  const left = negative.map((refspec) => toMatcher(refspec.slice(1)));
+  return (name) =>
+    !name.startsWith(NEVER_MIRRORED) &&
+    positive.some((matches) => matches(name)) &&
+    !left.some((matches) => matches(name));
+}
+
+function isPattern(pattern: string): boolean {
+  return pattern.startsWith('refs/') && isRefName(pattern.replace('*', 'x'));
+}
+
+function toMatcher(pattern: string): (name: string) => boolean {
+  const [before = '', after] = pattern.split('*');
+  if (after === undefined) return (name) => name === before;
+  const shortest = before.length + after.length;
+  return (name) => name.length > shortest && name.startsWith(before) && name.endsWith(after);
+}
