@@ -1,0 +1,31 @@
+/** The key: what identifies "this upstream with these settings" in a store. Pure. */
+import { createHash } from 'node:crypto';
+import type { ObjectFormat } from '../mirror/refs.ts';
+
+export interface KeyIngredients {
+  /** Without credentials. */
+  upstream: string;
+  refspecs: readonly string[];
+  objectFormat: ObjectFormat;
+  /** The user's own addition, `cache-key`. */
+  cacheKey: string;
+}
+
+/** 128 bits: no two keys meet by chance. */
+const DIGEST_CHARACTERS = 32;
+const READABLE_CHARACTERS = 80;
+
+/**
+ * A readable part for people and a digest that alone tells keys apart, since every spelling of the
+ * readable part can collide. Characters: `[A-Za-z0-9._-]`, at most 113, never starting with a dot.
+ */
+export function deriveKey({ upstream, refspecs, objectFormat, cacheKey }: KeyIngredients): string {
+  const ingredients = JSON.stringify([upstream, refspecs, objectFormat, cacheKey]);
+  const digest = createHash('sha256').update(ingredients).digest('hex').slice(0, DIGEST_CHARACTERS);
+  const readable = upstream
+    .replace(/^[a-z]+:\/\//, '')
+    .replace(/[^A-Za-z0-9._-]+/g, '_')
+    .replace(/^\./, '_')
+    .slice(0, READABLE_CHARACTERS);
+  return `${readable}-${digest}`;
+}

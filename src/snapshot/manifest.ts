@@ -1,0 +1,211 @@
+/**
+ * The manifest: the small record that names a snapshot's refs and layers. Format version 1; gzipped
+ * JSON. Readers reject what they don't know. Everything in it comes from a store that others may
+ * write, so nothing of it is used before `parseManifest` has held it against its rules.
+ */
+import { createHash } from 'node:crypto';
+import { gunzip, gzip } from 'node:zlib';
+import { promisify } from 'node:util';
+import * as v from 'valibot';
+import { MirrorError, describeError } from '../errors.ts';
+import { digestRefs, findHeadFault, findRefsFault, type Head, type Ref } from '../mirror/refs.ts';
+import { createRefFilter } from '../mirror/refspecs.ts';
+
+export const FORMAT_VERSION = 1;
+
+/**
+ * Layers are digested in chunks of 16 MiB, so that ranges of them can be verified and fetched again
+ * by themselves, side by side.
+ */
+export const CHUNK_BYTES = 16 * 1024 * 1024;
+
+/** 100,000 refs are some 10 MB of JSON; a decompression bomb ends here. */
+const MAX_JSON_BYTES = 512 * 1024 * 1024;
+const MAX_LAYERS = 1_000;
+const MAX_FILES = 10_000;
+
+const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const text = v.pipe(v.string(), v.maxLength(4_096));
+/** git's own names: a snapshot holds packs and their indexes and nothing else. */
+const fileName = v.pipe(v.string(), v.regex(/^pack-[0-9a-f]{40}(?:[0-9a-f]{24})?\.(?:pack|idx)$/));
+/** Digest of the content and nonce of the writer (see layers.ts). */
+const layerName = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}-[0-9a-f]{16}$/));
+
+const fileSchema = v.strictObject({
+  name: fileName,
+  bytes: count,
+  /** SHA-256 of each CHUNK_BYTES of the file, the last one shorter. */
+  chunks: v.array(sha256),
+});
+
+const layerSchema = v.strictObject({
+  name: layerName,
+  bytes: count,
+  files: v.pipe(v.array(fileSchema), v.minLength(1), v.maxLength(MAX_FILES)),
+});
+
+const common = {
+  version: v.literal(FORMAT_VERSION),
+  number: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  createdAt: v.pipe(v.string(), v.isoTimestamp()),
+  /** The run that made it, for people. */
+  run: text,
+  git: text,
+  action: text,
+};
+
+const refSchema = v.union([
+  v.strictTuple([v.string(), v.string()]),
+  v.strictTuple([v.string(), v.string(), v.string()]),
+]);
+
+const snapshotSchema = v.strictObject({
+  ...common,
+  kind: v.literal('snapshot'),
+  /** Without credentials. */
+  upstream: text,
+  objectFormat: v.picklist(['sha1', 'sha256']),
+  refspecs: v.array(text),
+  head: v.nullable(
+    v.union([v.strictObject({ ref: text, oid: text }), v.strictObject({ oid: text })]),
+  ),
+  /** `[name, object id, peeled id of an annotated tag]`, names as byte strings, sorted. */
+  refs: v.pipe(v.array(refSchema), v.minLength(1)),
+  refsDigest: sha256,
+  layers: v.pipe(v.array(layerSchema), v.minLength(1), v.maxLength(MAX_LAYERS)),
+  /** How many saves ago all objects were walked; a walk of what is new stands behind the others. */
+  savesSinceFullWalk: count,
+});
+
+/**
+ * Says that this number and all below are not to be trusted: a walk found an object missing that
+ * no cheaper check misses. Readers take it for "no snapshot".
+ */
+const revocationSchema = v.strictObject({
+  ...common,
+  kind: v.literal('revocation'),
+  reason: text,
+});
+
+const manifestSchema = v.variant('kind', [snapshotSchema, revocationSchema]);
+
+export type LayerFile = v.InferOutput<typeof fileSchema>;
+export type Layer = v.InferOutput<typeof layerSchema>;
+export type Revocation = v.InferOutput<typeof revocationSchema>;
+export type Snapshot = Omit<v.InferOutput<typeof snapshotSchema>, 'refs' | 'head'> & {
+  refs: readonly Ref[];
+  head: Head | undefined;
+};
+export type Manifest = Snapshot | Revocation;
+
+/** What a snapshot must be of to be used here. */
+export interface Identity {
+  upstream: string;
+  refspecs: readonly string[];
+  objectFormat: 'sha1' | 'sha256';
+}
+
+export async function encodeManifest(manifest: Manifest): Promise<Uint8Array> {
+  const written = manifest.kind === 'snapshot' ? toWritten(manifest) : manifest;
+  return promisify(gzip)(Buffer.from(JSON.stringify(written), 'utf8'));
+}
+
+/** Throws `bad-snapshot` for whatever is not a whole, consistent manifest of this number. */
+export async function parseManifest(content: Uint8Array, number: number): Promise<Manifest> {
+  const written = await decode(content);
+  if (written.number !== number)
+    throw badManifest(`it says it is number ${String(written.number)}`);
+  if (written.kind === 'revocation') return written;
+  const snapshot = fromWritten(written);
+  const fault = findFault(snapshot);
+  if (fault !== undefined) throw badManifest(fault);
+  return snapshot;
+}
+
+/** Why a snapshot is not one of this identity, or undefined if it is. */
+export function findIdentityFault(snapshot: Snapshot, identity: Identity): string | undefined {
+  if (snapshot.upstream !== identity.upstream) return `it is of ${snapshot.upstream}`;
+  if (snapshot.objectFormat !== identity.objectFormat) return `it has ${snapshot.objectFormat} ids`;
+  const same = JSON.stringify(snapshot.refspecs) === JSON.stringify(identity.refspecs);
+  return same ? undefined : 'it was made with other refspecs';
+}
+
+/** What people and the output `snapshot` call it: its number and the start of its digest. */
+export function snapshotId(number: number, content: Uint8Array): string {
+  return `${String(number)}-${createHash('sha256').update(content).digest('hex').slice(0, 12)}`;
+}
+
+/** Bytes of all layers. */
+export function countBytes(snapshot: Snapshot): number {
+  return snapshot.layers.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+type Written = v.InferOutput<typeof manifestSchema>;
+type WrittenSnapshot = v.InferOutput<typeof snapshotSchema>;
+
+async function decode(content: Uint8Array): Promise<Written> {
+  try {
+    const json = await promisify(gunzip)(content, { maxOutputLength: MAX_JSON_BYTES });
+    return v.parse(manifestSchema, JSON.parse(json.toString('utf8')));
+  } catch (error) {
+    throw badManifest(explain(error), error);
+  }
+}
+
+function explain(error: unknown): string {
+  if (!v.isValiError<typeof manifestSchema>(error)) return describeError(error);
+  const issue = error.issues[0];
+  return `${v.getDotPath(issue) ?? 'it'}: ${issue.message}`;
+}
+
+function badManifest(reason: string, cause?: unknown): MirrorError {
+  return new MirrorError('bad-snapshot', `the manifest is not usable: ${reason}`, { cause });
+}
+
+function toWritten(snapshot: Snapshot): WrittenSnapshot {
+  const refs = snapshot.refs.map(({ name, oid, peeled }): WrittenSnapshot['refs'][number] =>
+    peeled === undefined ? [name, oid] : [name, oid, peeled],
+  );
+  return { ...snapshot, head: snapshot.head ?? null, refs };
+}
+
+function fromWritten(written: WrittenSnapshot): Snapshot {
+  const refs = written.refs.map(([name, oid, peeled]): Ref =>
+    peeled === undefined ? { name, oid } : { name, oid, peeled },
+  );
+  return { ...written, head: written.head ?? undefined, refs };
+}
+
+function findFault({ head, refs, objectFormat, refspecs, refsDigest, layers }: Snapshot) {
+  const filter = createRefFilter(refspecs);
+  const stray = refs.find(({ name }) => !filter(name));
+  if (stray !== undefined) return `${stray.name} is not among its refspecs`;
+  if (digestRefs(head, refs) !== refsDigest) return 'its refs do not have its digest';
+  return (
+    findHeadFault(head, objectFormat) ??
+    findRefsFault(refs, objectFormat) ??
+    findLayersFault(layers)
+  );
+}
+
+function findLayersFault(layers: readonly Layer[]): string | undefined {
+  const files = layers.flatMap((layer) => layer.files);
+  const names = new Set(files.map(({ name }) => name));
+  if (names.size !== files.length) return 'two layers hold a file of one name';
+  const unpaired = files.find(({ name }) => !names.has(partnerOf(name)));
+  if (unpaired !== undefined) return `${unpaired.name} has no ${partnerOf(unpaired.name)}`;
+  const odd = files.find(({ bytes, chunks }) => chunks.length !== Math.ceil(bytes / CHUNK_BYTES));
+  if (odd !== undefined) return `${odd.name} has not the digests its size needs`;
+  const wrong = layers.find(({ files, bytes }) => bytes !== sumBytes(files));
+  return wrong === undefined ? undefined : `${wrong.name} is not as large as its files`;
+}
+
+export function sumBytes(files: readonly { bytes: number }[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/** A pack's index, an index's pack. */
+export function partnerOf(name: string): string {
+  return name.endsWith('.pack') ? name.replace(/\.pack$/, '.idx') : name.replace(/\.idx$/, '.pack');
+}

@@ -1,0 +1,106 @@
+/** From a mirror to a snapshot that everybody sees: its layers first, its manifest last. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MirrorError, systemCode } from '../errors.ts';
+import type { Git } from '../git/git.ts';
+import { BASE_MANIFEST_FILE, packDirectory } from '../mirror/directory.ts';
+import { walkAll, walkNew } from '../mirror/objects.ts';
+import type { MirrorRecord } from '../mirror/record.ts';
+import type { Store } from '../store/store.ts';
+import {
+  encodeManifest,
+  parseManifest,
+  snapshotId,
+  type Layer,
+  type Manifest,
+  type Snapshot,
+} from './manifest.ts';
+
+/** After this many cheap walks everything is walked once more. */
+export const MAX_SAVES_SINCE_FULL_WALK = 20;
+
+/** Proof that all objects are there, as the manifest tells it: 0 for a full walk. */
+export type SavesSinceFullWalk = number;
+
+/**
+ * Walks what refs reach; throws `corrupt-mirror` where an object is missing. What is new since the
+ * base is enough while a full walk stands behind the base: such a walk is blind to a hole in it.
+ */
+export async function checkConnectivity(
+  git: Git,
+  directory: string,
+  record: MirrorRecord,
+  base: Snapshot | undefined,
+): Promise<SavesSinceFullWalk> {
+  if (record.walkedRefsDigest === record.refsDigest) return 0;
+  if (base !== undefined && base.savesSinceFullWalk < MAX_SAVES_SINCE_FULL_WALK) {
+    await walkNew(git, directory, [...new Set(base.refs.map(({ oid }) => oid))]);
+    return base.savesSinceFullWalk + 1;
+  }
+  await walkAll(git, directory);
+  return 0;
+}
+
+export type Publication =
+  | { is: 'published'; number: number; id: string; content: Uint8Array }
+  /** The number was taken, or a higher one is there. */
+  | { is: 'superseded'; number: number };
+
+/**
+ * Puts the new layers and creates the manifest. A refusal is looked at: a write that was carried
+ * out although its answer was lost is a success.
+ */
+export async function publishSnapshot(
+  store: Store,
+  key: string,
+  directory: string,
+  snapshot: Snapshot,
+  newLayers: readonly Layer[],
+  signal: AbortSignal,
+): Promise<Publication> {
+  for (const layer of newLayers) {
+    await store.putLayer(key, layer, packDirectory(directory), signal);
+  }
+  return publishManifest(store, key, snapshot, signal);
+}
+
+/** Creates a manifest under its number, and takes it back if a higher one is there. */
+export async function publishManifest(
+  store: Store,
+  key: string,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<Publication> {
+  const { number } = manifest;
+  const content = await encodeManifest(manifest);
+  const isCreated = await store.createManifest(key, number, content, signal);
+  const newest = await store.findManifest(key, { signal });
+  const isOurs = newest?.number === number && Buffer.compare(newest.content, content) === 0;
+  if (isOurs) return { is: 'published', number, id: snapshotId(number, content), content };
+  // Retention frees old numbers: a job that comes very late can take one that was used before.
+  if (isCreated) await store.withdrawManifest(key, number, signal);
+  return { is: 'superseded', number: newest?.number ?? number };
+}
+
+/** The manifest that lies in a mirror for its base, if it is that one and sound. */
+export async function readBase(
+  directory: string,
+  { base }: MirrorRecord,
+): Promise<Snapshot | undefined> {
+  if (base === null) return undefined;
+  try {
+    const content = await readFile(join(directory, BASE_MANIFEST_FILE));
+    const manifest = await parseManifest(content, base.number);
+    const isIt = manifest.kind === 'snapshot' && snapshotId(base.number, content) === base.id;
+    return isIt ? manifest : undefined;
+  } catch (error) {
+    const isGone = systemCode(error) === 'ENOENT';
+    if (isGone || (error instanceof MirrorError && error.code === 'bad-snapshot')) return undefined;
+    throw error;
+  }
+}
+
+/** Makes a published snapshot the base that a mirror descends from; the record names it after. */
+export async function writeBase(directory: string, content: Uint8Array): Promise<void> {
+  await writeFile(join(directory, BASE_MANIFEST_FILE), content);
+}

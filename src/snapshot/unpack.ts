@@ -1,0 +1,101 @@
+/** From a snapshot in a store to a directory with its packs and refs, verified. */
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MirrorError } from '../errors.ts';
+import { removeTree, renameStubbornly } from '../files.ts';
+import type { Git } from '../git/git.ts';
+import type { Candidate } from '../mirror/candidate.ts';
+import { BASE_MANIFEST_FILE, layOut, packDirectory, writeRefs } from '../mirror/directory.ts';
+import { checkTree, indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
+import { findHeadCommit } from '../mirror/refs.ts';
+import { rehashCommit } from '../mirror/rehash.ts';
+import type { Store } from '../store/store.ts';
+import { verifyLayer } from './layers.ts';
+import type { FoundSnapshot } from './look-up.ts';
+import type { Layer, Snapshot } from './manifest.ts';
+
+/** How a restored snapshot is checked, each including the ones before. */
+export type Verification = 'standard' | 'tip' | 'full';
+
+export interface UnpackOptions {
+  git: Git;
+  store: Store;
+  key: string;
+  verification: Verification;
+  signal: AbortSignal;
+}
+
+/**
+ * Fills an empty directory from a snapshot. Throws `bad-snapshot` for whatever is wrong with it,
+ * `store-unavailable` where the store failed; the directory is then good for nothing.
+ */
+export async function unpackSnapshot(
+  { git, store, key, verification, signal }: UnpackOptions,
+  { number, id, content, snapshot }: FoundSnapshot,
+  directory: string,
+): Promise<Candidate> {
+  const { objectFormat, head } = snapshot;
+  await layOut(directory, objectFormat);
+  for (const [index, layer] of snapshot.layers.entries()) {
+    // A folder of its own for each: nothing reaches the packs before it is verified.
+    const incoming = join(directory, `incoming-${String(index)}`);
+    await mkdir(incoming);
+    await store.getLayer(key, layer, incoming, signal);
+    await verifyLayer(incoming, layer, objectFormat);
+    await moveFiles(incoming, packDirectory(directory), layer);
+  }
+  await writeRefs(directory, head, snapshot.refs);
+  await writeFile(join(directory, BASE_MANIFEST_FILE), content);
+  try {
+    await verify(git, directory, snapshot, verification);
+  } catch (error) {
+    if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
+    throw new MirrorError('bad-snapshot', error.message, { cause: error });
+  }
+  return { directory, refs: snapshot.refs, base: { number, id }, walkedRefsDigest: null };
+}
+
+async function moveFiles(from: string, to: string, layer: Layer): Promise<void> {
+  // Packs before their indexes, as git writes them: an index without a pack is an error to git.
+  const names = layer.files
+    .map(({ name }) => name)
+    .sort()
+    .reverse();
+  for (const name of names) await renameStubbornly(join(from, name), join(to, name));
+  await removeTree(from);
+}
+
+async function verify(
+  git: Git,
+  directory: string,
+  { refs, head, objectFormat }: Snapshot,
+  verification: Verification,
+): Promise<void> {
+  if (verification === 'full') await indexPacks(git, directory);
+  const peeled = await peelRefs(git, directory, refs);
+  const wrong = peeled.find(({ peeled: oid }, index) => oid !== refs[index]?.peeled);
+  if (wrong !== undefined) {
+    throw new MirrorError('bad-snapshot', `${wrong.name} is not peeled to what it points at`);
+  }
+  const commit = findHeadCommit(head, refs);
+  if (commit !== undefined) await checkTree(git, directory, commit);
+  if (commit !== undefined && verification === 'tip') {
+    await rehashCommit(git, directory, objectFormat, commit);
+  }
+  if (verification === 'full') await walkAll(git, directory);
+}
+
+/** Throws the indexes away and makes them again from the packs' content. */
+async function indexPacks(git: Git, directory: string): Promise<void> {
+  const folder = packDirectory(directory);
+  const names = await readdir(folder);
+  for (const name of names.filter((each) => each.endsWith('.idx'))) {
+    await removeTree(join(folder, name));
+  }
+  const packs = names.filter((each) => each.endsWith('.pack'));
+  await indexAgain(
+    git,
+    directory,
+    packs.map((name) => join(folder, name)),
+  );
+}
