@@ -10,8 +10,9 @@ export function parseDuration(text: string): number | undefined {
 
 /** A duration for people: `350 ms`, `4.2 s`, `3 min 5 s`. Pure. */
 export function formatDuration(durationMs: number): string {
-  if (durationMs < 1_000) return `${String(Math.round(durationMs))} ms`;
-  if (durationMs < 60_000) return `${(durationMs / 1_000).toFixed(1)} s`;
+  // What would be rounded up to the next unit is written in it: never `1000 ms` or `60.0 s`.
+  if (durationMs < 999.5) return `${String(Math.round(durationMs))} ms`;
+  if (durationMs < 59_950) return `${(durationMs / 1_000).toFixed(1)} s`;
   const seconds = Math.round(durationMs / 1_000);
   return `${String(Math.floor(seconds / 60))} min ${String(seconds % 60)} s`;
 }

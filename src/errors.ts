@@ -41,14 +41,15 @@ export class MirrorError extends Error {
 
 /** The message of anything thrown, with the messages of its causes, on one line. */
 export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  // Not instanceof: errors of Node itself are of another realm where a test runner has made one.
+  if (!Error.isError(error)) return String(error);
   const own = error.message === '' ? error.name : error.message;
   return error.cause === undefined ? own : `${own} (${describeError(error.cause)})`;
 }
 
 /** The system's error code (`ENOENT`, …) of a Node error, or undefined. */
 export function systemCode(error: unknown): string | undefined {
-  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  const code = Error.isError(error) ? (error as NodeJS.ErrnoException).code : undefined;
   return typeof code === 'string' ? code : undefined;
 }
 

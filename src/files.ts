@@ -1,5 +1,5 @@
 /** What Node's fs leaves to its callers: renames that Windows refuses for a moment, durable writes. */
-import { chmod, lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemCode } from './errors.ts';
@@ -42,17 +42,6 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
   await renameStubbornly(temporary, path);
 }
 
-/** Makes a folder's entries durable, where the platform can: Windows has no such call. */
-export async function syncDirectory(path: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
-
 /** Bytes of the files directly in a folder. */
 export async function countFolderBytes(path: string): Promise<number> {
   const names = await readdir(path);
@@ -69,9 +58,4 @@ export async function isPresent(path: string): Promise<boolean> {
     if (systemCode(error) === 'ENOENT') return false;
     throw error;
   }
-}
-
-/** git's packs are read-only; Windows does not remove or replace read-only files. */
-export async function makeReadOnly(path: string): Promise<void> {
-  await chmod(path, 0o444);
 }

@@ -7,7 +7,7 @@ import type { Deadline } from '../deadline.ts';
 import { MirrorError, describeError } from '../errors.ts';
 import { countFolderBytes } from '../files.ts';
 import type { Git } from '../git/git.ts';
-import { layOut, packDirectory, readRefs, writeRefs } from './directory.ts';
+import { layOut, packDirectory, readRefs, tidyPacks, writeRefs } from './directory.ts';
 import { checkTree, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
@@ -80,8 +80,13 @@ export async function bringUpToDate(
 ): Promise<number> {
   const { directory } = candidate;
   const bytesBefore = await countFolderBytes(packDirectory(directory));
-  const wanted = new Set(findMovedRefs(candidate.refs, probed).map(({ oid }) => oid));
-  if (wanted.size > 0) await fetchObjects(asking, directory, [...wanted], deadline);
+  if (findMovedRefs(candidate.refs, probed).length > 0) {
+    // All ids and not only the new ones: git then knows at once what both sides have. With 20,000
+    // refs that made 16 haves in one round of what were 20,000 haves in five.
+    await fetchObjects(asking, directory, [...new Set(probed.map(({ oid }) => oid))], deadline);
+    // A try that was cut leaves its temporary pack, also when the next one succeeds.
+    await tidyPacks(directory);
+  }
   // A fetch that succeeded proves little; that what refs point at is there is cheap to see.
   const refs = await peelRefs(asking.git, directory, probed);
   await writeRefs(directory, head, refs);

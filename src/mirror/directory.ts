@@ -3,6 +3,7 @@
  * wiped by rename first. Only the holder of the mirror's lock calls any of this, so whatever staging
  * lies there belongs to a process that is gone.
  */
+import type { Dirent } from 'node:fs';
 import { lstat, mkdir, mkdtemp, readdir, readFile, rename, rmdir, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { MirrorError, systemCode } from '../errors.ts';
@@ -28,15 +29,7 @@ const TRASH = '.trash-';
  * All that a mirror holds. Hooks, alternates, a commit-graph and the like change what git runs or
  * what an object id delivers, so what is not named here is removed whenever a mirror is opened.
  */
-const KEPT = new Set([
-  'HEAD',
-  'config',
-  'objects',
-  'packed-refs',
-  'refs',
-  RECORD_FILE,
-  BASE_MANIFEST_FILE,
-]);
+const KEPT_FILES = new Set(['HEAD', 'config', 'packed-refs', RECORD_FILE, BASE_MANIFEST_FILE]);
 const KEPT_OBJECTS = new Set(['info', 'pack']);
 const KEPT_PACK = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
 
@@ -56,22 +49,39 @@ export async function createStaging(path: string): Promise<string> {
  * gone. Refs stand in packed-refs alone.
  */
 export async function layOut(directory: string, objectFormat: ObjectFormat): Promise<void> {
-  await removeOthers(directory, (name) => KEPT.has(name));
-  await removeTree(join(directory, 'refs'));
+  const objects = join(directory, 'objects');
+  await removeOthers(directory, (entry) =>
+    entry.isDirectory() ? entry.name === 'objects' : entry.isFile() && KEPT_FILES.has(entry.name),
+  );
+  await mkdir(objects, { recursive: true });
+  await removeOthers(objects, (entry) => entry.isDirectory() && KEPT_OBJECTS.has(entry.name));
   for (const folder of ['objects/info', 'objects/pack', 'refs/heads', 'refs/tags']) {
     await mkdir(join(directory, folder), { recursive: true });
   }
-  await removeOthers(join(directory, 'objects'), (name) => KEPT_OBJECTS.has(name));
-  await removeOthers(join(directory, 'objects', 'info'), () => false);
-  await removeOthers(packDirectory(directory), (name) => KEPT_PACK.test(name));
+  await removeOthers(join(objects, 'info'), () => false);
+  await tidyPacks(directory);
   await writeWhole(join(directory, 'config'), formatConfig(objectFormat));
   // git takes a directory without HEAD for no repository and looks further up.
   if (!(await isPresent(join(directory, 'HEAD')))) await writeHead(directory, undefined);
 }
 
-async function removeOthers(directory: string, isKept: (name: string) => boolean): Promise<void> {
-  const names = await readdir(directory);
-  for (const name of names.filter((each) => !isKept(each))) await removeTree(join(directory, name));
+/** Removes what is neither a pack nor an index: temporary packs, locks, `.keep`, `.promisor`. */
+export async function tidyPacks(directory: string): Promise<void> {
+  await removeOthers(
+    packDirectory(directory),
+    (entry) => entry.isFile() && KEPT_PACK.test(entry.name),
+  );
+}
+
+/** A link is never kept: what it leads to is not the mirror's, to use or to tidy. */
+async function removeOthers(
+  directory: string,
+  isKept: (entry: Dirent) => boolean,
+): Promise<void> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  for (const { name } of entries.filter((entry) => !isKept(entry))) {
+    await removeTree(join(directory, name));
+  }
 }
 
 function formatConfig(objectFormat: ObjectFormat): string {

@@ -29,13 +29,16 @@ export function isOid(text: string, format: ObjectFormat): boolean {
   return text.length === OID_LENGTHS[format] && /^[0-9a-f]+$/.test(text);
 }
 
-/** The rules of git check-ref-format, for full names under refs/. */
+/**
+ * The rules of git check-ref-format, for full names under refs/. Characters that are no byte are
+ * refused: written as one, they would become another name, or another line.
+ */
 export function isRefName(name: string): boolean {
   // eslint-disable-next-line no-control-regex -- control characters are what is refused
-  if (/[\x00-\x20\x7f~^:?*[\\]|\.\.|@\{|\/\/|\.$|\/$/.test(name)) return false;
+  if (/[\x00-\x20\x7f\u0100-\uffff~^:?*[\\]|\.\.|@\{|\/\/|\.$|\/$/.test(name)) return false;
   const components = name.split('/');
   return (
-    components.length > 2 &&
+    components.length > 1 &&
     components[0] === 'refs' &&
     components.every((part) => !part.startsWith('.') && !part.endsWith('.lock'))
   );

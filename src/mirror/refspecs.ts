@@ -56,6 +56,7 @@ function isPattern(pattern: string): boolean {
 function toMatcher(pattern: string): (name: string) => boolean {
   const [before = '', after] = pattern.split('*');
   if (after === undefined) return (name) => name === before;
+  // As in git, * may stand for nothing: release* takes release as well.
   const shortest = before.length + after.length;
-  return (name) => name.length > shortest && name.startsWith(before) && name.endsWith(after);
+  return (name) => name.length >= shortest && name.startsWith(before) && name.endsWith(after);
 }

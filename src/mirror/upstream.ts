@@ -6,6 +6,8 @@
  * answers 200 with an empty body makes `git fetch --prune` delete every ref and exit 0; here it
  * fails the probe, and nothing is touched.
  */
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Deadline } from '../deadline.ts';
 import { MirrorError, describeError, throwIfCancelled, type ErrorCode } from '../errors.ts';
@@ -43,13 +45,20 @@ const RETRY_DELAYS_MS = [1_000, 4_000];
 /**
  * Asks upstream for its refs. Throws `empty-upstream` where there are none to mirror: an empty
  * answer and an empty repository look the same, and neither may empty a mirror.
+ *
+ * It is asked from no repository (a name in `temporaryFolder` that is not there): what stands at
+ * the mirror's place may be anybody's, and its configuration could send the token elsewhere.
  */
-export async function probeUpstream(asking: Asking, directory: string): Promise<UpstreamRefs> {
+export async function probeUpstream(
+  asking: Asking,
+  temporaryFolder: string,
+): Promise<UpstreamRefs> {
   const { access, refspecs } = asking.upstream;
+  const gitDirectory = join(temporaryFolder, randomUUID());
   const ask = () =>
     asking.git.read(
       {
-        gitDirectory: directory,
+        gitDirectory,
         args: ['ls-remote', '--symref', '--', access.url],
         access,
         timeoutMs: PROBE_TIMEOUT_MS,
@@ -64,7 +73,8 @@ export async function probeUpstream(asking: Asking, directory: string): Promise<
 /** Holds what upstream sent against the rules of git; throws `empty-upstream` or `unknown`. */
 export function readAdvertisement(text: string, url: string, refspecs: Refspecs): UpstreamRefs {
   const { head, refs: all } = parseOrThrow(text, url);
-  const refs = all.filter(({ name }) => createRefFilter(refspecs)(name));
+  const isMirrored = createRefFilter(refspecs);
+  const refs = all.filter(({ name }) => isMirrored(name));
   const first = refs[0];
   if (first === undefined) throw nothingToMirror(url, all.length);
   const objectFormat = isOid(first.oid, 'sha256') ? 'sha256' : 'sha1';
@@ -92,7 +102,7 @@ function nothingToMirror(url: string, others: number): MirrorError {
 }
 
 /**
- * Brings objects into a mirror. Lenient: a server may be silent for as long as the deadline lets
+ * Brings objects into a mirror, at least one (without any, git fetches HEAD). Lenient: a server may be silent for as long as the deadline lets
  * it. Throws the named failure of the last try; what an interrupted try left behind stays.
  */
 export async function fetchObjects(

@@ -76,27 +76,32 @@ async function describeFile(
   name: string,
   objectFormat: ObjectFormat,
 ): Promise<LayerFile> {
-  const trailer = new TrailerCheck(objectFormat);
+  const bytes = (await stat(path)).size;
+  const bodyBytes = bytes - TRAILER_BYTES[objectFormat];
+  const hash = createHash(objectFormat);
+  let position = 0;
   const chunks = await digestChunks(path, (chunk) => {
-    trailer.update(chunk);
+    hash.update(chunk.subarray(0, Math.max(0, bodyBytes - position)));
+    position += chunk.length;
   });
-  if (!trailer.isSound()) {
+  const trailer = await readEnd(path, TRAILER_BYTES[objectFormat]);
+  if (bodyBytes <= 0 || position !== bytes || !hash.digest().equals(trailer)) {
     throw new MirrorError('corrupt-mirror', `${name} in the mirror does not have its own checksum`);
   }
-  return { name, bytes: trailer.bytes, chunks };
+  return { name, bytes, chunks };
 }
 
 /** SHA-256 of each CHUNK_BYTES of a file, in hexadecimal; `onChunk` sees the chunks in order. */
 async function digestChunks(path: string, onChunk?: (chunk: Buffer) => void): Promise<string[]> {
   const file = await open(path, 'r');
   try {
+    const { size } = await file.stat();
     const digests: Promise<string>[] = [];
-    for (let index = 0; ; index += 1) {
-      const chunk = await readChunk(file, index * CHUNK_BYTES);
-      if (chunk.length === 0) break;
+    for (let position = 0; position < size; position += CHUNK_BYTES) {
+      const chunk = await readChunk(file, position, Math.min(CHUNK_BYTES, size - position));
       onChunk?.(chunk);
       digests.push(digest(chunk));
-      await digests[index - PARALLEL_CHUNKS + 1];
+      await digests[digests.length - PARALLEL_CHUNKS];
     }
     return await Promise.all(digests);
   } finally {
@@ -104,44 +109,24 @@ async function digestChunks(path: string, onChunk?: (chunk: Buffer) => void): Pr
   }
 }
 
-async function readChunk(file: FileHandle, position: number): Promise<Buffer<ArrayBuffer>> {
-  const chunk = Buffer.alloc(CHUNK_BYTES);
-  let length = 0;
-  while (length < CHUNK_BYTES) {
-    const { bytesRead } = await file.read(chunk, length, CHUNK_BYTES - length, position + length);
+/** That many bytes, fewer only where the file ends before them. */
+async function readChunk(
+  file: FileHandle,
+  position: number,
+  bytes: number,
+): Promise<Buffer<ArrayBuffer>> {
+  const chunk = Buffer.alloc(bytes);
+  let filled = 0;
+  while (filled < bytes) {
+    const { bytesRead } = await file.read(chunk, filled, bytes - filled, position + filled);
     if (bytesRead === 0) break;
-    length += bytesRead;
+    filled += bytesRead;
   }
-  return chunk.subarray(0, length);
+  return chunk.subarray(0, filled);
 }
 
 async function digest(chunk: Buffer<ArrayBuffer>): Promise<string> {
   return Buffer.from(await webcrypto.subtle.digest('SHA-256', chunk)).toString('hex');
-}
-
-/** Recomputes the checksum at the end of a pack or index from what comes before it. */
-class TrailerCheck {
-  bytes = 0;
-  readonly #hash;
-  readonly #trailerBytes: number;
-  #held: Buffer = Buffer.alloc(0);
-
-  constructor(objectFormat: ObjectFormat) {
-    this.#hash = createHash(objectFormat);
-    this.#trailerBytes = TRAILER_BYTES[objectFormat];
-  }
-
-  update(chunk: Buffer): void {
-    this.bytes += chunk.length;
-    const data = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    const end = Math.max(0, data.length - this.#trailerBytes);
-    this.#hash.update(data.subarray(0, end));
-    this.#held = Buffer.from(data.subarray(end));
-  }
-
-  isSound(): boolean {
-    return this.#held.length === this.#trailerBytes && this.#hash.digest().equals(this.#held);
-  }
 }
 
 /** An index names the checksum of its pack just before its own: they must belong together. */
@@ -165,9 +150,8 @@ async function readEnd(path: string, bytes: number): Promise<Buffer> {
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
-    const end = Buffer.alloc(Math.min(bytes, size));
-    await file.read(end, 0, end.length, size - end.length);
-    return end;
+    const length = Math.min(bytes, size);
+    return await readChunk(file, size - length, length);
   } finally {
     await file.close();
   }
