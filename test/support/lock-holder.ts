@@ -1,0 +1,134 @@
+/**
+ * A process that contends for the machine's lock: `lock-holder.ts <lock file>`. It obeys commands,
+ * one a line on stdin, and tells what happened, one JSON object a line on stdout. It ends when
+ * stdin does, so that none outlives the test that started it.
+ *
+ *   acquire <timeoutMs>    (waiting,) then acquired, timed-out, unavailable or cancelled
+ *   release                released
+ *   cancel                 ends a wait
+ *   forget                 drops the hold without releasing it, and collects garbage: forgotten
+ *   count <file> <rounds>  adds one to the number in a file, each time under the lock: counted
+ *   guard <file>           enters and leaves for ever, entered each time; violated if another
+ *                          process was inside as well
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MirrorError } from '../../src/errors.ts';
+import type { Acquisition, Hold } from '../../src/lock/lock.ts';
+import { createMachineLock } from '../../src/lock/machine.ts';
+
+export interface Report {
+  event: Acquisition['outcome'] | Progress;
+  waitedMs?: number;
+  reason?: string;
+}
+
+type Progress =
+  'ready' | 'waiting' | 'cancelled' | 'released' | 'forgotten' | 'counted' | 'entered' | 'violated';
+
+const PATIENCE_MS = 60_000;
+
+const lock = createMachineLock(process.argv[2] ?? '');
+const cancellation = new AbortController();
+let hold: Hold | undefined;
+
+function tell(report: Report): void {
+  process.stdout.write(`${JSON.stringify(report)}\n`);
+}
+
+async function obey(command: string, first = '', second = ''): Promise<void> {
+  switch (command) {
+    case 'acquire':
+      return acquire(Number(first));
+    case 'release':
+      await hold?.release();
+      tell({ event: 'released' });
+      return;
+    case 'cancel':
+      cancellation.abort();
+      return;
+    case 'forget':
+      hold = undefined;
+      await collectGarbage();
+      tell({ event: 'forgotten' });
+      return;
+    case 'count':
+      return count(first, Number(second));
+    case 'guard':
+      return guard(first);
+    default:
+      throw new Error(`no such command: ${command}`);
+  }
+}
+
+async function acquire(timeoutMs: number): Promise<void> {
+  try {
+    const acquisition = await lock.acquire({
+      timeoutMs,
+      signal: cancellation.signal,
+      onWait: () => {
+        tell({ event: 'waiting' });
+      },
+    });
+    const { outcome: event, ...details } = acquisition;
+    if ('hold' in details) {
+      hold = details.hold;
+      tell({ event, waitedMs: details.waitedMs });
+    } else {
+      tell({ event, ...details });
+    }
+  } catch (error) {
+    if (!(error instanceof MirrorError) || error.code !== 'cancelled') throw error;
+    tell({ event: 'cancelled' });
+  }
+}
+
+async function enter(): Promise<Hold> {
+  const acquisition = await lock.acquire({
+    timeoutMs: PATIENCE_MS,
+    signal: cancellation.signal,
+  });
+  if (acquisition.outcome === 'acquired') return acquisition.hold;
+  throw new Error(`the lock was not had: ${JSON.stringify(acquisition)}`);
+}
+
+async function count(file: string, rounds: number): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    const turn = await enter();
+    const before = Number(await readFile(file, 'utf8'));
+    await sleep(Math.random() * 3);
+    await writeFile(file, String(before + 1));
+    await turn.release();
+  }
+  tell({ event: 'counted' });
+}
+
+async function guard(file: string): Promise<void> {
+  for (let round = 0; ; round++) {
+    const turn = await enter();
+    const name = `${process.pid}/${round}`;
+    await writeFile(file, name);
+    for (let look = 0; look < 3; look++) {
+      await sleep(Math.random() * 4);
+      if ((await readFile(file, 'utf8')) !== name) tell({ event: 'violated' });
+    }
+    tell({ event: 'entered' });
+    await turn.release();
+    await sleep(Math.random() * 5);
+  }
+}
+
+/** Needs `node --expose-gc`. */
+async function collectGarbage(): Promise<void> {
+  for (let pass = 0; pass < 5; pass++) {
+    await sleep(10);
+    if (globalThis.gc === undefined) throw new Error('start me with --expose-gc');
+    globalThis.gc();
+  }
+}
+
+const lines = createInterface({ input: process.stdin });
+lines.on('line', (line) => void obey(...(line.split(' ') as [string, string?, string?])));
+lines.on('close', () => process.exit(0));
+tell({ event: 'ready' });
