@@ -1,0 +1,87 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** Real file systems of a test's own: small, full or frozen ones. Linux, as root. */
+export interface Mounts {
+  /** Mounts an empty file system in memory and gives its path. */
+  memory(bytes: number): string;
+  /** Mounts an empty file system from an image in a file (`ext4`, `xfs`, …) and gives its path. */
+  image(type: string, bytes: number): string;
+  /** For afterEach: thaws, unmounts and removes. */
+  removeAll(): void;
+}
+
+export function mounts(): Mounts {
+  const mounted: { folder: string; path: string }[] = [];
+  const make = (commands: (folder: string, path: string) => string[][]): string => {
+    const folder = mkdtempSync(join(tmpdir(), 'mirror-action-mount-'));
+    const path = join(folder, 'mounted');
+    mkdirSync(path);
+    mounted.push({ folder, path });
+    commands(folder, path).forEach(run);
+    return path;
+  };
+  return {
+    memory: (bytes) =>
+      make((_, path) => [['mount', '-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', path]]),
+    image: (type, bytes) =>
+      make((folder, path) => {
+        const image = join(folder, 'image');
+        writeFileSync(image, '');
+        truncateSync(image, bytes);
+        return [
+          [`mkfs.${type}`, '-q', image],
+          ['mount', '-o', 'loop', image, path],
+        ];
+      }),
+    removeAll() {
+      for (const { folder, path } of mounted.splice(0)) {
+        spawnSync('fsfreeze', ['--unfreeze', path]);
+        if (isMounted(path)) run(['umount', path]);
+        rmSync(folder, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+/** Blocks every write in the kernel, as a network disk whose server is gone. Not for memory. */
+export function freeze(path: string): void {
+  run(['fsfreeze', '--freeze', path]);
+}
+
+export function thaw(path: string): void {
+  run(['fsfreeze', '--unfreeze', path]);
+}
+
+/** Whether a file system can be mounted here; `type` is `tmpfs`, or needs a `mkfs.<type>`. */
+export function canMount(type: string): boolean {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
+  const trial = mounts();
+  try {
+    if (type === 'tmpfs') trial.memory(1024 * 1024);
+    else trial.image(type, IMAGE_BYTES[type] ?? 0);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    trial.removeAll();
+  }
+}
+
+/** The smallest images that their `mkfs` makes, more or less. */
+export const IMAGE_BYTES: Record<string, number> = {
+  ext4: 32 * 1024 * 1024,
+  xfs: 320 * 1024 * 1024,
+};
+
+function isMounted(path: string): boolean {
+  return spawnSync('mountpoint', ['-q', path]).status === 0;
+}
+
+function run([command = '', ...rest]: string[]): void {
+  const { error, status, stderr } = spawnSync(command, rest, { encoding: 'utf8' });
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(`${command} ${rest.join(' ')}: ${stderr}`);
+}
