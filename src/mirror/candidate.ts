@@ -83,9 +83,14 @@ export async function bringUpToDate(
   if (findMovedRefs(candidate.refs, probed).length > 0) {
     // All ids and not only the new ones: git then knows at once what both sides have. With 20,000
     // refs that made 16 haves in one round of what were 20,000 haves in five.
-    await fetchObjects(asking, directory, [...new Set(probed.map(({ oid }) => oid))], deadline);
-    // A try that was cut leaves its temporary pack, also when the next one succeeds.
-    await tidyPacks(directory);
+    const oids = [...new Set(probed.map(({ oid }) => oid))];
+    try {
+      await fetchObjects(asking, directory, oids, deadline);
+    } finally {
+      // A try that was cut leaves its temporary pack, also when the next one succeeds; a mirror that
+      // stays although its fetch failed would keep it until the next run.
+      await tidyPacks(directory);
+    }
   }
   // A fetch that succeeded proves little; that what refs point at is there is cheap to see.
   const refs = await peelRefs(asking.git, directory, probed);

@@ -74,10 +74,7 @@ export async function tidyPacks(directory: string): Promise<void> {
 }
 
 /** A link is never kept: what it leads to is not the mirror's, to use or to tidy. */
-async function removeOthers(
-  directory: string,
-  isKept: (entry: Dirent) => boolean,
-): Promise<void> {
+async function removeOthers(directory: string, isKept: (entry: Dirent) => boolean): Promise<void> {
   const entries = await readdir(directory, { withFileTypes: true });
   for (const { name } of entries.filter((entry) => !isKept(entry))) {
     await removeTree(join(directory, name));

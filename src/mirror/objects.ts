@@ -37,6 +37,15 @@ export async function walkAll(git: Git, directory: string): Promise<void> {
   await walk(git, directory, ['--all']);
 }
 
+/** Walks everything that the given ids reach. */
+export async function walkFrom(
+  git: Git,
+  directory: string,
+  oids: readonly string[],
+): Promise<void> {
+  await walk(git, directory, ['--stdin'], oids.map((oid) => `${oid}\n`).join(''));
+}
+
 /** Walks what refs reach and the given ids do not. Blind to a hole behind those ids. */
 export async function walkNew(
   git: Git,

@@ -20,7 +20,14 @@ export const FORMAT_VERSION = 1;
 export const CHUNK_BYTES = 16 * 1024 * 1024;
 
 /** 100,000 refs are some 10 MB of JSON; a decompression bomb ends here. */
-const MAX_JSON_BYTES = 512 * 1024 * 1024;
+const MAX_JSON_BYTES = 128 * 1024 * 1024;
+/**
+ * A ref, `["refs/a","<40 digits>"],`, has 18 bytes for each sign of structure, and nothing has
+ * fewer. JSON that is nothing but structure takes 40 bytes of memory for each of its own, and a
+ * process that has no more memory is not to be saved.
+ */
+const BYTES_PER_SIGN = 12;
+const MAX_REASON_CHARACTERS = 300;
 const MAX_LAYERS = 1_000;
 const MAX_FILES = 10_000;
 
@@ -147,10 +154,25 @@ type WrittenSnapshot = v.InferOutput<typeof snapshotSchema>;
 async function decode(content: Uint8Array): Promise<Written> {
   try {
     const json = await promisify(gunzip)(content, { maxOutputLength: MAX_JSON_BYTES });
-    return v.parse(manifestSchema, JSON.parse(json.toString('utf8')));
+    if (isAllStructure(json)) throw new RangeError('it has more structure than content');
+    // Ended at the first issue: there may be one for each of millions of items.
+    return v.parse(manifestSchema, JSON.parse(json.toString('utf8')), { abortEarly: true });
   } catch (error) {
     throw badManifest(explain(error), error);
   }
+}
+
+function isAllStructure(json: Uint8Array): boolean {
+  const [quote, backslash, comma, bracket, brace] = Buffer.from('"\\,[{');
+  let signs = 0;
+  let isString = false;
+  for (let index = 0; index < json.length; index += 1) {
+    const byte = json[index];
+    if (byte === quote) isString = !isString;
+    else if (byte === backslash) index += 1;
+    else if (!isString && (byte === comma || byte === bracket || byte === brace)) signs += 1;
+  }
+  return signs > 1_000 + json.length / BYTES_PER_SIGN;
 }
 
 function explain(error: unknown): string {
@@ -160,7 +182,8 @@ function explain(error: unknown): string {
 }
 
 function badManifest(reason: string, cause?: unknown): MirrorError {
-  return new MirrorError('bad-snapshot', `the manifest is not usable: ${reason}`, { cause });
+  const shown = reason.slice(0, MAX_REASON_CHARACTERS);
+  return new MirrorError('bad-snapshot', `the manifest is not usable: ${shown}`, { cause });
 }
 
 function toWritten(snapshot: Snapshot): WrittenSnapshot {
@@ -180,7 +203,7 @@ function fromWritten(written: WrittenSnapshot): Snapshot {
 function findFault({ head, refs, objectFormat, refspecs, refsDigest, layers }: Snapshot) {
   const filter = createRefFilter(refspecs);
   const stray = refs.find(({ name }) => !filter(name));
-  if (stray !== undefined) return `${stray.name} is not among its refspecs`;
+  if (stray !== undefined) return `${JSON.stringify(stray.name)} is not among its refspecs`;
   if (digestRefs(head, refs) !== refsDigest) return 'its refs do not have its digest';
   return (
     findHeadFault(head, objectFormat) ??
@@ -193,12 +216,17 @@ function findLayersFault(layers: readonly Layer[]): string | undefined {
   const files = layers.flatMap((layer) => layer.files);
   const names = new Set(files.map(({ name }) => name));
   if (names.size !== files.length) return 'two layers hold a file of one name';
-  const unpaired = files.find(({ name }) => !names.has(partnerOf(name)));
-  if (unpaired !== undefined) return `${unpaired.name} has no ${partnerOf(unpaired.name)}`;
+  const unpaired = layers.map(findUnpaired).find((name) => name !== undefined);
+  if (unpaired !== undefined) return `${unpaired} has no ${partnerOf(unpaired)} in its layer`;
   const odd = files.find(({ bytes, chunks }) => chunks.length !== Math.ceil(bytes / CHUNK_BYTES));
   if (odd !== undefined) return `${odd.name} has not the digests its size needs`;
   const wrong = layers.find(({ files, bytes }) => bytes !== sumBytes(files));
   return wrong === undefined ? undefined : `${wrong.name} is not as large as its files`;
+}
+
+function findUnpaired({ files }: Layer): string | undefined {
+  const names = new Set(files.map(({ name }) => name));
+  return [...names].find((name) => !names.has(partnerOf(name)));
 }
 
 export function sumBytes(files: readonly { bytes: number }[]): number {

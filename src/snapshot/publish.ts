@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { MirrorError, systemCode } from '../errors.ts';
 import type { Git } from '../git/git.ts';
 import { BASE_MANIFEST_FILE, packDirectory } from '../mirror/directory.ts';
-import { walkAll, walkNew } from '../mirror/objects.ts';
+import { walkAll, walkFrom, walkNew } from '../mirror/objects.ts';
 import type { MirrorRecord } from '../mirror/record.ts';
 import type { Store } from '../store/store.ts';
+import { listPackFiles } from './layers.ts';
 import {
   encodeManifest,
   parseManifest,
@@ -39,6 +40,23 @@ export async function checkConnectivity(
   }
   await walkAll(git, directory);
   return 0;
+}
+
+/**
+ * Whether a snapshot lacks an object that its refs need, as seen from a mirror with sound packs that
+ * descends from it: all the snapshot's packs are here, and the object is not.
+ */
+export async function hasHole(git: Git, directory: string, snapshot: Snapshot): Promise<boolean> {
+  const here = new Set(await listPackFiles(packDirectory(directory)));
+  const files = snapshot.layers.flatMap((layer) => layer.files);
+  if (!files.every(({ name }) => here.has(name))) return false;
+  try {
+    await walkFrom(git, directory, [...new Set(snapshot.refs.map(({ oid }) => oid))]);
+    return false;
+  } catch (error) {
+    if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
+    return true;
+  }
 }
 
 export type Publication =

@@ -1,0 +1,309 @@
+/**
+ * Use case of the main step: a mirror that is up to date with upstream, from what is on this disk,
+ * from a snapshot, or from a clone; lifecycle.ts decides which.
+ *
+ * A restored or cloned mirror stays in its staging directory until its fetch has succeeded, so what
+ * stands at the mirror's place has always had a successful fetch.
+ */
+import { createDeadline } from './deadline.ts';
+import { MirrorError, toMirrorError } from './errors.ts';
+import { countFolderBytes, isPresent, removeTree } from './files.ts';
+import { bindSignal, type Job } from './job.ts';
+import { beginClone, bringUpToDate, openMirror, type Candidate } from './mirror/candidate.ts';
+import {
+  adopt,
+  createStaging,
+  hasRoomForCopy,
+  inspectPlace,
+  layOut,
+  packDirectory,
+  sweep,
+  wipe,
+} from './mirror/directory.ts';
+import { START, advance, type Event, type Provenance, type State } from './mirror/lifecycle.ts';
+import { enterPlace, type Place } from './mirror/place.ts';
+import { digestRefs, type Head, type ObjectFormat, type UpstreamRefs } from './mirror/refs.ts';
+import { probeUpstream } from './mirror/upstream.ts';
+import { deriveKey } from './snapshot/key.ts';
+import { SnapshotSource } from './snapshot/source.ts';
+import type { Verification } from './snapshot/unpack.ts';
+
+export interface RestoreOptions {
+  cacheKey: string;
+  verification: Verification;
+  lockTimeoutMs: number;
+  fetchTimeoutMs: number;
+  /** Where the mirror of a key goes on this machine. */
+  placeOf(key: string): string;
+  /** Emptied by the runner after each job. */
+  temporaryFolder: string;
+}
+
+export interface RestoredMirror {
+  path: string;
+  /** True where the mirror's own place could not be entered: this one is gone with the job. */
+  isPrivate: boolean;
+  key: string;
+  objectFormat: ObjectFormat;
+  provenance: Provenance;
+  recloned: boolean;
+  /** Id of the snapshot it was restored from. */
+  snapshot: string | undefined;
+  head: Head | undefined;
+  refCount: number;
+  refsDigest: string;
+  waitedMs: number;
+}
+
+/** Throws the named failure that ended it; the mirror's place then holds what it held, or nothing. */
+export async function restoreMirror(job: Job, options: RestoreOptions): Promise<RestoredMirror> {
+  // Upstream's object format is part of the key and known only after the probe, which belongs under
+  // the key's lock: guess the usual one, and begin again in the rare case that it is the other.
+  return (
+    (await restoreUnderKey(job, options, 'sha1')) ??
+    (await restoreUnderKey(job, options, 'sha256')) ??
+    Promise.reject(new MirrorError('unknown', 'upstream changes its object format all the time'))
+  );
+}
+
+/** Undefined if upstream has another object format than the key. */
+async function restoreUnderKey(
+  job: Job,
+  options: RestoreOptions,
+  objectFormat: ObjectFormat,
+): Promise<RestoredMirror | undefined> {
+  const { access, refspecs } = job.upstream;
+  const { cacheKey } = options;
+  const key = deriveKey({ upstream: access.url, refspecs, objectFormat, cacheKey });
+  const path = options.placeOf(key);
+  const place = await job.account.measure('lock', () => enter(job, options, path));
+  try {
+    const bound = bindSignal(job, place.lost);
+    const probed = await probe(bound, options);
+    if (probed.objectFormat !== objectFormat) return undefined;
+    return await new Restoration(bound, options, key, place, probed).run();
+  } finally {
+    await place.leave();
+  }
+}
+
+function probe(job: Job, { temporaryFolder }: RestoreOptions): Promise<UpstreamRefs> {
+  return job.account.measure('probe', () => probeUpstream(job, temporaryFolder));
+}
+
+async function enter(job: Job, options: RestoreOptions, path: string): Promise<Place> {
+  const place = await enterPlace({
+    path,
+    lock: job.lockOf(path),
+    timeoutMs: options.lockTimeoutMs,
+    temporaryFolder: options.temporaryFolder,
+    signal: job.signal,
+    onWait: () => {
+      job.log.info(`Another job is at work on ${path}; waiting for it`);
+    },
+  });
+  if (place.isPrivate) {
+    job.account.fallBack(`${path}: ${String(place.reason)}; this job makes a mirror of its own`);
+  }
+  return place;
+}
+
+/** One run through the life cycle, alone at the mirror's place. */
+class Restoration {
+  readonly #job: Job;
+  readonly #options: RestoreOptions;
+  readonly #key: string;
+  readonly #place: Place;
+  readonly #source: SnapshotSource;
+  #probed: UpstreamRefs;
+  #candidate: Candidate | undefined;
+  /** Where the candidate is while it is not adopted. */
+  #staging: string | undefined;
+  #failure: MirrorError | undefined;
+
+  constructor(job: Job, options: RestoreOptions, key: string, place: Place, probed: UpstreamRefs) {
+    this.#job = job;
+    this.#options = options;
+    this.#key = key;
+    this.#place = place;
+    this.#probed = probed;
+    const { access, refspecs } = job.upstream;
+    const identity = { upstream: access.url, refspecs, objectFormat: probed.objectFormat };
+    this.#source = new SnapshotSource(job, key, identity, options.verification);
+  }
+
+  async run(): Promise<RestoredMirror> {
+    let state = START;
+    try {
+      while (state.name !== 'fetched' && state.name !== 'failed') {
+        const event = await this.#perform(state);
+        const next = advance(state, event);
+        this.#job.log.debug(`${state.name}: ${event.name}, so ${next.name}`);
+        if (event.name === 'failed' && next.name !== 'failed') this.#explain(next);
+        state = next;
+      }
+    } finally {
+      await this.#dropStaging();
+    }
+    if (state.name === 'failed') throw this.#failure ?? new Error('failed without a failure');
+    return this.#describe(state);
+  }
+
+  /** Does what a state asks for. What goes wrong is an event as well. */
+  async #perform(state: Exclude<State, { name: 'fetched' | 'failed' }>): Promise<Event> {
+    try {
+      switch (state.name) {
+        case 'inspecting':
+          return await this.#inspect();
+        case 'looking-up':
+          return await this.#source.lookUp(state.below);
+        case 'restoring':
+          return await this.#restore();
+        case 'fetching':
+          return await this.#fetch(state.attempt);
+        case 'cloning':
+          return await this.#clone(state.recloned);
+      }
+    } catch (error) {
+      this.#failure = toMirrorError(error, 'unknown', state.name);
+      return { name: 'failed', code: this.#failure.code };
+    }
+  }
+
+  #explain(next: State): void {
+    const way = next.name === 'cloning' ? 'cloning afresh' : 'cleaning up and trying once more';
+    this.#job.account.fallBack(`${String(this.#failure?.message)}; ${way}`);
+  }
+
+  async #inspect(): Promise<Event> {
+    const { path } = this.#place;
+    const swept = await sweep(path);
+    if (swept > 0) this.#job.log.info(`Removed ${String(swept)} leftovers beside ${path}`);
+    const occupant = await inspectPlace(path, this.#key, this.#job.upstream.access.url);
+    if (occupant.is === 'absent') return { name: 'mirror-absent' };
+    if (occupant.is === 'unusable') return this.#discard(occupant.reason);
+    try {
+      this.#candidate = await this.#job.account.measure('check', () =>
+        openMirror(this.#job.git, path, occupant.record, this.#probed.objectFormat),
+      );
+    } catch (error) {
+      if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
+      return this.#discard(error.message);
+    }
+    await this.#source.readFence();
+    return { name: 'mirror-valid' };
+  }
+
+  async #discard(reason: string): Promise<Event> {
+    this.#job.account.fallBack(`The mirror at ${this.#place.path} is not used: ${reason}`);
+    await wipe(this.#place.path);
+    return { name: 'mirror-invalid' };
+  }
+
+  async #restore(): Promise<Event> {
+    const unpacked = await this.#source.unpack(await this.#newStaging());
+    if ('name' in unpacked) {
+      await this.#dropStaging();
+      return unpacked;
+    }
+    this.#candidate = unpacked;
+    return { name: 'restored' };
+  }
+
+  async #fetch(attempt: 1 | 2): Promise<Event> {
+    const candidate = this.#current();
+    if (attempt === 2) {
+      // Locks and temporary packs of the first attempt; refs that upstream has moved since.
+      await layOut(candidate.directory, this.#probed.objectFormat);
+      await this.#probeAgain();
+    }
+    await this.#job.account.measure('fetch', () => this.#update(candidate), bytesOf);
+    return { name: 'fetched' };
+  }
+
+  async #clone(isRepeated: boolean): Promise<Event> {
+    const { path } = this.#place;
+    await this.#dropStaging();
+    if (isRepeated) await this.#probeAgain();
+    await this.#makeRoom();
+    const staging = await this.#newStaging();
+    const candidate = await beginClone(staging, this.#probed.objectFormat);
+    this.#job.log.info(`Cloning ${this.#job.upstream.access.url} to ${path}`);
+    await this.#job.account.measure('clone', () => this.#update(candidate), bytesOf);
+    return { name: 'fetched' };
+  }
+
+  async #update(candidate: Candidate): Promise<number> {
+    const { path } = this.#place;
+    const ownership = {
+      key: this.#key,
+      upstream: this.#job.upstream.access.url,
+      fence: this.#source.fence,
+    };
+    const deadline = createDeadline(this.#options.fetchTimeoutMs);
+    const bytes = await bringUpToDate(this.#job, candidate, this.#probed, ownership, deadline);
+    if (this.#staging !== undefined) {
+      await adopt(this.#staging, path);
+      this.#staging = undefined;
+    }
+    this.#candidate = candidate;
+    return bytes;
+  }
+
+  /** A mirror at fault stays until the clone that replaces it is whole, where both have room. */
+  async #makeRoom(): Promise<void> {
+    const { path } = this.#place;
+    if (!(await isPresent(path))) return;
+    const bytes = await countFolderBytes(packDirectory(path));
+    if (!(await hasRoomForCopy(path, bytes))) await wipe(path);
+  }
+
+  async #probeAgain(): Promise<void> {
+    const { objectFormat } = this.#probed;
+    this.#probed = await probe(this.#job, this.#options);
+    if (this.#probed.objectFormat !== objectFormat) {
+      throw new MirrorError(
+        'unknown',
+        'upstream changed its object format meanwhile; run it again',
+      );
+    }
+  }
+
+  #current(): Candidate {
+    if (this.#candidate === undefined) throw new Error('there is no candidate yet');
+    return this.#candidate;
+  }
+
+  async #newStaging(): Promise<string> {
+    this.#staging = await createStaging(this.#place.path);
+    return this.#staging;
+  }
+
+  async #dropStaging(): Promise<void> {
+    if (this.#staging !== undefined) await removeTree(this.#staging);
+    this.#staging = undefined;
+  }
+
+  #describe(state: Extract<State, { name: 'fetched' }>): RestoredMirror {
+    const candidate = this.#current();
+    const { head, objectFormat } = this.#probed;
+    const isRestored = state.provenance === 'restored';
+    return {
+      path: this.#place.path,
+      isPrivate: this.#place.isPrivate,
+      key: this.#key,
+      objectFormat,
+      provenance: state.provenance,
+      recloned: state.recloned,
+      snapshot: isRestored ? candidate.base?.id : undefined,
+      head,
+      refCount: candidate.refs.length,
+      refsDigest: digestRefs(head, candidate.refs),
+      waitedMs: this.#place.waitedMs,
+    };
+  }
+}
+
+function bytesOf(bytes: number): number {
+  return bytes;
+}

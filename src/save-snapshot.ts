@@ -1,0 +1,248 @@
+/**
+ * Use case of the post step: publish a new snapshot of the mirror, if its last fetch succeeded, if
+ * it has news, and if nobody else has published since that fetch began.
+ */
+import { MirrorError, describeError } from './errors.ts';
+import { bindSignal, type Job } from './job.ts';
+import { inspectPlace, layOut, packDirectory, readRefs, wipe } from './mirror/directory.ts';
+import { writeRecord, type MirrorRecord } from './mirror/record.ts';
+import { digestRefs, type ObjectFormat, type Ref } from './mirror/refs.ts';
+import { describeLayer, listPackFiles } from './snapshot/layers.ts';
+import { FORMAT_VERSION, type Layer, type Snapshot } from './snapshot/manifest.ts';
+import {
+  checkConnectivity,
+  hasHole,
+  publishManifest,
+  publishSnapshot,
+  readBase,
+  writeBase,
+} from './snapshot/publish.ts';
+import { RETENTION_GRACE_MS, applyRetention } from './snapshot/retention.ts';
+import { withTransferDeadline } from './snapshot/transfer.ts';
+import type { Store } from './store/store.ts';
+
+export interface SaveOptions {
+  path: string;
+  /** A private mirror has no lock: nobody else knows it. */
+  isPrivate: boolean;
+  key: string;
+  objectFormat: ObjectFormat;
+  /** Publishes even what the store has already. */
+  isForced: boolean;
+  maxSnapshots: number;
+  /** For people: the run that saves, and the version of the action. */
+  run: string;
+  action: string;
+}
+
+export type SaveResult =
+  | { result: 'published'; id: string; bytes: number }
+  /** The store's newest snapshot holds the same refs. */
+  | { result: 'unchanged'; id: string }
+  /** Somebody published after this mirror's fetch began. */
+  | { result: 'superseded'; number: number }
+  | { result: 'skipped'; reason: string }
+  /** Something is damaged or missing: the mirror is wiped, so that the next run makes it anew. */
+  | { result: 'corrupt'; reason: string };
+
+/** Other jobs of this machine may be at work on the mirror; whoever fetched last saves too. */
+const LOCK_TIMEOUT_MS = 60_000;
+
+/** Why the settings or the event forbid a save, or undefined where they do not. */
+export function decideNotToSave(
+  policy: 'auto' | 'always' | 'never',
+  lowTrust: string | undefined,
+): string | undefined {
+  if (policy === 'never') return '`save` is `never`';
+  return policy === 'auto' ? lowTrust : undefined;
+}
+
+/** Throws the named failure of the store or of git; nothing new is visible in the store then. */
+export async function saveSnapshot(job: Job, options: SaveOptions): Promise<SaveResult> {
+  const { store, signal } = job;
+  if (store === undefined) return skip('there is no store');
+  if (options.isPrivate) return new Save(job, store, options).run();
+  const lock = job.lockOf(options.path);
+  const acquisition = await lock.acquire({ timeoutMs: LOCK_TIMEOUT_MS, signal });
+  if (acquisition.outcome !== 'acquired') {
+    return skip(`the lock on ${options.path} could not be had; the job that holds it saves`);
+  }
+  try {
+    return await new Save(bindSignal(job, acquisition.hold.lost), store, options).run();
+  } finally {
+    await acquisition.hold.release();
+  }
+}
+
+function skip(reason: string): SaveResult {
+  return { result: 'skipped', reason };
+}
+
+/** One save, alone at the mirror's place. */
+class Save {
+  readonly #job: Job;
+  readonly #store: Store;
+  readonly #options: SaveOptions;
+
+  constructor(job: Job, store: Store, options: SaveOptions) {
+    this.#job = job;
+    this.#store = store;
+    this.#options = options;
+  }
+
+  async run(): Promise<SaveResult> {
+    const { path, key, objectFormat } = this.#options;
+    const occupant = await inspectPlace(path, key, this.#job.upstream.access.url);
+    if (occupant.is !== 'mirror') return skip(`there is no mirror of this job at ${path} any more`);
+    const { record } = occupant;
+    await layOut(path, objectFormat);
+    const refs = await readRefs(path, objectFormat);
+    if (digestRefs(record.head ?? undefined, refs) !== record.refsDigest) {
+      return skip('its refs are not what its last successful fetch left');
+    }
+    const { fence } = record;
+    if (fence === null) return skip('the store could not be asked before the fetch');
+    const base = await readBase(path, record);
+    return (
+      (await this.#settle(record, base, fence)) ?? (await this.#save(record, refs, base, fence))
+    );
+  }
+
+  /** What makes a save pointless or wrong: the store has the same already, or something newer. */
+  async #settle(
+    record: MirrorRecord,
+    base: Snapshot | undefined,
+    fence: number,
+  ): Promise<SaveResult | undefined> {
+    const { key, isForced } = this.#options;
+    const { signal } = this.#job;
+    const newest = (await this.#store.findManifest(key, { signal }))?.number ?? 0;
+    if (record.base?.number === newest && base?.refsDigest === record.refsDigest) {
+      return isForced ? undefined : { result: 'unchanged', id: record.base.id };
+    }
+    return newest > fence ? { result: 'superseded', number: newest } : undefined;
+  }
+
+  async #save(
+    record: MirrorRecord,
+    refs: readonly Ref[],
+    base: Snapshot | undefined,
+    fence: number,
+  ): Promise<SaveResult> {
+    const { path } = this.#options;
+    const { account, git } = this.#job;
+    const layer = await this.#orWipe(() => account.measure('digest', () => this.#describePacks()));
+    if ('result' in layer) return layer;
+    const walked = await this.#orWipe(
+      () => account.measure('walk', () => checkConnectivity(git, path, record, base)),
+      base && { isIn: () => hasHole(git, path, base), revoke: () => this.#revoke(fence) },
+    );
+    if (typeof walked === 'object') return walked;
+    return this.#publish(record, this.#describe(record, refs, layer, walked, fence), layer);
+  }
+
+  #describePacks(): Promise<Layer> {
+    const packs = packDirectory(this.#options.path);
+    return listPackFiles(packs).then((names) =>
+      describeLayer(packs, names, this.#options.objectFormat),
+    );
+  }
+
+  /** Runs a check; where it finds damage, the mirror is wiped and nothing is saved. */
+  async #orWipe<T>(
+    check: () => Promise<T>,
+    /** Damage that came with the snapshot is said to all who would restore it. */
+    base?: { isIn: () => Promise<boolean>; revoke: () => Promise<void> },
+  ) {
+    try {
+      return await check();
+    } catch (error) {
+      if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
+      const cameWithBase = await base?.isIn();
+      await wipe(this.#options.path);
+      if (cameWithBase === true) await base?.revoke();
+      return { result: 'corrupt', reason: error.message } satisfies SaveResult;
+    }
+  }
+
+  async #publish(record: MirrorRecord, snapshot: Snapshot, layer: Layer): Promise<SaveResult> {
+    const { path, key } = this.#options;
+    const { account, signal } = this.#job;
+    const publication = await account.measure(
+      'upload',
+      () =>
+        withTransferDeadline(signal, (bounded) =>
+          publishSnapshot(this.#store, key, path, snapshot, [layer], bounded),
+        ),
+      () => layer.bytes,
+    );
+    if (publication.is === 'superseded') {
+      return { result: 'superseded', number: publication.number };
+    }
+    const { number, id, content } = publication;
+    await writeBase(path, content);
+    const isWalked = snapshot.savesSinceFullWalk === 0;
+    await writeRecord(path, {
+      ...record,
+      base: { number, id },
+      walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
+      fence: number,
+    });
+    await this.#retain();
+    return { result: 'published', id, bytes: layer.bytes + content.length };
+  }
+
+  #describe(
+    { head, refsDigest }: MirrorRecord,
+    refs: readonly Ref[],
+    layer: Layer,
+    savesSinceFullWalk: number,
+    fence: number,
+  ): Snapshot {
+    const { access, refspecs } = this.#job.upstream;
+    return {
+      ...this.#common(fence),
+      kind: 'snapshot',
+      upstream: access.url,
+      objectFormat: this.#options.objectFormat,
+      refspecs: [...refspecs],
+      head: head ?? undefined,
+      refs,
+      refsDigest,
+      layers: [layer],
+      savesSinceFullWalk,
+    };
+  }
+
+  #common(fence: number) {
+    return {
+      version: FORMAT_VERSION,
+      number: fence + 1,
+      createdAt: new Date().toISOString(),
+      run: this.#options.run,
+      git: this.#job.git.version,
+      action: this.#options.action,
+    } as const;
+  }
+
+  /** Tells every reader not to use this number or any below. */
+  async #revoke(fence: number): Promise<void> {
+    const reason = 'an object is missing that its refs need';
+    const revocation = { ...this.#common(fence), kind: 'revocation' as const, reason };
+    await publishManifest(this.#store, this.#options.key, revocation, this.#job.signal);
+  }
+
+  async #retain(): Promise<void> {
+    const { key, maxSnapshots } = this.#options;
+    const { account, signal } = this.#job;
+    try {
+      await applyRetention(this.#store, key, {
+        maxSnapshots,
+        graceMs: RETENTION_GRACE_MS,
+        signal,
+      });
+    } catch (error) {
+      account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`);
+    }
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * The only reader of inputs and environment: one frozen, validated record. A value that is not
+ * allowed throws `invalid-input`, naming the input, the value and what is allowed.
+ */
+import { readFileSync } from 'node:fs';
+import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { getInput } from '@actions/core';
+import { parseDuration } from './durations.ts';
+import { MirrorError } from './errors.ts';
+import {
+  EVERY_REF,
+  findRefspecFault,
+  normalizeRefspecs,
+  type Refspecs,
+} from './mirror/refspecs.ts';
+import type { Verification } from './snapshot/unpack.ts';
+import type { StoreChoice } from './store/open-store.ts';
+import { findLowTrust } from './trust.ts';
+
+export interface Settings {
+  upstream: {
+    /** Without userinfo. */
+    url: string;
+    token: string;
+    refspecs: Refspecs;
+  };
+  /** Undefined for the default, which depends on the key. */
+  mirrorPath: string | undefined;
+  store: StoreChoice;
+  cacheKey: string;
+  lockTimeoutMs: number;
+  fetchTimeoutMs: number;
+  verification: Verification;
+  save: 'auto' | 'always' | 'never';
+  maxSnapshots: number;
+  runner: {
+    /** Where default mirrors go: on the file system of the job's workspace, and not inside it. */
+    mirrorsFolder: string;
+    /** Emptied by the runner after each job. */
+    temporaryFolder: string;
+  };
+  /** For people: which run this is. */
+  run: string;
+  /** Why this event is not to be trusted with what others will restore, or undefined. */
+  lowTrust: string | undefined;
+  /** What git may inherit a part of. */
+  environment: NodeJS.ProcessEnv;
+}
+
+/** Reads this process's inputs and environment. */
+export function readSettings(): Readonly<Settings> {
+  return Object.freeze(parseSettings(getInput, process.env));
+}
+
+/** The settings that inputs and an environment make. */
+export function parseSettings(
+  input: (name: string) => string,
+  environment: NodeJS.ProcessEnv,
+): Settings {
+  return {
+    upstream: {
+      url: parseUpstream(input, environment),
+      token: parseToken(input('token')),
+      refspecs: parseRefs(input('refs')),
+    },
+    mirrorPath: parseMirrorPath(input('mirror-path'), environment),
+    store: parseStore(input, environment),
+    cacheKey: parseCacheKey(input('cache-key')),
+    lockTimeoutMs: parseTimeout('lock-timeout', input('lock-timeout'), 0),
+    fetchTimeoutMs: parseTimeout('fetch-timeout', input('fetch-timeout'), 1_000),
+    verification: parseChoice('verify', input('verify'), ['standard', 'tip', 'full']),
+    save: parseChoice('save', input('save'), ['auto', 'always', 'never']),
+    maxSnapshots: parseCount('max-snapshots', input('max-snapshots')),
+    runner: parseRunner(environment),
+    run: describeRun(environment),
+    lowTrust: findLowTrust(environment['GITHUB_EVENT_NAME'] ?? '', () => readEvent(environment)),
+    environment,
+  };
+}
+
+function invalid(name: string, value: string, allowed: string, cause?: unknown): MirrorError {
+  // JSON makes control characters visible; a pasted file would fill the log.
+  const shown = JSON.stringify(value.length > 200 ? `${value.slice(0, 200)}…` : value);
+  const message = `Input \`${name}\` is ${shown}; allowed is ${allowed}`;
+  return new MirrorError('invalid-input', message, { cause });
+}
+
+function hasControlCharacters(text: string): boolean {
+  // eslint-disable-next-line no-control-regex -- they are what is looked for
+  return /[\x00-\x1f\x7f]/.test(text);
+}
+
+function parseUpstream(input: (name: string) => string, environment: NodeJS.ProcessEnv): string {
+  const given = input('github-server-url');
+  const server = given === '' ? (environment['GITHUB_SERVER_URL'] ?? 'https://github.com') : given;
+  return `${parseServer(server)}/${parseRepository(input('repository'))}`;
+}
+
+const SERVER_ALLOWED = 'an http or https URL without user, query or fragment: https://github.com';
+
+function parseServer(text: string): string {
+  const url = URL.canParse(text) && !hasControlCharacters(text) ? new URL(text) : undefined;
+  const isPlain =
+    url !== undefined &&
+    ['http:', 'https:'].includes(url.protocol) &&
+    [url.username, url.password, url.search, url.hash].every((part) => part === '');
+  if (!isPlain) throw invalid('github-server-url', hideUser(text), SERVER_ALLOWED);
+  // URL lower-cases the host and drops default ports: one server, one spelling.
+  return (url.origin + url.pathname).replace(/\/+$/, '');
+}
+
+/** Up to the last @: a password that was not escaped may hold anything, also slashes. */
+function hideUser(url: string): string {
+  return url.replace(/^([a-z]+:\/\/)?.*@/is, '$1***@');
+}
+
+function parseRepository(text: string): string {
+  const segments = text.split('/');
+  const isName = (part: string) => /^[A-Za-z0-9._-]+$/.test(part) && !/^(?:-|\.{1,2}$)/.test(part);
+  // GitHub has two segments; others that speak git have folders in folders.
+  if (segments.length < 2 || !segments.every(isName)) {
+    throw invalid('repository', hideUser(text), 'owner/name of letters, digits, ".", "_" and "-"');
+  }
+  return text;
+}
+
+function parseToken(text: string): string {
+  if (hasControlCharacters(text)) {
+    throw new MirrorError('invalid-input', 'Input `token` holds control characters or line ends');
+  }
+  return text;
+}
+
+function parseRefs(text: string): Refspecs {
+  const lines = text
+    .split('\n')
+    .map((line) => Buffer.from(line.trim(), 'utf8').toString('latin1'))
+    .filter((line) => line !== '');
+  if (lines.length === 1 && lines[0] === 'all') return EVERY_REF;
+  for (const line of lines) {
+    const fault = findRefspecFault(line);
+    if (fault !== undefined) {
+      const shown = Buffer.from(line, 'latin1').toString('utf8');
+      throw invalid('refs', shown, `\`all\`, or refspecs one a line: this one ${fault}`);
+    }
+  }
+  if (lines.every((line) => line.startsWith('^'))) {
+    throw invalid('refs', text, '`all`, or at least one refspec like +refs/heads/*:refs/heads/*');
+  }
+  return normalizeRefspecs(lines);
+}
+
+function parseMirrorPath(text: string, environment: NodeJS.ProcessEnv): string | undefined {
+  if (text === '') return undefined;
+  const path = parsePath('mirror-path', text, environment);
+  const toWorkspace = relative(path, environment['GITHUB_WORKSPACE'] ?? process.cwd());
+  // The mirror is put in place by renaming a folder: that must not be one the job stands in.
+  const isOutside = toWorkspace === '..' || toWorkspace.startsWith(`..${sep}`);
+  if (!isOutside && !isAbsolute(toWorkspace)) {
+    throw invalid('mirror-path', text, 'a folder that neither is nor contains the workspace');
+  }
+  return path;
+}
+
+function parsePath(name: string, text: string, environment: NodeJS.ProcessEnv): string {
+  if (hasControlCharacters(text)) throw invalid(name, text, 'a path without control characters');
+  const expanded = text.replace(/^~(?=$|[/\\])/, environment['HOME'] ?? '~');
+  const workspace = environment['GITHUB_WORKSPACE'] ?? process.cwd();
+  return isAbsolute(expanded) ? resolve(expanded) : resolve(workspace, expanded);
+}
+
+function parseStore(input: (name: string) => string, environment: NodeJS.ProcessEnv): StoreChoice {
+  const kind = parseChoice('store', input('store'), ['auto', 'disk']);
+  const text = input('disk-path');
+  if (text === '') {
+    if (kind === 'auto') return { kind: 'none' };
+    throw invalid('disk-path', text, 'the path of an existing folder, since `store` is `disk`');
+  }
+  return { kind: 'disk', path: parsePath('disk-path', text, environment) };
+}
+
+function parseCacheKey(text: string): string {
+  if (text.length > 512 || hasControlCharacters(text)) {
+    throw invalid('cache-key', text, 'up to 512 characters without control characters');
+  }
+  return text;
+}
+
+function parseTimeout(name: string, text: string, leastMs: number): number {
+  const durationMs = parseDuration(text);
+  if (durationMs === undefined || durationMs < leastMs) {
+    const least = leastMs === 0 ? '' : `, at least ${String(leastMs / 1_000)}s`;
+    throw invalid(name, text, `a duration: 90s, 10m, 1h, or seconds${least}`);
+  }
+  return durationMs;
+}
+
+function parseChoice<T extends string>(name: string, text: string, choices: readonly T[]): T {
+  const choice = choices.find((each) => each === text);
+  if (choice === undefined)
+    throw invalid(name, text, choices.map((each) => `\`${each}\``).join(', '));
+  return choice;
+}
+
+function parseCount(name: string, text: string): number {
+  const count = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > 1_000) throw invalid(name, text, 'a whole number from 1 to 1000');
+  return count;
+}
+
+function parseRunner(environment: NodeJS.ProcessEnv): Settings['runner'] {
+  return {
+    mirrorsFolder: join(readFolder(environment, 'RUNNER_WORKSPACE'), '_mirrors'),
+    temporaryFolder: readFolder(environment, 'RUNNER_TEMP'),
+  };
+}
+
+function readFolder(environment: NodeJS.ProcessEnv, name: string): string {
+  const path = environment[name] ?? '';
+  if (isAbsolute(path)) return path;
+  throw new MirrorError('invalid-input', `${name} is not set: this runs as a step of a workflow`);
+}
+
+function describeRun(environment: NodeJS.ProcessEnv): string {
+  const named = ['GITHUB_REPOSITORY', 'GITHUB_RUN_ID', 'GITHUB_RUN_ATTEMPT', 'GITHUB_JOB'];
+  return named.map((name) => environment[name] ?? '').join('/');
+}
+
+/** Undefined where there is none that can be read: trust then assumes the worst. */
+function readEvent(environment: NodeJS.ProcessEnv): unknown {
+  try {
+    return JSON.parse(readFileSync(environment['GITHUB_EVENT_PATH'] ?? '', 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
