@@ -1,0 +1,92 @@
+/**
+ * `npm run bench:clone -- [path of a repository] [rounds]`: the two ways a mirror could be cloned, side by
+ * side in one run against one local HTTP server: `git clone --mirror`, and what the action does (an
+ * empty repository, then a fetch of all ids that the probe saw). Prints a table in Markdown.
+ */
+import { join, resolve } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { cpus } from 'node:os';
+import { createJob } from '../test/support/action-runner.ts';
+import { git, tryGit } from '../test/support/git.ts';
+import { startGitServer, type GitServer } from '../test/support/git-server.ts';
+import { createRepository, repositorySizes } from '../test/support/repository-fixture.ts';
+import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
+
+const REPOSITORY = 'bench/repository';
+const TIMEOUT_MS = 30 * 60_000;
+
+async function timeGitClone(server: GitServer, folder: string): Promise<number> {
+  const startedAt = performance.now();
+  const args = [
+    'clone',
+    '--quiet',
+    '--mirror',
+    server.repositoryUrl(REPOSITORY),
+    join(folder, 'c'),
+  ];
+  const { exitCode, stderr } = await tryGit(folder, args, { timeoutMs: TIMEOUT_MS });
+  if (exitCode !== 0) throw new Error(`git clone failed: ${stderr}`);
+  return performance.now() - startedAt;
+}
+
+async function timeAction(server: GitServer, folder: string): Promise<number> {
+  const inputs = { refs: 'all', save: 'never' };
+  const job = createJob({ root: folder, repository: REPOSITORY, serverUrl: server.url, inputs });
+  const { exitCode, durationMs, stderr } = await job.main();
+  if (exitCode !== 0) throw new Error(`the action failed: ${stderr}`);
+  return durationMs;
+}
+
+/** One measurement in a folder of its own, which is removed before the next begins. */
+async function inFolder(work: (folder: string) => Promise<number>): Promise<number> {
+  const folder = await createTemporaryDirectory('bench');
+  try {
+    return await work(folder);
+  } finally {
+    await removeDirectory(folder);
+  }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+}
+
+function row(name: string, values: readonly number[], base: number): string {
+  const seconds = (ms: number) => (ms / 1_000).toFixed(1);
+  const range = `${seconds(Math.min(...values))} to ${seconds(Math.max(...values))}`;
+  const ratio = (median(values) / base).toFixed(2);
+  return `| ${name} | ${seconds(median(values))} | ${range} | ${ratio} |`;
+}
+
+const fixture = await createTemporaryDirectory('bench-upstream');
+const given = process.argv[2];
+const rounds = Number(process.argv[3] ?? 5);
+const path = given === undefined ? join(fixture, 'large.git') : resolve(given);
+let server: GitServer | undefined;
+try {
+  if (given === undefined) await createRepository(path, repositorySizes.large);
+  server = await startGitServer({ repositories: { [REPOSITORY]: path } });
+  const { url } = server;
+  const upstream = server;
+  const clone: number[] = [];
+  const action: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    clone.push(await inFolder((folder) => timeGitClone(upstream, folder)));
+    action.push(await inFolder((folder) => timeAction(upstream, folder)));
+    console.error(`round ${String(round + 1)} of ${String(rounds)} against ${url}`);
+  }
+  const size = await git(path, ['count-objects', '-v']);
+  const packs = /size-pack: (\d+)/.exec(size)?.[1] ?? '0';
+  console.log(
+    `${(Number(packs) / 1024).toFixed(0)} MiB of packs, ${String(rounds)} rounds, interleaved;`,
+  );
+  console.log(
+    `${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), Node ${process.version}.\n`,
+  );
+  console.log('| way | median, s | range, s | ratio |\n|---|---|---|---|');
+  console.log(row('git clone --mirror', clone, median(clone)));
+  console.log(row('the action: empty repository, fetch by ids', action, median(clone)));
+} finally {
+  await server?.stop();
+  await removeDirectory(fixture);
+}
