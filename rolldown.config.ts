@@ -45,6 +45,6 @@ export default defineConfig({
     format: 'esm',
     minify: true,
     entryFileNames: '[name].js',
-    chunkFileNames: '[name]-[hash].js',
+    chunkFileNames: '[name].js',
   },
 });

@@ -32,14 +32,23 @@ export async function removeTree(path: string): Promise<void> {
 export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.new`;
   await rm(temporary, { force: true });
-  const file = await open(temporary, 'wx');
+  try {
+    await writeDurably(temporary, content);
+    await renameStubbornly(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
+  const file = await open(path, 'wx');
   try {
     await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();
   }
-  await renameStubbornly(temporary, path);
 }
 
 /** Bytes of the files directly in a folder. */

@@ -111,7 +111,8 @@ function parseServer(text: string): string {
 
 /** Up to the last @: a password that was not escaped may hold anything, also slashes. */
 function hideUser(url: string): string {
-  return url.replace(/^([a-z]+:\/\/)?.*@/is, '$1***@');
+  // A query may hold a token as well.
+  return url.replace(/^([a-z]+:\/\/)?.*@/is, '$1***@').replace(/([?#]).+$/s, '$1***');
 }
 
 function parseRepository(text: string): string {

@@ -158,19 +158,27 @@ function collectOutput(
 function collectLines(child: ChildProcess, onLine: ChildOptions['onErrorLine']): () => string {
   let kept = '';
   let partial = '';
+  const take = (piece: string) => {
+    const isProgress = piece.endsWith('\r');
+    if (!isProgress) kept += piece;
+    // Cut seldom: every cut is a copy.
+    if (kept.length > 2 * STDERR_BYTES) kept = kept.slice(-STDERR_BYTES);
+    const line = piece.trimEnd();
+    if (line !== '') onLine?.(line, isProgress);
+  };
   child.stderr?.setEncoding('utf8');
   child.stderr?.on('data', (text: string) => {
     partial += text;
     const pieces = partial.split(/(?<=[\r\n])/);
     partial = /[\r\n]$/.test(partial) ? '' : (pieces.pop() ?? '').slice(-STDERR_BYTES);
-    for (const piece of pieces) {
-      const isProgress = piece.endsWith('\r');
-      if (!isProgress) kept = (kept + piece).slice(-STDERR_BYTES);
-      const line = piece.trimEnd();
-      if (line !== '') onLine?.(line, isProgress);
-    }
+    pieces.forEach(take);
   });
-  return () => kept + partial;
+  child.stderr?.once('end', () => {
+    // The last line need not have an end.
+    take(partial);
+    partial = '';
+  });
+  return () => (kept + partial).slice(-STDERR_BYTES);
 }
 
 /** Ends the whole process group (POSIX) or tree (Windows); one that is gone already is no error. */

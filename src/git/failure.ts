@@ -20,7 +20,8 @@ const RULES: readonly Rule[] = [
   {
     kind: 'no-space',
     lines: 'local',
-    pattern: /no space left on device|disk quota exceeded|not enough space on the disk/i,
+    pattern:
+      /no space left on device|disk quota exceeded|not enough space on the disk|out of diskspace/i,
   },
   {
     kind: 'authentication',
@@ -40,16 +41,25 @@ const RULES: readonly Rule[] = [
     pattern: /returned error: 30[12378]\b|unable to update url base from redirection/i,
   },
   {
+    // The pack that came was damaged on its way. Its deltas against objects of the mirror that
+    // cannot be read are `unresolved deltas` instead.
+    kind: 'network',
+    lines: 'local',
+    pattern:
+      /(?:pack has bad object|pack is corrupted|pack signature mismatch|pack has junk)[^]*invalid index-pack output/i,
+  },
+  {
+    // No single words: names of repositories are in the messages (`inflate`, `openssl`).
     kind: 'corrupt-mirror',
     lines: 'local',
     pattern:
-      /missing (?:object|blob|tree|commit|necessary)|bad (?:object|tree|commit|packed object)|could not (?:parse|read) [0-9a-f]{40}|unable to (?:read|parse) (?:[0-9a-f]{40}|sha1|object|tree|packed)|is corrupt|corrupt (?:loose|packed)|inflate|object file .* is empty|unresolved deltas|did not send all necessary objects|packfile .* (?:cannot be|does not match|is far too)|index file .* (?:is too|corrupt)|wrong index|sha1 mismatch|hash mismatch|unable to create '.*\.lock'|not a git repository: '|unable to find [0-9a-f]{40}|error in object|delta base|failed to (?:read|unpack|traverse)/i,
+      /missing (?:object|blob|tree|commit|necessary)|bad (?:object|tree|commit|packed object)|could not (?:parse|read) [0-9a-f]{40}|unable to (?:read|parse) (?:[0-9a-f]{40}|sha1|object|tree|packed)|is corrupt|corrupt (?:loose|packed)|^(?:error|fatal): (?:serious )?inflate|object file .* is empty|unresolved deltas|did not send all necessary objects|packfile .* (?:cannot be|does not match|is far too)|index file .* (?:is too|corrupt)|wrong index|sha1 mismatch|hash mismatch|unable to create '.*\.lock'|not a git repository: '|unable to find [0-9a-f]{40}|error in object|delta base|unexpected line in .*packed-refs|failed to (?:read|unpack|traverse)/im,
   },
   {
     kind: 'network',
     lines: 'any',
     pattern:
-      /returned error: (?:408|429|5\d\d)\b|could not resolve|couldn't (?:connect|resolve)|failed to connect|connection (?:refused|reset|timed out|was closed)|operation (?:too slow|timed out)|rpc failed|early eof|unexpected disconnect|hung up unexpectedly|empty reply|transfer closed|recv failure|send failure|ssl|tls|certificate|curl \d+|protocol error|expected flush|bad (?:line length|pack header)|invalid index-pack output|network is unreachable|timed out|expected '?packfile|the requested url/i,
+      /returned error: (?:408|429|5\d\d)\b|could not resolve|couldn't (?:connect|resolve)|failed to connect|connection (?:refused|reset|timed out|was closed)|operation (?:too slow|timed out)|rpc failed|early eof|unexpected disconnect|hung up unexpectedly|empty reply|transfer closed|recv failure|send failure|curl \d+|protocol error|expected flush|bad (?:line length|pack header)|invalid index-pack output|network is unreachable|timed out|expected '?packfile|the requested url|unable to access '?https?:|info\/refs'? not valid/i,
   },
 ];
 

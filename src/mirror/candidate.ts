@@ -80,10 +80,12 @@ export async function bringUpToDate(
 ): Promise<number> {
   const { directory } = candidate;
   const bytesBefore = await countFolderBytes(packDirectory(directory));
-  if (findMovedRefs(candidate.refs, probed).length > 0) {
+  // A detached HEAD's commit need not be among what refs reach, and git takes HEAD for a ref.
+  const detached = head === undefined || 'ref' in head ? [] : [head.oid];
+  if (detached.length > 0 || findMovedRefs(candidate.refs, probed).length > 0) {
     // All ids and not only the new ones: git then knows at once what both sides have. With 20,000
     // refs that made 16 haves in one round of what were 20,000 haves in five.
-    const oids = [...new Set(probed.map(({ oid }) => oid))];
+    const oids = [...new Set([...probed.map(({ oid }) => oid), ...detached])];
     try {
       await fetchObjects(asking, directory, oids, deadline);
     } finally {

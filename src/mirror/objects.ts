@@ -1,7 +1,9 @@
 /** What git says about a mirror's objects. None of these writes. */
-import { MirrorError } from '../errors.ts';
+import { constants } from 'node:os';
+import { MirrorError, type ErrorCode } from '../errors.ts';
+import type { ChildResult } from '../git/child.ts';
 import { gitFailure } from '../git/failure.ts';
-import type { Git } from '../git/git.ts';
+import type { Git, GitCommand } from '../git/git.ts';
 import type { Ref } from './refs.ts';
 
 /** git/git takes 10 s, a repository a hundred times as large a quarter of an hour. */
@@ -13,7 +15,8 @@ export const WALK_TIMEOUT_MS = 30 * 60_000;
  */
 export async function peelRefs(git: Git, directory: string, refs: readonly Ref[]): Promise<Ref[]> {
   const stdin = refs.map(({ oid }) => `${oid}^{}\n`).join('');
-  const output = await git.read(
+  const output = await readObjects(
+    git,
     { gitDirectory: directory, args: ['cat-file', '--batch-check=%(objectname)'], stdin },
     'reading what refs point at',
   );
@@ -58,25 +61,47 @@ export async function walkNew(
 }
 
 async function walk(git: Git, directory: string, args: string[], stdin?: string): Promise<void> {
-  const result = await git.run({
+  const command = {
     gitDirectory: directory,
     args: ['rev-list', '--objects', '--quiet', ...args],
     timeoutMs: WALK_TIMEOUT_MS,
     ...(stdin === undefined ? {} : { stdin }),
-  });
-  if (result.ended === 'exited' && result.exitCode === 0) return;
-  const failure = gitFailure(result, 'checking that all objects are there');
-  if (failure.code !== 'unknown') throw failure;
-  // rev-list stops at nothing but objects that are missing or cannot be read.
-  throw new MirrorError('corrupt-mirror', failure.message, { cause: failure });
+  };
+  await readObjects(git, command, 'checking that all objects are there');
 }
 
 /** Indexes all packs again, from their content alone; throws `corrupt-mirror`. */
 export async function indexAgain(git: Git, directory: string, packs: readonly string[]) {
   for (const pack of packs) {
-    await git.read(
+    await readObjects(
+      git,
       { gitDirectory: directory, args: ['index-pack', pack], timeoutMs: WALK_TIMEOUT_MS },
       `indexing ${pack}`,
     );
   }
+}
+
+const NOT_THE_OBJECTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'no-space',
+  'timeout',
+  'cancelled',
+]);
+
+/**
+ * The stdout of a command that only reads objects. What stops such a command is objects that are
+ * missing or cannot be read, whatever it says of it (`early EOF`, as of a network, for an empty
+ * pack): throws `corrupt-mirror`.
+ */
+export async function readObjects(git: Git, command: GitCommand, what: string): Promise<Buffer> {
+  const result = await git.run(command);
+  if (result.ended === 'exited' && result.exitCode === 0) return result.stdout;
+  const failure = gitFailure(result, what);
+  if (NOT_THE_OBJECTS.has(failure.code) || hasNoMemory(result)) throw failure;
+  throw new MirrorError('corrupt-mirror', failure.message, { cause: failure });
+}
+
+/** Linux ends a process by SIGKILL where a container or the machine has no memory left. */
+function hasNoMemory({ exitCode, stderr }: ChildResult): boolean {
+  const isKilled = exitCode === 128 + constants.signals.SIGKILL;
+  return isKilled || /out of memory|cannot allocate memory/i.test(stderr);
 }

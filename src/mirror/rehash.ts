@@ -4,9 +4,8 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { MirrorError } from '../errors.ts';
-import { gitFailure } from '../git/failure.ts';
 import type { Git } from '../git/git.ts';
-import { WALK_TIMEOUT_MS } from './objects.ts';
+import { WALK_TIMEOUT_MS, readObjects } from './objects.ts';
 import type { ObjectFormat } from './refs.ts';
 
 /** Throws `corrupt-mirror` unless the commit, its trees and files have the ids they go by. */
@@ -16,7 +15,8 @@ export async function rehashCommit(
   format: ObjectFormat,
   commit: string,
 ): Promise<void> {
-  const listed = await git.read(
+  const listed = await readObjects(
+    git,
     {
       gitDirectory: directory,
       args: ['rev-list', '--objects', '--no-object-names', '--no-walk', commit],
@@ -26,18 +26,19 @@ export async function rehashCommit(
   );
   const listing = listed.toString('latin1');
   const check = new BatchCheck(format);
-  const result = await git.run({
-    gitDirectory: directory,
-    args: ['cat-file', '--batch', '--buffer'],
-    stdin: listing,
-    timeoutMs: WALK_TIMEOUT_MS,
-    onOutput: (chunk) => {
-      check.update(chunk);
+  await readObjects(
+    git,
+    {
+      gitDirectory: directory,
+      args: ['cat-file', '--batch', '--buffer'],
+      stdin: listing,
+      timeoutMs: WALK_TIMEOUT_MS,
+      onOutput: (chunk) => {
+        check.update(chunk);
+      },
     },
-  });
-  if (result.ended !== 'exited' || result.exitCode !== 0) {
-    throw gitFailure(result, `reading the objects of ${commit}`);
-  }
+    `reading the objects of ${commit}`,
+  );
   check.finish(listing.split('\n').length - 1);
 }
 

@@ -25,7 +25,8 @@ export type SavesSinceFullWalk = number;
 
 /**
  * Walks what refs reach; throws `corrupt-mirror` where an object is missing. What is new since the
- * base is enough while a full walk stands behind the base: such a walk is blind to a hole in it.
+ * base is enough while a full walk stands behind the base, and all its packs are here: such a walk
+ * is blind to a hole in it.
  */
 export async function checkConnectivity(
   git: Git,
@@ -33,8 +34,10 @@ export async function checkConnectivity(
   record: MirrorRecord,
   base: Snapshot | undefined,
 ): Promise<SavesSinceFullWalk> {
-  if (record.walkedRefsDigest === record.refsDigest) return 0;
-  if (base !== undefined && base.savesSinceFullWalk < MAX_SAVES_SINCE_FULL_WALK) {
+  // A pack that was lost since takes what was walked with it.
+  const isWhole = base === undefined || (await holdsPacksOf(directory, base));
+  if (isWhole && record.walkedRefsDigest === record.refsDigest) return 0;
+  if (isWhole && base !== undefined && base.savesSinceFullWalk < MAX_SAVES_SINCE_FULL_WALK) {
     await walkNew(git, directory, [...new Set(base.refs.map(({ oid }) => oid))]);
     return base.savesSinceFullWalk + 1;
   }
@@ -47,9 +50,7 @@ export async function checkConnectivity(
  * descends from it: all the snapshot's packs are here, and the object is not.
  */
 export async function hasHole(git: Git, directory: string, snapshot: Snapshot): Promise<boolean> {
-  const here = new Set(await listPackFiles(packDirectory(directory)));
-  const files = snapshot.layers.flatMap((layer) => layer.files);
-  if (!files.every(({ name }) => here.has(name))) return false;
+  if (!(await holdsPacksOf(directory, snapshot))) return false;
   try {
     await walkFrom(git, directory, [...new Set(snapshot.refs.map(({ oid }) => oid))]);
     return false;
@@ -57,6 +58,11 @@ export async function hasHole(git: Git, directory: string, snapshot: Snapshot): 
     if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
     return true;
   }
+}
+
+async function holdsPacksOf(directory: string, { layers }: Snapshot): Promise<boolean> {
+  const here = new Set(await listPackFiles(packDirectory(directory)));
+  return layers.every(({ files }) => files.every(({ name }) => here.has(name)));
 }
 
 export type Publication =
