@@ -1,0 +1,212 @@
+/** What git is given of the machine's environment: what it needs, and nothing that it obeys. */
+import { describe, expect, test } from '@jest/globals';
+import { basicCredential, buildGitEnvironment } from '../../src/git/environment.ts';
+
+const TOKEN = 'ghs_canary/+=';
+const access = { url: 'https://github.com/owner/name', token: TOKEN };
+
+/** Variables that execute code, redirect commands, write files, leak or change what git prints. */
+const HOSTILE = [
+  ...['GIT_DIR', 'GIT_WORK_TREE', 'GIT_COMMON_DIR', 'GIT_INDEX_FILE', 'GIT_OBJECT_DIRECTORY'],
+  ...['GIT_ALTERNATE_OBJECT_DIRECTORIES', 'GIT_QUARANTINE_PATH', 'GIT_NAMESPACE', 'GIT_PREFIX'],
+  ...['GIT_CEILING_DIRECTORIES', 'GIT_DISCOVERY_ACROSS_FILESYSTEM', 'GIT_SHALLOW_FILE'],
+  ...['GIT_GRAFT_FILE', 'GIT_REPLACE_REF_BASE', 'GIT_TEMPLATE_DIR', 'GIT_EXEC_PATH'],
+  ...['GIT_CONFIG', 'GIT_CONFIG_GLOBAL', 'GIT_CONFIG_SYSTEM', 'GIT_CONFIG_NOSYSTEM'],
+  ...['GIT_CONFIG_PARAMETERS', 'GIT_CONFIG_KEY_99', 'GIT_CONFIG_VALUE_99'],
+  ...['GIT_SSH', 'GIT_SSH_COMMAND', 'GIT_SSH_VARIANT', 'GIT_PROXY_COMMAND', 'GIT_EXTERNAL_DIFF'],
+  ...['GIT_ASKPASS', 'SSH_ASKPASS', 'SSH_ASKPASS_REQUIRE', 'SSH_AUTH_SOCK', 'DISPLAY'],
+  ...['GIT_EDITOR', 'GIT_SEQUENCE_EDITOR', 'GIT_PAGER', 'EDITOR', 'VISUAL', 'PAGER', 'BROWSER'],
+  ...[
+    'GIT_TRACE',
+    'GIT_TRACE_CURL',
+    'GIT_TRACE_CURL_NO_DATA',
+    'GIT_TRACE_REDACT',
+    'GIT_CURL_VERBOSE',
+  ],
+  ...['GIT_TRACE_PACKET', 'GIT_TRACE_PACKFILE', 'GIT_TRACE_SETUP', 'GIT_TRACE_PERFORMANCE'],
+  ...['GIT_TRACE2_CONFIG_PARAMS', 'GIT_TRACE2_ENV_VARS', 'GIT_TRACE2_PARENT_SID', 'GIT_TR2_DST'],
+  ...['GIT_REDIRECT_STDOUT', 'GIT_REDIRECT_STDERR', 'GIT_REDIRECT_STDIN', 'GIT_FLUSH'],
+  ...['GIT_PROTOCOL', 'GIT_PROTOCOL_FROM_USER', 'GIT_HTTP_USER_AGENT', 'GIT_SSL_NO_VERIFY'],
+  ...['GIT_SSL_KEY', 'GIT_SSL_CERT', 'GIT_SSL_CERT_PASSWORD_PROTECTED', 'GIT_SSL_CIPHER_LIST'],
+  ...['GIT_DEFAULT_HASH', 'GIT_DEFAULT_REF_FORMAT', 'GIT_TEST_ASSUME_DIFFERENT_OWNER', 'GIT_PS1'],
+  ...['GIT_ICASE_PATHSPECS', 'GIT_LITERAL_PATHSPECS', 'GIT_ATTR_SOURCE', 'GIT_ATTR_NOSYSTEM'],
+  ...['LD_PRELOAD', 'LD_LIBRARY_PATH', 'LD_AUDIT', 'DYLD_INSERT_LIBRARIES', 'GCONV_PATH'],
+  ...['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS', 'BASH_ENV', 'ENV', 'SHELLOPTS', 'PS4', 'IFS'],
+  ...['PERL5LIB', 'PERL5OPT', 'PYTHONPATH', 'OPENSSL_CONF', 'SSLKEYLOGFILE', 'CURL_HOME'],
+  ...['LANG', 'LC_MESSAGES', 'TEXTDOMAINDIR', 'NLSPATH', 'CDPATH', 'GLOBIGNORE'],
+  ...['GITHUB_TOKEN', 'INPUT_TOKEN', 'ACTIONS_RUNTIME_TOKEN', 'ACTIONS_ID_TOKEN_REQUEST_TOKEN'],
+  ...['AWS_SECRET_ACCESS_KEY', 'STATE_mirror', 'BASH_FUNC_git%%', '__proto__', ''],
+];
+
+/** Its value is given by us, whatever was inherited. */
+const FORCED: Record<string, string> = {
+  LC_ALL: 'C',
+  LANGUAGE: '',
+  GIT_TERMINAL_PROMPT: '0',
+  GCM_INTERACTIVE: 'never',
+  GIT_ALLOW_PROTOCOL: 'http:https',
+  GIT_HTTP_LOW_SPEED_LIMIT: '0',
+  GIT_HTTP_LOW_SPEED_TIME: '0',
+  GIT_NO_REPLACE_OBJECTS: '1',
+  GIT_NO_LAZY_FETCH: '1',
+  GIT_OPTIONAL_LOCKS: '0',
+  GIT_TRACE2: '0',
+  GIT_TRACE2_EVENT: '0',
+  GIT_TRACE2_PERF: '0',
+};
+
+const NEEDED = {
+  PATH: '/usr/bin',
+  HOME: '/home/runner',
+  XDG_CONFIG_HOME: '/home/runner/.config',
+  TMPDIR: '/tmp',
+  HTTPS_PROXY: 'http://proxy.example:3128',
+  https_proxy: 'http://proxy.example:3128',
+  no_proxy: 'localhost',
+  GIT_SSL_CAINFO: '/etc/ca.pem',
+  SSL_CERT_FILE: '/etc/ca.pem',
+  SystemRoot: 'C:\\Windows',
+};
+
+function inheritedFrom(names: readonly string[], value: string): NodeJS.ProcessEnv {
+  return Object.fromEntries(names.map((name) => [name, value]));
+}
+
+/** What git makes of GIT_CONFIG_COUNT and the rest; it fails for a count that is not met. */
+function configurationOf(environment: NodeJS.ProcessEnv): [string, string][] {
+  const count = Number(environment['GIT_CONFIG_COUNT']);
+  return Array.from({ length: count }, (_, index) => {
+    const key = environment[`GIT_CONFIG_KEY_${index}`];
+    const value = environment[`GIT_CONFIG_VALUE_${index}`];
+    if (key === undefined || value === undefined) throw new Error(`entry ${index} is not there`);
+    return [key, value];
+  });
+}
+
+function valuesOf(environment: NodeJS.ProcessEnv, wanted: string): string[] {
+  return configurationOf(environment).flatMap(([key, value]) => (key === wanted ? [value] : []));
+}
+
+describe('hostile variables', () => {
+  test.each(HOSTILE)('%j does not pass, in any spelling', (name) => {
+    for (const spelling of [name, name.toLowerCase(), name.toUpperCase()]) {
+      const environment = buildGitEnvironment({ [spelling]: 'hostile' }, access);
+      expect(Object.values(environment)).not.toContain('hostile');
+    }
+  });
+
+  test('leave git exactly what it has without them', () => {
+    const hostile = { ...NEEDED, ...inheritedFrom(HOSTILE, 'hostile') };
+    expect(buildGitEnvironment(hostile)).toEqual(buildGitEnvironment(NEEDED));
+    expect(buildGitEnvironment(hostile, access)).toEqual(buildGitEnvironment(NEEDED, access));
+  });
+
+  test('that are forced have our value', () => {
+    const hostile = inheritedFrom(Object.keys(FORCED), 'hostile');
+    expect(buildGitEnvironment(hostile)).toMatchObject(FORCED);
+    expect(buildGitEnvironment({})).toMatchObject(FORCED);
+  });
+
+  test('cannot add, replace or cut short configuration', () => {
+    const hostile = {
+      GIT_CONFIG_COUNT: '1',
+      GIT_CONFIG_KEY_0: 'core.hooksPath',
+      GIT_CONFIG_VALUE_0: '/hostile',
+      GIT_CONFIG_KEY_50: 'core.fsmonitor',
+      GIT_CONFIG_VALUE_50: '/hostile',
+    };
+    expect(buildGitEnvironment(hostile, access)).toEqual(buildGitEnvironment({}, access));
+  });
+});
+
+test('what git needs of the machine passes as it is', () => {
+  expect(buildGitEnvironment(NEEDED)).toMatchObject(NEEDED);
+});
+
+test('nothing passes but what is needed, forced or configuration', () => {
+  const names = Object.keys(buildGitEnvironment({ ...NEEDED, ...inheritedFrom(HOSTILE, 'x') }));
+  const others = names.filter(
+    (name) => !(name in NEEDED) && !(name in FORCED) && !name.startsWith('GIT_CONFIG_'),
+  );
+  expect(others).toEqual([]);
+});
+
+test('an absent variable stays absent', () => {
+  expect('HTTPS_PROXY' in buildGitEnvironment({})).toBe(false);
+  expect(Object.values(buildGitEnvironment({ HOME: undefined }))).not.toContain('undefined');
+});
+
+describe('configuration', () => {
+  test.each([
+    ['core.hooksPath', '/dev/null'],
+    ['core.fsmonitor', 'false'],
+    ['core.askPass', ''],
+    ['credential.helper', ''],
+    ['gc.auto', '0'],
+    ['maintenance.auto', 'false'],
+    ['fetch.recurseSubmodules', 'false'],
+    ['fetch.writeCommitGraph', 'false'],
+    ['fetch.unpackLimit', '1'],
+    ['transfer.bundleURI', 'false'],
+    ['http.followRedirects', 'false'],
+  ])('has %s = %j for every command', (key, value) => {
+    expect(valuesOf(buildGitEnvironment({}), key)).toEqual([value]);
+    expect(valuesOf(buildGitEnvironment({}, access), key)).toEqual([value]);
+  });
+
+  test('has as many entries as it says, none more', () => {
+    for (const environment of [buildGitEnvironment({}), buildGitEnvironment({}, access)]) {
+      const { length } = configurationOf(environment);
+      const names = Object.keys(environment).filter((name) => name.startsWith('GIT_CONFIG_'));
+      expect(names).toHaveLength(1 + 2 * length);
+    }
+  });
+
+  test('holds no value that git would read as another key', () => {
+    for (const [key, value] of configurationOf(buildGitEnvironment({}, access))) {
+      expect(key).toMatch(/^[A-Za-z0-9]+\.(?:[^\n\0]+\.)?[A-Za-z][A-Za-z0-9]*$/);
+      expect(value).not.toMatch(/[\n\0]/);
+    }
+  });
+});
+
+describe('the token', () => {
+  const header = `http.${access.url}.extraheader`;
+
+  test('is in the environment of a command with access, as HTTP sends it, and only so', () => {
+    const environment = buildGitEnvironment(NEEDED, access);
+    const sent = Buffer.from(`x-access-token:${TOKEN}`).toString('base64');
+    expect(basicCredential(TOKEN)).toBe(sent);
+    expect(valuesOf(environment, header)).toEqual(['', `AUTHORIZATION: basic ${sent}`]);
+    const holders = Object.entries(environment).filter(([, value]) => value?.includes(sent));
+    expect(holders).toHaveLength(1);
+    expect(JSON.stringify(environment)).not.toContain(TOKEN);
+  });
+
+  test('is for that upstream alone: no other URL has a header', () => {
+    const keys = configurationOf(buildGitEnvironment({}, access)).map(([key]) => key);
+    const scoped = keys.filter((key) => /extraheader/i.test(key));
+    expect(new Set(scoped)).toEqual(new Set([header]));
+  });
+
+  test('is not in the environment of a command without access', () => {
+    const environment = buildGitEnvironment({ ...NEEDED, INPUT_TOKEN: TOKEN, GITHUB_TOKEN: TOKEN });
+    expect(JSON.stringify(environment)).not.toContain(TOKEN);
+    expect(JSON.stringify(environment)).not.toContain(basicCredential(TOKEN));
+    expect(JSON.stringify(environment)).not.toMatch(/extraheader/i);
+  });
+
+  test('that is empty sends no header, and redirects are not followed either', () => {
+    const environment = buildGitEnvironment({}, { ...access, token: '' });
+    expect(JSON.stringify(environment)).not.toMatch(/extraheader/i);
+    expect(valuesOf(environment, `http.${access.url}.followRedirects`)).toEqual(['false']);
+    expect(valuesOf(buildGitEnvironment({}, access), `http.${access.url}.followRedirects`)).toEqual(
+      ['false'],
+    );
+  });
+
+  test('of any characters makes a header of one line', () => {
+    const credential = basicCredential(`ü${'x'.repeat(500)}: \t`);
+    expect(credential).toMatch(/^[A-Za-z0-9+/]+=*$/);
+  });
+});
