@@ -44,7 +44,9 @@ export function describeError(error: unknown): string {
   // Not instanceof: errors of Node itself are of another realm where a test runner has made one.
   if (!Error.isError(error)) return String(error);
   const own = error.message === '' ? error.name : error.message;
-  return error.cause === undefined ? own : `${own} (${describeError(error.cause)})`;
+  if (error.cause === undefined) return own;
+  const cause = describeError(error.cause);
+  return own.includes(cause) ? own : `${own} (${cause})`;
 }
 
 /** The system's error code (`ENOENT`, …) of a Node error, or undefined. */

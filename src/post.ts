@@ -1,40 +1,46 @@
 /** Entry of the post step: wire, run, report. It never fails the job. */
-import { dirname } from 'node:path';
-import { removeTree } from './files.ts';
-import { maskToken, reportNotSaved, reportSave } from './report.ts';
+import type { Job } from './job.ts';
+import { removePrivatePlace } from './mirror/place.ts';
+import { maskToken, reportNotSaved, reportNothingToSave, reportSave } from './report.ts';
 import { decideNotToSave, saveSnapshot, type SaveResult } from './save-snapshot.ts';
-import { readSettings } from './settings.ts';
+import { readSettings, type Settings } from './settings.ts';
 import { findStepState, type StepState } from './step-state.ts';
 import { listenForCancel, openJob } from './step.ts';
 import { VERSION } from './version.ts';
 
 const signal = listenForCancel();
+let job: Job | undefined;
 try {
   const state = findStepState();
-  if (state === undefined) reportNotSaved('the fetch did not succeed');
-  else await save(state);
+  if (state === undefined) reportNothingToSave();
+  else await run(state);
 } catch (error) {
-  reportNotSaved(error);
+  await reportNotSaved(error, job);
 }
 
-async function save(state: StepState): Promise<void> {
+async function run(state: StepState): Promise<void> {
   const settings = readSettings();
   maskToken(settings.upstream.token);
-  const job = await openJob(settings, signal);
+  try {
+    job = await openJob(settings, signal);
+    await reportSave(await save(job, settings, state), job);
+  } finally {
+    if (state.isPrivate) {
+      // The runner would remove it, but only at the end of the job; it is no reason to complain.
+      await removePrivatePlace(state.path, settings.runner.temporaryFolder).catch(() => undefined);
+    }
+  }
+}
+
+async function save(opened: Job, settings: Settings, state: StepState): Promise<SaveResult> {
   const reason = decideNotToSave(settings.save, settings.lowTrust);
-  const skipped: SaveResult = { result: 'skipped', reason: reason ?? '' };
-  const options = {
+  if (reason !== undefined) return { result: 'skipped', reason };
+  return saveSnapshot(opened, {
     ...state,
+    cacheKey: settings.cacheKey,
     isForced: settings.save === 'always',
     maxSnapshots: settings.maxSnapshots,
     run: settings.run,
     action: VERSION,
-  };
-  try {
-    const result = reason === undefined ? await saveSnapshot(job, options) : skipped;
-    await reportSave(result, job);
-  } finally {
-    // It stands in a folder made for it; the runner would remove it only at the end of the job.
-    if (state.isPrivate) await removeTree(dirname(state.path));
-  }
+  });
 }

@@ -55,9 +55,16 @@ export async function reportSave(result: SaveResult, { account, upstream }: Job)
 }
 
 /** Post's line where it could not begin or failed: a warning with its cause, never a failed job. */
-export function reportNotSaved(cause: unknown): void {
-  if (typeof cause === 'string') info(`Nothing saved: ${cause}`);
-  else warning(`Nothing saved: ${describeError(cause)}`);
+export async function reportNotSaved(cause: unknown, job: Job | undefined): Promise<void> {
+  const line = `Nothing saved: ${describeError(cause)}`;
+  warning(line);
+  if (job === undefined) return;
+  await writeSummary(`Snapshot of ${job.upstream.access.url}`, job.account, [['Post', line]]);
+}
+
+/** Post's line where main left nothing to save. */
+export function reportNothingToSave(): void {
+  info('Nothing saved: the fetch did not succeed');
 }
 
 /** One line: why post saved or did not. */
@@ -83,7 +90,7 @@ function describeOutcome({ provenance, recloned, snapshot }: RestoredMirror): st
     case 'restored':
       return `Restored snapshot ${String(snapshot)} and updated it`;
     case 'cloned':
-      return recloned ? 'Cloned afresh, after a failure' : 'Cloned: there was no snapshot';
+      return recloned ? 'Cloned afresh, after a failure' : 'Cloned: no snapshot was used';
   }
 }
 
@@ -133,7 +140,12 @@ async function writeSummary(
   if (fallbacks.length > 0) {
     summary.addRaw('What went wrong on the way:', true).addList(fallbacks.map(escape));
   }
-  await summary.write();
+  try {
+    await summary.write();
+  } catch (error) {
+    // The step has done its work; that nobody can read about it does not undo that.
+    warning(`The job summary could not be written: ${describeError(error)}`);
+  }
 }
 
 /** The summary is HTML, and messages hold what servers sent. */

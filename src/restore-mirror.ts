@@ -14,12 +14,12 @@ import {
   adopt,
   createStaging,
   hasRoomForCopy,
-  inspectPlace,
   layOut,
   packDirectory,
   sweep,
   wipe,
 } from './mirror/directory.ts';
+import { inspectPlace } from './mirror/occupant.ts';
 import { START, advance, type Event, type Provenance, type State } from './mirror/lifecycle.ts';
 import { enterPlace, type Place } from './mirror/place.ts';
 import { digestRefs, type Head, type ObjectFormat, type UpstreamRefs } from './mirror/refs.ts';
@@ -79,9 +79,12 @@ async function restoreUnderKey(
   const place = await job.account.measure('lock', () => enter(job, options, path));
   try {
     const bound = bindSignal(job, place.lost);
+    const identity = { upstream: access.url, refspecs, objectFormat };
+    const source = new SnapshotSource(bound, key, identity, options.verification);
+    await source.open();
     const probed = await probe(bound, options);
     if (probed.objectFormat !== objectFormat) return undefined;
-    return await new Restoration(bound, options, key, place, probed).run();
+    return await new Restoration(bound, options, key, place, source, probed).run();
   } finally {
     await place.leave();
   }
@@ -121,15 +124,20 @@ class Restoration {
   #staging: string | undefined;
   #failure: MirrorError | undefined;
 
-  constructor(job: Job, options: RestoreOptions, key: string, place: Place, probed: UpstreamRefs) {
+  constructor(
+    job: Job,
+    options: RestoreOptions,
+    key: string,
+    place: Place,
+    source: SnapshotSource,
+    probed: UpstreamRefs,
+  ) {
     this.#job = job;
     this.#options = options;
     this.#key = key;
     this.#place = place;
+    this.#source = source;
     this.#probed = probed;
-    const { access, refspecs } = job.upstream;
-    const identity = { upstream: access.url, refspecs, objectFormat: probed.objectFormat };
-    this.#source = new SnapshotSource(job, key, identity, options.verification);
   }
 
   async run(): Promise<RestoredMirror> {
@@ -177,9 +185,9 @@ class Restoration {
 
   async #inspect(): Promise<Event> {
     const { path } = this.#place;
+    const occupant = await inspectPlace(path, this.#key, this.#job.upstream.access.url);
     const swept = await sweep(path);
     if (swept > 0) this.#job.log.info(`Removed ${String(swept)} leftovers beside ${path}`);
-    const occupant = await inspectPlace(path, this.#key, this.#job.upstream.access.url);
     if (occupant.is === 'absent') return { name: 'mirror-absent' };
     if (occupant.is === 'unusable') return this.#discard(occupant.reason);
     try {
@@ -190,7 +198,6 @@ class Restoration {
       if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
       return this.#discard(error.message);
     }
-    await this.#source.readFence();
     return { name: 'mirror-valid' };
   }
 
@@ -239,6 +246,7 @@ class Restoration {
       key: this.#key,
       upstream: this.#job.upstream.access.url,
       fence: this.#source.fence,
+      rejected: this.#source.rejected,
     };
     const deadline = createDeadline(this.#options.fetchTimeoutMs);
     const bytes = await bringUpToDate(this.#job, candidate, this.#probed, ownership, deadline);
@@ -253,7 +261,8 @@ class Restoration {
   /** A mirror at fault stays until the clone that replaces it is whole, where both have room. */
   async #makeRoom(): Promise<void> {
     const { path } = this.#place;
-    if (!(await isPresent(path))) return;
+    // An empty folder may stand there as well.
+    if (!(await isPresent(packDirectory(path)))) return;
     const bytes = await countFolderBytes(packDirectory(path));
     if (!(await hasRoomForCopy(path, bytes))) await wipe(path);
   }

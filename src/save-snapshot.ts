@@ -4,10 +4,13 @@
  */
 import { MirrorError, describeError } from './errors.ts';
 import { bindSignal, type Job } from './job.ts';
-import { inspectPlace, layOut, packDirectory, readRefs, wipe } from './mirror/directory.ts';
+import { layOut, packDirectory, readRefs, wipe } from './mirror/directory.ts';
+import { inspectPlace } from './mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from './mirror/record.ts';
 import { digestRefs, type ObjectFormat, type Ref } from './mirror/refs.ts';
+import { deriveKey } from './snapshot/key.ts';
 import { describeLayer, listPackFiles } from './snapshot/layers.ts';
+import { readSnapshot } from './snapshot/look-up.ts';
 import { FORMAT_VERSION, type Layer, type Snapshot } from './snapshot/manifest.ts';
 import {
   checkConnectivity,
@@ -22,6 +25,8 @@ import { withTransferDeadline } from './snapshot/transfer.ts';
 import type { Store } from './store/store.ts';
 
 export interface SaveOptions {
+  /** As now, evaluated again for post: with other inputs than main's nothing can be saved. */
+  cacheKey: string;
   path: string;
   /** A private mirror has no lock: nobody else knows it. */
   isPrivate: boolean;
@@ -61,17 +66,24 @@ export function decideNotToSave(
 export async function saveSnapshot(job: Job, options: SaveOptions): Promise<SaveResult> {
   const { store, signal } = job;
   if (store === undefined) return skip('there is no store');
+  if (keyNow(job, options) !== options.key)
+    return skip('the inputs are not those of main any more');
   if (options.isPrivate) return new Save(job, store, options).run();
   const lock = job.lockOf(options.path);
   const acquisition = await lock.acquire({ timeoutMs: LOCK_TIMEOUT_MS, signal });
   if (acquisition.outcome !== 'acquired') {
-    return skip(`the lock on ${options.path} could not be had; the job that holds it saves`);
+    return skip(`another job is at work on ${options.path}`);
   }
   try {
     return await new Save(bindSignal(job, acquisition.hold.lost), store, options).run();
   } finally {
     await acquisition.hold.release();
   }
+}
+
+function keyNow({ upstream }: Job, { objectFormat, cacheKey }: SaveOptions): string {
+  const { access, refspecs } = upstream;
+  return deriveKey({ upstream: access.url, refspecs, objectFormat, cacheKey });
 }
 
 function skip(reason: string): SaveResult {
@@ -102,35 +114,30 @@ class Save {
     }
     const { fence } = record;
     if (fence === null) return skip('the store could not be asked before the fetch');
-    const base = await readBase(path, record);
-    return (
-      (await this.#settle(record, base, fence)) ?? (await this.#save(record, refs, base, fence))
-    );
+    return (await this.#settle(record, fence)) ?? (await this.#save(record, refs, fence));
   }
 
   /** What makes a save pointless or wrong: the store has the same already, or something newer. */
-  async #settle(
-    record: MirrorRecord,
-    base: Snapshot | undefined,
-    fence: number,
-  ): Promise<SaveResult | undefined> {
-    const { key, isForced } = this.#options;
-    const { signal } = this.#job;
-    const newest = (await this.#store.findManifest(key, { signal }))?.number ?? 0;
-    if (record.base?.number === newest && base?.refsDigest === record.refsDigest) {
-      return isForced ? undefined : { result: 'unchanged', id: record.base.id };
-    }
-    return newest > fence ? { result: 'superseded', number: newest } : undefined;
+  async #settle(record: MirrorRecord, fence: number): Promise<SaveResult | undefined> {
+    const { key, isForced, objectFormat } = this.#options;
+    const { signal, upstream } = this.#job;
+    const { access, refspecs } = upstream;
+    const identity = { upstream: access.url, refspecs, objectFormat };
+    const stored = await this.#store.findManifest(key, { signal });
+    const newest = await readSnapshot(stored, identity);
+    const isSame =
+      newest.found === 'snapshot' &&
+      newest.number !== record.rejected &&
+      newest.snapshot.snapshot.refsDigest === record.refsDigest;
+    if (isSame && !isForced) return { result: 'unchanged', id: newest.snapshot.id };
+    return newest.number > fence ? { result: 'superseded', number: newest.number } : undefined;
   }
 
-  async #save(
-    record: MirrorRecord,
-    refs: readonly Ref[],
-    base: Snapshot | undefined,
-    fence: number,
-  ): Promise<SaveResult> {
+  async #save(record: MirrorRecord, refs: readonly Ref[], fence: number): Promise<SaveResult> {
     const { path } = this.#options;
     const { account, git } = this.#job;
+    // An older base may have been revoked meanwhile: then everything is walked.
+    const base = record.base?.number === fence ? await readBase(path, record) : undefined;
     const layer = await this.#orWipe(() => account.measure('digest', () => this.#describePacks()));
     if ('result' in layer) return layer;
     const walked = await this.#orWipe(
@@ -158,9 +165,11 @@ class Save {
       return await check();
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
-      const cameWithBase = await base?.isIn();
-      await wipe(this.#options.path);
-      if (cameWithBase === true) await base?.revoke();
+      try {
+        if ((await base?.isIn()) === true) await base?.revoke();
+      } finally {
+        await wipe(this.#options.path);
+      }
       return { result: 'corrupt', reason: error.message } satisfies SaveResult;
     }
   }
@@ -187,6 +196,7 @@ class Save {
       base: { number, id },
       walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
       fence: number,
+      rejected: null,
     });
     await this.#retain();
     return { result: 'published', id, bytes: layer.bytes + content.length };

@@ -2,8 +2,8 @@
  * The only reader of inputs and environment: one frozen, validated record. A value that is not
  * allowed throws `invalid-input`, naming the input, the value and what is allowed.
  */
-import { readFileSync } from 'node:fs';
-import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { readFileSync, realpathSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { getInput } from '@actions/core';
 import { parseDuration } from './durations.ts';
 import { MirrorError } from './errors.ts';
@@ -57,14 +57,15 @@ export function parseSettings(
   input: (name: string) => string,
   environment: NodeJS.ProcessEnv,
 ): Settings {
+  const store = parseStore(input, environment);
   return {
     upstream: {
       url: parseUpstream(input, environment),
       token: parseToken(input('token')),
       refspecs: parseRefs(input('refs')),
     },
-    mirrorPath: parseMirrorPath(input('mirror-path'), environment),
-    store: parseStore(input, environment),
+    mirrorPath: parseMirrorPath(input('mirror-path'), store, environment),
+    store,
     cacheKey: parseCacheKey(input('cache-key')),
     lockTimeoutMs: parseTimeout('lock-timeout', input('lock-timeout'), 0),
     fetchTimeoutMs: parseTimeout('fetch-timeout', input('fetch-timeout'), 1_000),
@@ -151,16 +152,44 @@ function parseRefs(text: string): Refspecs {
   return normalizeRefspecs(lines);
 }
 
-function parseMirrorPath(text: string, environment: NodeJS.ProcessEnv): string | undefined {
+/**
+ * A mirror is put in place by renaming a folder, and holds nothing but itself: neither what the job
+ * stands in nor the store may lie in it. In the workspace it would be what actions/checkout removes.
+ */
+function parseMirrorPath(
+  text: string,
+  store: StoreChoice,
+  environment: NodeJS.ProcessEnv,
+): string | undefined {
   if (text === '') return undefined;
   const path = parsePath('mirror-path', text, environment);
-  const toWorkspace = relative(path, environment['GITHUB_WORKSPACE'] ?? process.cwd());
-  // The mirror is put in place by renaming a folder: that must not be one the job stands in.
-  const isOutside = toWorkspace === '..' || toWorkspace.startsWith(`..${sep}`);
-  if (!isOutside && !isAbsolute(toWorkspace)) {
-    throw invalid('mirror-path', text, 'a folder that neither is nor contains the workspace');
+  const workspace = environment['GITHUB_WORKSPACE'] ?? process.cwd();
+  if (isWithin(path, workspace) || isWithin(workspace, path)) {
+    throw invalid('mirror-path', text, 'a folder outside the workspace that does not contain it');
+  }
+  if (store.kind === 'disk' && isWithin(store.path, path)) {
+    throw invalid('mirror-path', text, 'a folder that does not contain `disk-path`');
   }
   return path;
+}
+
+/** Whether a path is a folder or lies in it, as they are written and where their links lead. */
+function isWithin(path: string, folder: string): boolean {
+  const isBelow = (one: string, other: string) => {
+    const way = relative(other, one);
+    return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+  };
+  return isBelow(path, folder) || isBelow(followLinks(path), followLinks(folder));
+}
+
+/** The real path of what is there already, with the rest as it is written. */
+function followLinks(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const parent = dirname(path);
+    return parent === path ? path : join(followLinks(parent), basename(path));
+  }
 }
 
 function parsePath(name: string, text: string, environment: NodeJS.ProcessEnv): string {

@@ -1,8 +1,26 @@
 /** Which events others than the repository's own people can cause. Pure. */
 import * as v from 'valibot';
 
-/** They run with the rights of the default branch, on what anybody may have sent. */
-const LOW_TRUST_EVENTS = new Set(['pull_request_target', 'workflow_run', 'issue_comment']);
+/** Only those who may write to the repository can cause these. */
+const TRUSTED_EVENTS = new Set([
+  'create',
+  'delete',
+  'deployment',
+  'deployment_status',
+  'merge_group',
+  'push',
+  'release',
+  'repository_dispatch',
+  'schedule',
+  'workflow_dispatch',
+]);
+
+/** They are trusted where the pull request comes from the repository itself. */
+const PULL_REQUEST_EVENTS = new Set([
+  'pull_request',
+  'pull_request_review',
+  'pull_request_review_comment',
+]);
 
 const pullRequestEvent = v.object({
   pull_request: v.object({
@@ -16,8 +34,8 @@ const pullRequestEvent = v.object({
  * pull request whose payload does not tell where it comes from counts as one from a fork.
  */
 export function findLowTrust(eventName: string, readPayload: () => unknown): string | undefined {
-  if (LOW_TRUST_EVENTS.has(eventName)) return `${eventName} can be caused by anybody`;
-  if (!eventName.startsWith('pull_request')) return undefined;
+  if (TRUSTED_EVENTS.has(eventName)) return undefined;
+  if (!PULL_REQUEST_EVENTS.has(eventName)) return `anybody may cause the event "${eventName}"`;
   const parsed = v.safeParse(pullRequestEvent, readPayload());
   if (!parsed.success) return 'the pull request does not tell where it comes from';
   const { head, base } = parsed.output.pull_request;

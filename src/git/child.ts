@@ -10,6 +10,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 
 export interface ChildOptions {
@@ -75,9 +76,9 @@ export async function runChild(
   const end = (reason: ChildResult['ended']) => {
     if (ended !== 'exited') return;
     ended = reason;
-    signalTree(child, 'SIGTERM');
+    signalTree(child, 'SIGTERM', options.environment);
     const kill = () => {
-      signalTree(child, 'SIGKILL');
+      signalTree(child, 'SIGKILL', options.environment);
       timers.push(setTimeout(givenUp.resolve, KILL_GRACE_MS, 128 + constants.signals.SIGKILL));
     };
     timers.push(setTimeout(kill, TERM_GRACE_MS));
@@ -182,10 +183,19 @@ function collectLines(child: ChildProcess, onLine: ChildOptions['onErrorLine']):
 }
 
 /** Ends the whole process group (POSIX) or tree (Windows); one that is gone already is no error. */
-function signalTree(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): void {
+function signalTree(
+  child: ChildProcess,
+  signal: 'SIGTERM' | 'SIGKILL',
+  environment: NodeJS.ProcessEnv,
+): void {
   if (child.pid === undefined) return;
   if (process.platform === 'win32') {
-    spawn('taskkill', ['/PID', String(child.pid), '/T', '/F'], {
+    // By its whole path, in its own folder: Windows looks into the working directory first, and
+    // that is the workspace, which holds what a pull request brought.
+    const folder = join(environment['SystemRoot'] ?? 'C:\\Windows', 'System32');
+    spawn(join(folder, 'taskkill.exe'), ['/PID', String(child.pid), '/T', '/F'], {
+      cwd: folder,
+      env: {},
       windowsHide: true,
       stdio: 'ignore',
     }).on('error', () => child.kill());

@@ -89,12 +89,13 @@ const EXPLANATIONS: Partial<Record<GitFailureKind, string>> = {
   moved: 'upstream answers from another address, which is not followed; set `repository` to it',
   'no-space': 'no space left on the disk',
   'corrupt-mirror': 'the mirror is damaged',
-  cancelled: 'the job was cancelled',
+  cancelled: 'it was cancelled',
+  network: 'upstream could not be reached, or broke off',
 };
 
 function explain(kind: GitFailureKind, result: ChildResult): string {
   if (kind === 'timeout') {
-    return `no end after ${String(Math.round(result.durationMs / 1000))} s; raise \`fetch-timeout\``;
+    return `it did not end within ${String(Math.round(result.durationMs / 1000))} s`;
   }
   const said = lastWords(result.stderr);
   const explanation = EXPLANATIONS[kind];

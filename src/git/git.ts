@@ -134,6 +134,7 @@ function progressPrinter(log: Log): (line: string, isProgress: boolean) => void 
     const now = performance.now();
     if (isProgress && now - shownAt < PROGRESS_INTERVAL_MS) return;
     shownAt = now;
-    log.info(`  git: ${line}`);
+    // Upstream writes some of it, and the runner takes ##[ anywhere in a line for a command.
+    log.info(`  git: ${line.replaceAll('##[', '## [')}`);
   };
 }

@@ -28,7 +28,7 @@ export interface Candidate {
 }
 
 /** What the record says of whose mirror it is. */
-export type Ownership = Pick<MirrorRecord, 'key' | 'upstream' | 'fence'>;
+export type Ownership = Pick<MirrorRecord, 'key' | 'upstream' | 'fence' | 'rejected'>;
 
 /**
  * Opens the mirror that stands at its place: what is foreign is removed, then git is asked whether

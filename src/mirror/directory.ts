@@ -4,11 +4,11 @@
  * lies there belongs to a process that is gone.
  */
 import type { Dirent } from 'node:fs';
-import { lstat, mkdir, mkdtemp, readdir, readFile, rename, rmdir, statfs } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rmdir, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { MirrorError, systemCode } from '../errors.ts';
+import { toMirrorError } from '../errors.ts';
 import { isPresent, removeTree, renameStubbornly, writeWhole } from '../files.ts';
-import { RECORD_FILE, findRecord, type MirrorRecord } from './record.ts';
+import { RECORD_FILE } from './record.ts';
 import {
   findRefsFault,
   formatHead,
@@ -22,15 +22,19 @@ import {
 /** The manifest of the record's base snapshot, as its store has it. */
 export const BASE_MANIFEST_FILE = 'mirror-action-base.json.gz';
 
-const STAGING = '.staging-';
-const TRASH = '.trash-';
+const STAGING = '.staging-mirror-action-';
+const TRASH = '.trash-mirror-action-';
+/** What mkdtemp appends. */
+const NONCE = /^[A-Za-z0-9]{6}$/;
 
 /**
  * All that a mirror holds. Hooks, alternates, a commit-graph and the like change what git runs or
  * what an object id delivers, so what is not named here is removed whenever a mirror is opened.
  */
 const KEPT_FILES = new Set(['HEAD', 'config', 'packed-refs', RECORD_FILE, BASE_MANIFEST_FILE]);
+const KEPT_FOLDERS = new Set(['objects', 'refs']);
 const KEPT_OBJECTS = new Set(['info', 'pack']);
+const KEPT_REFS = new Set(['heads', 'tags']);
 const KEPT_PACK = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
 
 export function packDirectory(directory: string): string {
@@ -50,15 +54,25 @@ export async function createStaging(path: string): Promise<string> {
  */
 export async function layOut(directory: string, objectFormat: ObjectFormat): Promise<void> {
   const objects = join(directory, 'objects');
-  await removeOthers(directory, (entry) =>
-    entry.isDirectory() ? entry.name === 'objects' : entry.isFile() && KEPT_FILES.has(entry.name),
+  const refs = join(directory, 'refs');
+  const isFolder = (names: ReadonlySet<string>) => (entry: Dirent) =>
+    entry.isDirectory() && names.has(entry.name);
+  await removeOthers(
+    directory,
+    (entry) => isFolder(KEPT_FOLDERS)(entry) || (entry.isFile() && KEPT_FILES.has(entry.name)),
   );
   await mkdir(objects, { recursive: true });
-  await removeOthers(objects, (entry) => entry.isDirectory() && KEPT_OBJECTS.has(entry.name));
+  await mkdir(refs, { recursive: true });
+  await removeOthers(objects, isFolder(KEPT_OBJECTS));
+  // Never the folders themselves: without refs/ git takes the mirror for no repository, and other
+  // steps may be reading it.
+  await removeOthers(refs, isFolder(KEPT_REFS));
   for (const folder of ['objects/info', 'objects/pack', 'refs/heads', 'refs/tags']) {
     await mkdir(join(directory, folder), { recursive: true });
   }
-  await removeOthers(join(objects, 'info'), () => false);
+  for (const folder of [join(objects, 'info'), join(refs, 'heads'), join(refs, 'tags')]) {
+    await removeOthers(folder, () => false);
+  }
   await tidyPacks(directory);
   await writeWhole(join(directory, 'config'), formatConfig(objectFormat));
   // git takes a directory without HEAD for no repository and looks further up.
@@ -121,59 +135,18 @@ export async function readRefs(directory: string, objectFormat: ObjectFormat): P
   return refs;
 }
 
-/** What is at the mirror's place, before git has looked at it. */
-export type Occupant =
-  | { is: 'absent' }
-  | { is: 'mirror'; record: MirrorRecord }
-  /** One of ours that cannot be used, and may be replaced. */
-  | { is: 'unusable'; reason: string };
-
 /**
- * Looks at the mirror's place. Throws `mirror-refused` for whatever is not ours to replace: a link,
- * a file, a folder without our record, another user's, another upstream's.
+ * Renames a finished staging directory into the mirror's place; what was there is removed. Throws
+ * `mirror-refused` where the file system does not let it: no other mirror would cure that.
  */
-export async function inspectPlace(path: string, key: string, upstream: string): Promise<Occupant> {
-  const found = await findEntry(path);
-  if (found === undefined) return { is: 'absent' };
-  if (!found.isDirectory()) throw refused(path, 'is not a directory');
-  if (isForeign(found.uid)) throw refused(path, `belongs to user ${String(found.uid)}`);
-  const record = await findRecord(path);
-  if (record === undefined) {
-    if ((await readdir(path)).length === 0) return { is: 'absent' };
-    throw refused(path, 'holds something that is not a mirror of this action');
-  }
-  if (record === 'damaged') return { is: 'unusable', reason: 'its record is damaged' };
-  if (record.upstream !== upstream) throw refused(path, `is a mirror of ${record.upstream}`);
-  if (record.key === key) return { is: 'mirror', record };
-  return { is: 'unusable', reason: 'it was made with other settings' };
-}
-
-async function findEntry(path: string) {
-  try {
-    return await lstat(path);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw refused(path, 'cannot be looked at', error);
-  }
-}
-
-function isForeign(owner: number): boolean {
-  return process.getuid !== undefined && process.getuid() !== owner;
-}
-
-function refused(path: string, what: string, cause?: unknown): MirrorError {
-  const message = `${path} ${what}: choose another \`mirror-path\`, or remove it`;
-  return new MirrorError('mirror-refused', message, { cause });
-}
-
-/** Renames a finished staging directory into the mirror's place; what was there is removed. */
 export async function adopt(staging: string, path: string): Promise<void> {
-  const trash = await moveAside(path);
+  let trash: string | undefined;
   try {
+    trash = await moveAside(path);
     await renameStubbornly(staging, path);
   } catch (error) {
     if (trash !== undefined) await rename(trash, path);
-    throw error;
+    throw toMirrorError(error, 'mirror-refused', `the mirror cannot be put at ${path}`);
   }
   if (trash !== undefined) await removeTree(trash);
 }
@@ -193,14 +166,23 @@ async function moveAside(path: string): Promise<string | undefined> {
   return trash;
 }
 
-/** Removes staging and trash that dead processes left beside the mirror's place. */
+/**
+ * Removes staging and trash that dead processes left beside the mirror's place; gives how many. For
+ * a place that has been inspected: beside one that is not ours nothing is.
+ */
 export async function sweep(path: string): Promise<number> {
   const parent = dirname(path);
-  const own = basename(path);
-  const names = (await isPresent(parent)) ? await readdir(parent) : [];
-  const left = names.filter((name) => [STAGING, TRASH].some((kind) => name.startsWith(own + kind)));
-  for (const name of left) await removeTree(join(parent, name));
+  const entries = (await isPresent(parent)) ? await readdir(parent, { withFileTypes: true }) : [];
+  const left = entries.filter((entry) => entry.isDirectory() && isLeftover(entry.name, path));
+  for (const { name } of left) await removeTree(join(parent, name));
   return left.length;
+}
+
+function isLeftover(name: string, path: string): boolean {
+  return [STAGING, TRASH].some((kind) => {
+    const prefix = basename(path) + kind;
+    return name.startsWith(prefix) && NONCE.test(name.slice(prefix.length));
+  });
 }
 
 /** True where a second mirror as large as this one fits on its disk, with a tenth to spare. */

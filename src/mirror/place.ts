@@ -3,8 +3,11 @@
  * own, which nobody else knows and which is gone with the job.
  */
 import { mkdtemp } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
+import { removeTree } from '../files.ts';
 import type { Lock } from '../lock/lock.ts';
+
+const PRIVATE = 'mirror-';
 
 export interface Place {
   path: string;
@@ -38,11 +41,19 @@ export async function enterPlace(options: EntryOptions): Promise<Place> {
   }
   const isLate = acquisition.outcome === 'timed-out';
   return {
-    path: join(await mkdtemp(join(options.temporaryFolder, 'mirror-')), basename(path)),
+    path: join(await mkdtemp(join(options.temporaryFolder, PRIVATE)), basename(path)),
     isPrivate: true,
     reason: isLate ? 'another job held its lock until `lock-timeout`' : acquisition.reason,
     waitedMs: isLate ? acquisition.waitedMs : 0,
     lost: new AbortController().signal,
     leave: () => Promise.resolve(),
   };
+}
+
+/** Removes a private place before the runner does; a path that is none is left alone. */
+export async function removePrivatePlace(path: string, temporaryFolder: string): Promise<void> {
+  const folder = dirname(resolve(path));
+  const isPrivate =
+    dirname(folder) === resolve(temporaryFolder) && basename(folder).startsWith(PRIVATE);
+  if (isPrivate) await removeTree(folder);
 }

@@ -11,8 +11,10 @@ import { writeWhole } from '../files.ts';
 
 export const RECORD_FILE = 'mirror-action.json';
 
+const VERSION = 1;
+
 const recordSchema = v.strictObject({
-  version: v.literal(1),
+  version: v.literal(VERSION),
   key: v.string(),
   /** Without credentials. */
   upstream: v.string(),
@@ -34,12 +36,16 @@ const recordSchema = v.strictObject({
    * one may be newer than this mirror. Null where the store could not be asked.
    */
   fence: v.nullable(v.number()),
+  /** The highest number that was found bad here, or null: it must be replaced, whatever it says. */
+  rejected: v.nullable(v.number()),
 });
 
 export type MirrorRecord = v.InferOutput<typeof recordSchema>;
 
-/** The record, `damaged` for one that cannot be read as one, undefined where there is none. */
-export async function findRecord(directory: string): Promise<MirrorRecord | 'damaged' | undefined> {
+/** The record, undefined where there is none; `damaged` for one that cannot be read as one. */
+export async function findRecord(
+  directory: string,
+): Promise<MirrorRecord | 'damaged' | 'unknown-version' | undefined> {
   let text: string;
   try {
     text = await readFile(join(directory, RECORD_FILE), 'utf8');
@@ -47,11 +53,20 @@ export async function findRecord(directory: string): Promise<MirrorRecord | 'dam
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
+  return parseRecord(text);
+}
+
+function parseRecord(text: string): MirrorRecord | 'damaged' | 'unknown-version' {
+  let written: unknown;
   try {
-    return v.parse(recordSchema, JSON.parse(text));
+    written = JSON.parse(text);
   } catch {
     return 'damaged';
   }
+  const parsed = v.safeParse(recordSchema, written);
+  if (parsed.success) return parsed.output;
+  const { success, output } = v.safeParse(v.object({ version: v.number() }), written);
+  return success && output.version !== VERSION ? 'unknown-version' : 'damaged';
 }
 
 export async function writeRecord(directory: string, record: MirrorRecord): Promise<void> {

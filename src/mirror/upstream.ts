@@ -130,7 +130,7 @@ export async function fetchObjects(
         timeoutMs: deadline.remainingMs(),
         showProgress: true,
       },
-      `fetching from ${access.url}`,
+      `fetching from ${access.url} (\`fetch-timeout\` is its deadline)`,
     );
   await withRetries(asking, new Set(['network']), fetch, deadline);
 }

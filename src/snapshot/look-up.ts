@@ -1,6 +1,6 @@
-/** Looking for a snapshot in a store, and reading its manifest. */
+/** From what a store has under a number to a snapshot that may be used. */
 import { MirrorError } from '../errors.ts';
-import type { Store } from '../store/store.ts';
+import type { StoredManifest } from '../store/store.ts';
 import {
   findIdentityFault,
   parseManifest,
@@ -24,17 +24,11 @@ export type LookUp =
   | { found: 'revocation'; number: number; reason: string }
   | { found: 'bad-manifest'; number: number; reason: string };
 
-/**
- * The newest snapshot, or the newest below a number. Throws `store-unavailable` where the store
- * cannot tell.
- */
-export async function lookUpSnapshot(
-  store: Store,
-  key: string,
+/** What a stored manifest is, to somebody who wants a snapshot of that identity. */
+export async function readSnapshot(
+  stored: StoredManifest | undefined,
   identity: Identity,
-  options: { below?: number; signal: AbortSignal },
 ): Promise<LookUp> {
-  const stored = await store.findManifest(key, options);
   if (stored === undefined) return { found: 'nothing', number: 0 };
   const { number, content } = stored;
   try {

@@ -82,10 +82,18 @@ export async function publishSnapshot(
   newLayers: readonly Layer[],
   signal: AbortSignal,
 ): Promise<Publication> {
+  const content = await encodeReadable(snapshot);
   for (const layer of newLayers) {
     await store.putLayer(key, layer, packDirectory(directory), signal);
   }
-  return publishManifest(store, key, snapshot, signal);
+  return publishContent(store, key, snapshot.number, content, signal);
+}
+
+/** The manifest's bytes; throws `bad-snapshot` for one that no reader would take. */
+async function encodeReadable(manifest: Manifest): Promise<Uint8Array> {
+  const content = await encodeManifest(manifest);
+  await parseManifest(content, manifest.number);
+  return content;
 }
 
 /** Creates a manifest under its number, and takes it back if a higher one is there. */
@@ -95,8 +103,16 @@ export async function publishManifest(
   manifest: Manifest,
   signal: AbortSignal,
 ): Promise<Publication> {
-  const { number } = manifest;
-  const content = await encodeManifest(manifest);
+  return publishContent(store, key, manifest.number, await encodeReadable(manifest), signal);
+}
+
+async function publishContent(
+  store: Store,
+  key: string,
+  number: number,
+  content: Uint8Array,
+  signal: AbortSignal,
+): Promise<Publication> {
   const isCreated = await store.createManifest(key, number, content, signal);
   const newest = await store.findManifest(key, { signal });
   const isOurs = newest?.number === number && Buffer.compare(newest.content, content) === 0;

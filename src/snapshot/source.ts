@@ -2,21 +2,25 @@
  * The store as the restore sees it: a source that may fail. What goes wrong with a snapshot or with
  * the store is said, and is an event of the life cycle, never an exception; only a cancelled job is.
  */
-import { MirrorError } from '../errors.ts';
+import { MirrorError, toMirrorError } from '../errors.ts';
 import type { Job } from '../job.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import type { Event } from '../mirror/lifecycle.ts';
-import { lookUpSnapshot, type FoundSnapshot, type LookUp } from './look-up.ts';
+import type { StoredManifest } from '../store/store.ts';
+import { readSnapshot, type FoundSnapshot, type LookUp } from './look-up.ts';
 import { countBytes, type Identity } from './manifest.ts';
 import { withTransferDeadline } from './transfer.ts';
 import { unpackSnapshot, type Verification } from './unpack.ts';
 
 export class SnapshotSource {
   /**
-   * The highest number in the store when it was first asked, 0 for none: what comes after may be
+   * The highest number in the store when it was asked first, 0 for none: what comes after may be
    * newer than what this job fetches. Null where the store could not be asked.
    */
   fence: number | null = null;
+  /** The highest number that was found bad. */
+  rejected: number | null = null;
+  #newest: StoredManifest | undefined;
   #found: FoundSnapshot | undefined;
   readonly #job: Job;
   readonly #key: string;
@@ -30,28 +34,34 @@ export class SnapshotSource {
     this.#verification = verification;
   }
 
-  /** Sets the fence without looking for a snapshot. */
-  async readFence(): Promise<void> {
+  /** Asks the store for its newest manifest: to be done before upstream is asked for its refs. */
+  async open(): Promise<void> {
     const { store, signal, account } = this.#job;
     if (store === undefined) return;
     try {
-      this.fence = (await store.findManifest(this.#key, { signal }))?.number ?? 0;
+      this.#newest = await account.measure('look-up', () =>
+        store.findManifest(this.#key, { signal }),
+      );
+      this.fence = this.#newest?.number ?? 0;
     } catch (error) {
-      account.fallBack(`${storeFailure(error).message}; nothing will be saved`);
+      account.fallBack(
+        `${storeFailure(error).message}; going on without it, nothing will be saved`,
+      );
     }
   }
 
-  /** Looks for the newest snapshot, or the newest below a number. */
+  /** Judges the newest snapshot, or looks for the newest below a number. */
   async lookUp(below: number | undefined): Promise<Event> {
     const { store, signal, account } = this.#job;
-    if (store === undefined) return { name: 'snapshot-absent' };
-    const options = below === undefined ? { signal } : { below, signal };
+    if (store === undefined || this.fence === null) return { name: 'snapshot-absent' };
     try {
-      const result = await account.measure('look-up', () =>
-        lookUpSnapshot(store, this.#key, this.#identity, options),
-      );
-      this.fence ??= result.number;
-      return this.#judge(result, `in ${store.location}`);
+      const stored =
+        below === undefined
+          ? this.#newest
+          : await account.measure('look-up', () =>
+              store.findManifest(this.#key, { below, signal }),
+            );
+      return this.#judge(await readSnapshot(stored, this.#identity), `in ${store.location}`);
     } catch (error) {
       account.fallBack(`${storeFailure(error).message}; going on without a snapshot`);
       return { name: 'snapshot-absent' };
@@ -70,11 +80,17 @@ export class SnapshotSource {
         return { name: 'snapshot-found', snapshot: number };
       case 'revocation':
         account.fallBack(`Snapshots up to ${String(number)} were revoked: ${result.reason}`);
+        this.#reject(number);
         return { name: 'snapshot-revoked' };
       case 'bad-manifest':
         account.fallBack(`Snapshot ${String(number)} is not used: ${result.reason}`);
+        this.#reject(number);
         return { name: 'snapshot-bad', snapshot: number };
     }
+  }
+
+  #reject(number: number): void {
+    this.rejected = Math.max(this.rejected ?? 0, number);
   }
 
   /** Fills an empty directory from the snapshot that was found; the candidate, or what went wrong. */
@@ -99,6 +115,7 @@ export class SnapshotSource {
     } catch (error) {
       if (error instanceof MirrorError && error.code === 'bad-snapshot') {
         account.fallBack(`Snapshot ${found.id} is not used: ${error.message}`);
+        this.#reject(found.number);
         return { name: 'snapshot-bad', snapshot: found.number };
       }
       account.fallBack(
@@ -109,11 +126,9 @@ export class SnapshotSource {
   }
 }
 
-/** Failures of the store, and a disk that is too full for a snapshot, are fallen back from. */
+/** What is fallen back from: every failure of the store or of this disk, but not a cancelled job. */
 function storeFailure(error: unknown): MirrorError {
-  const isStores =
-    error instanceof MirrorError &&
-    ['store-unavailable', 'no-space', 'timeout'].includes(error.code);
-  if (!isStores) throw error;
-  return error;
+  const failure = toMirrorError(error, 'store-unavailable', 'the store');
+  if (failure.code === 'cancelled') throw failure;
+  return failure;
 }

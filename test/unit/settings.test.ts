@@ -157,11 +157,10 @@ describe('what is allowed', () => {
   test.each([
     ['/srv/mirror.git', '/srv/mirror.git'],
     ['/srv//a/../mirror.git/', '/srv/mirror.git'],
-    ['mirror.git', '/work/name/name/mirror.git'],
     ['../mirror.git', '/work/name/mirror.git'],
     ['~/mirror.git', '/home/runner/mirror.git'],
-    ['~other/mirror.git', '/work/name/name/~other/mirror.git'],
-    ['--upload-pack=x', '/work/name/name/--upload-pack=x'],
+    ['../~other/mirror.git', '/work/name/~other/mirror.git'],
+    ['../--upload-pack=x', '/work/name/--upload-pack=x'],
     ['/work/name/nam', '/work/name/nam'],
     ['/work/name/name2', '/work/name/name2'],
   ])('the mirror-path %j, which is %s', (path, expected) => {
@@ -196,7 +195,7 @@ describe('what is refused, by a message that names the input, the value and what
   const refsAllowed = 'refspecs one a line';
   const durationAllowed = 'a duration: 90s, 10m, 1h, or seconds';
   const countAllowed = 'a whole number from 1 to 1000';
-  const pathAllowed = 'neither is nor contains the workspace';
+  const pathAllowed = 'outside the workspace that does not contain it';
   const storeAllowed = '`auto`, `disk`';
 
   test.each<[string, string, string]>([
@@ -248,6 +247,9 @@ describe('what is refused, by a message that names the input, the value and what
     ['mirror-path', 'x/..', pathAllowed],
     ['mirror-path', '/work/name', pathAllowed],
     ['mirror-path', '..', pathAllowed],
+    ['mirror-path', 'mirror.git', pathAllowed],
+    ['mirror-path', '--upload-pack=x', pathAllowed],
+    ['mirror-path', '~other/mirror.git', pathAllowed],
     ['mirror-path', '/', pathAllowed],
     ['mirror-path', '/srv/a\nb', 'a path without control characters'],
     ['store', '', storeAllowed],
@@ -306,6 +308,11 @@ describe('what is refused, by a message that names the input, the value and what
 
   test('`all` beside other refspecs', () => {
     expect(failureOf({ refs: 'all\n^refs/pull/*' }).message).toContain('"all"');
+  });
+
+  test.each(['/mnt', '/mnt/store'])('the mirror-path %j, with the store in it', (path) => {
+    const inputs = { 'mirror-path': path, store: 'disk', 'disk-path': '/mnt/store' };
+    expect(failureOf(inputs).message).toContain('does not contain `disk-path`');
   });
 
   test('a mirror-path that contains a workspace of an odd name', () => {

@@ -23,7 +23,7 @@ const never = (): never => {
 };
 
 describe('saved for others is', () => {
-  test.each(['push', 'schedule', 'workflow_dispatch', 'release', 'merge_group', 'create', ''])(
+  test.each(['push', 'schedule', 'workflow_dispatch', 'release', 'merge_group', 'create'])(
     'what the event "%s" makes, without a look at its payload',
     (eventName) => {
       expect(findLowTrust(eventName, never)).toBeUndefined();
@@ -39,14 +39,14 @@ describe('saved for others is', () => {
 });
 
 describe('not saved for others is', () => {
-  test.each(['pull_request_target', 'workflow_run', 'issue_comment'])(
-    'what %s makes, whatever its payload says',
-    (eventName) => {
-      expect(findLowTrust(eventName, never)).toContain(eventName);
-      const own = pullRequest(repository('o/n'));
-      expect(findLowTrust(eventName, () => own)).toBeDefined();
-    },
-  );
+  test.each([
+    ...['pull_request_target', 'workflow_run', 'issue_comment', 'issues', 'discussion'],
+    ...['discussion_comment', 'fork', 'watch', 'gollum', 'an event of next year', ''],
+  ])('what "%s" makes, whatever its payload says', (eventName) => {
+    expect(findLowTrust(eventName, never)).toContain(eventName);
+    const own = pullRequest(repository('o/n'));
+    expect(findLowTrust(eventName, () => own)).toBeDefined();
+  });
 
   test.each(['pull_request', 'pull_request_review', 'pull_request_review_comment'])(
     'what a %s from a fork makes',

@@ -1,0 +1,58 @@
+/** What stands at a mirror's place, and whether it is ours. */
+import { lstat, readdir, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { MirrorError, systemCode } from '../errors.ts';
+import { findRecord, type MirrorRecord } from './record.ts';
+
+/** What is at the mirror's place, before git has looked at it. */
+export type Occupant =
+  | { is: 'absent' }
+  | { is: 'mirror'; record: MirrorRecord }
+  /** One of ours that cannot be used, and may be replaced. */
+  | { is: 'unusable'; reason: string };
+
+/**
+ * Looks at the mirror's place. Throws `mirror-refused` for whatever is not ours to replace: a link,
+ * a file, a folder without our record, another user's, another upstream's, or one with other
+ * settings, which another workflow may be using.
+ */
+export async function inspectPlace(path: string, key: string, upstream: string): Promise<Occupant> {
+  const found = await findEntry(path);
+  if (found === undefined) return { is: 'absent' };
+  if (!found.isDirectory()) throw refused(path, 'is not a directory');
+  if (isForeign(found.uid)) throw refused(path, `belongs to user ${String(found.uid)}`);
+  // Nothing can be renamed over a mount point, and its lock would lie outside the mount.
+  if (found.dev !== (await stat(dirname(path))).dev) {
+    throw refused(path, 'is where a disk is mounted, name a folder in it');
+  }
+  const names = new Set(await readdir(path));
+  if (names.size === 0) return { is: 'absent' };
+  const record = await findRecord(path);
+  // A file of the record's name alone makes nobody's folder ours.
+  if (record === undefined || !names.has('objects') || !names.has('HEAD')) {
+    throw refused(path, 'holds something that is not a mirror of this action');
+  }
+  if (record === 'damaged') return { is: 'unusable', reason: 'its record is damaged' };
+  if (record === 'unknown-version') throw refused(path, 'is of another version of this action');
+  if (record.upstream !== upstream) throw refused(path, `is a mirror of ${record.upstream}`);
+  if (record.key !== key) throw refused(path, 'is a mirror with other `refs` or `cache-key`');
+  return { is: 'mirror', record };
+}
+
+async function findEntry(path: string) {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw refused(path, 'cannot be looked at', error);
+  }
+}
+
+function isForeign(owner: number): boolean {
+  return process.getuid !== undefined && process.getuid() !== owner;
+}
+
+function refused(path: string, what: string, cause?: unknown): MirrorError {
+  const message = `${path} ${what}: choose another \`mirror-path\`, or remove it`;
+  return new MirrorError('mirror-refused', message, { cause });
+}
