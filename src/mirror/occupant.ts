@@ -29,7 +29,8 @@ export async function inspectPlace(path: string, key: string, upstream: string):
   if (names.size === 0) return { is: 'absent' };
   const record = await findRecord(path);
   // A file of the record's name alone makes nobody's folder ours.
-  if (record === undefined || !names.has('objects') || !names.has('HEAD')) {
+  const isOurs = record !== 'damaged' || (names.has('objects') && names.has('HEAD'));
+  if (record === undefined || !isOurs) {
     throw refused(path, 'holds something that is not a mirror of this action');
   }
   if (record === 'damaged') return { is: 'unusable', reason: 'its record is damaged' };

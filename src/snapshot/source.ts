@@ -45,7 +45,7 @@ export class SnapshotSource {
       this.fence = this.#newest?.number ?? 0;
     } catch (error) {
       account.fallBack(
-        `${storeFailure(error).message}; going on without it, nothing will be saved`,
+        `${storeFailure(error).message}; going on without a snapshot, and nothing will be saved`,
       );
     }
   }
