@@ -14,6 +14,7 @@ import {
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
 import {
   expectMirrorOf,
+  failureOf,
   newestSnapshot,
   readTree,
   storeManifest,
@@ -304,7 +305,7 @@ describe('where the mirror goes', () => {
     expect(other.main.outputs['provenance']).toBe('cloned');
   });
 
-  test('at mirror-path, absolute, from home or from the workspace', async () => {
+  test('at mirror-path: absolute, from home or beside the workspace', async () => {
     const scenario = await scenarios.create();
     const root = scenario.newMachine();
     const path = join(root, 'deep', 'down', 'mirror.git');
@@ -312,9 +313,9 @@ describe('where the mirror goes', () => {
     expect(given.mirror).toBe(path);
     const atHome = await scenario.run({ root, inputs: { 'mirror-path': '~/mirrors/one' } });
     expect(atHome.mirror).toBe(join(root, 'home', 'mirrors', 'one'));
-    const below = await scenario.run({ root, inputs: { 'mirror-path': 'mirror' } });
-    expect(below.mirror).toBe(join(below.job.workspace, 'mirror'));
-    for (const { mirror } of [given, atHome, below]) {
+    const beside = await scenario.run({ root, inputs: { 'mirror-path': '../own/mirror' } });
+    expect(beside.mirror).toBe(join(beside.job.runnerWorkspace, 'own', 'mirror'));
+    for (const { mirror } of [given, atHome, beside]) {
       await expectMirrorOf(mirror, scenario.upstream);
       // Nothing but the mirror and its lock stays.
       const name = mirror.slice(dirname(mirror).length + 1);
@@ -322,20 +323,19 @@ describe('where the mirror goes', () => {
     }
   });
 
-  test('at one mirror-path, with other settings: the mirror is made anew', async () => {
+  test('not at one mirror-path with other settings: they would replace each other', async () => {
     const scenario = await scenarios.create();
     const root = scenario.newMachine();
-    const path = join(root, 'mirror.git');
-    const heads = { 'mirror-path': path, refs: '+refs/heads/*:refs/heads/*' };
-    await scenario.run({ root, inputs: { 'mirror-path': path } });
-    const other = await scenario.run({ root, inputs: heads });
-    expect(other.main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
-    expect(other.main.summary).toMatch(/is not used: it was made with other settings/);
-    const isHead = (name: string): boolean => name.startsWith('refs/heads/');
-    await expectMirrorOf(path, scenario.upstream, isHead);
-    const { main } = await scenario.run({ root, inputs: { 'mirror-path': path } });
-    expect(main.outputs['provenance']).toBe('restored');
-    await expectMirrorOf(path, scenario.upstream);
+    const inputs = { 'mirror-path': join(root, 'mirror.git') };
+    const { mirror } = await scenario.run({ root, inputs });
+    const before = await readTree(mirror);
+    for (const other of [{ refs: 'refs/heads/*' }, { 'cache-key': 'other' }]) {
+      const main = await scenario.job({ root, inputs: { ...inputs, ...other } }).main();
+      expect(failureOf(main)).toMatch(
+        /is a mirror with other `refs` or `cache-key`: choose another/,
+      );
+    }
+    expect(await readTree(mirror)).toEqual(before);
   });
 
   test('without a store the mirror lives on, and post says why nothing is saved', async () => {
@@ -369,7 +369,7 @@ describe('the job summary', () => {
   test('shows the outcome, the phases and why the usual way was not taken', async () => {
     const scenario = await scenarios.create();
     const cold = await scenario.run();
-    expect(cold.main.summary).toMatch(/Mirror<\/td><td>Cloned: there was no snapshot</);
+    expect(cold.main.summary).toMatch(/Mirror<\/td><td>Cloned: no snapshot was used</);
     for (const phase of ['lock', 'probe', 'look-up', 'clone']) {
       expect(cold.main.summary).toMatch(new RegExp(`<td>${phase}</td><td>[^<]+ m?s</td>`));
     }
@@ -405,7 +405,7 @@ describe('the job summary', () => {
     const failed = await scenario.job().main();
     expect(failed.exitCode).toBe(1);
     expect(failed.summary).toMatch(
-      /Mirror failed<.*Cause<\/td><td>asking http.*no such repository/s,
+      /<h3>Mirror of http\S+: failed<.*Cause<\/td><td>asking http.*no such repository/s,
     );
     expect(failed.outputs).toEqual({});
   });

@@ -45,7 +45,7 @@ const noAnswer: FaultBehaviour = { kind: 'empty' };
 /** It is silent for ever in the middle of its pack; and how long a fetch may take in such tests. */
 const endless: FaultBehaviour = { kind: 'stall', afterBytes: 1_500 };
 const soon = { 'fetch-timeout': '1s' };
-const tooLate = /^fetching from http\S+: no end after \d+ s; raise `fetch-timeout`/;
+const tooLate = /^fetching from http.*`fetch-timeout`.* did not end within \d+ s/;
 
 /** Work that mostly waits, all of it side by side; says which of it failed. */
 async function together<T extends { name: string } | string>(
@@ -351,7 +351,7 @@ describe('a fetch into a good snapshot', () => {
     scenario.server.fault({ on: 'delta-fetch', behave: { kind: 'stall', afterBytes: 100 } });
     const { main, mirror } = await scenario.run({ inputs: { 'fetch-timeout': '2s' } });
     expect(main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
-    expect(main.summary).toMatch(/no end after 2 s; raise `fetch-timeout`/);
+    expect(main.summary).toMatch(/did not end within 2 s; cloning afresh/);
     expect(scenario.server.requests.filter(({ hasHaves }) => hasHaves)).toHaveLength(1);
     await expectMirrorOf(mirror, scenario.upstream);
   });
@@ -392,19 +392,19 @@ describe('upstream at fault', () => {
       name: '401 to the fetch alone',
       on: 'fetch',
       behave: { kind: 'status', status: 401 },
-      message: /^fetching from http\S+: upstream refused the credentials; check `token`/,
+      message: /^fetching from http.*: upstream refused the credentials; check `token`/,
     },
     {
       name: '403 to the fetch alone',
       on: 'fetch',
       behave: { kind: 'status', status: 403 },
-      message: /^fetching from http\S+: upstream refused the credentials; check `token`/,
+      message: /^fetching from http.*: upstream refused the credentials; check `token`/,
     },
     {
       name: '404 to the fetch alone',
       on: 'fetch',
       behave: { kind: 'status', status: 404 },
-      message: /^fetching from http\S+: upstream has no such repository/,
+      message: /^fetching from http.*: upstream has no such repository/,
     },
     {
       name: '200 and nothing',
@@ -432,13 +432,13 @@ describe('upstream at fault', () => {
       name: '500',
       on: 'all',
       behave: { kind: 'status', status: 500 },
-      message: /for its refs: git says: .*The requested URL returned error: 500/,
+      message: /for its refs: .*git says: .*The requested URL returned error: 500/,
     },
     {
       name: '200 and nothing to the fetch alone',
       on: 'fetch',
       behave: { kind: 'empty' },
-      message: /^fetching from http\S+: git says: .*expected '/,
+      message: /^fetching from http.*git says: .*expected '/,
     },
     {
       name: '200 and a web page',
@@ -450,7 +450,7 @@ describe('upstream at fault', () => {
       name: 'a closed connection',
       on: 'all',
       behave: { kind: 'close' },
-      message: /for its refs: git says: .*Empty reply from server/,
+      message: /for its refs: .*git says: .*Empty reply from server/,
     },
   ];
 
@@ -501,7 +501,7 @@ describe('upstream at fault', () => {
     const { mirror } = await scenario.run({ root, serverUrl });
     const before = await readTree(mirror);
     await port.stop();
-    const message = /for its refs: git says: .*(?:Failed to connect|Connection refused)/;
+    const message = /for its refs: .*git says: .*(?:Failed to connect|Connection refused)/;
     await Promise.all([
       expectFailure(scenario, { root, serverUrl }, message),
       expectFailure(scenario, { serverUrl }, message),

@@ -65,10 +65,10 @@ describe('save', () => {
     { event: { name: 'pull_request', payload: {} }, why: /does not tell where it comes from/ },
     {
       event: { name: 'pull_request_target', payload: { pull_request: own } },
-      why: /caused by anybody/,
+      why: /anybody may cause/,
     },
-    { event: { name: 'workflow_run' }, why: /caused by anybody/ },
-    { event: { name: 'issue_comment' }, why: /caused by anybody/ },
+    { event: { name: 'workflow_run' }, why: /anybody may cause/ },
+    { event: { name: 'issue_comment' }, why: /anybody may cause/ },
   ];
 
   test('auto: low-trust events restore and do not save', async () => {
@@ -170,19 +170,6 @@ describe('what happens to the mirror between main and post', () => {
     const said = await postAfter(scenario, (mirror) => rm(mirror, { recursive: true }));
     expect(said).toMatch(/^Nothing saved: there is no mirror of this job at .* any more$/);
     expect(await readdir(scenario.store)).toEqual([]);
-  });
-
-  test('another job replaced it by one with other settings: nothing is saved', async () => {
-    const scenario = await scenarios.create();
-    const root = scenario.newMachine();
-    const inputs = { 'mirror-path': join(root, 'mirror.git') };
-    const job = scenario.job({ root, inputs });
-    await succeed(job.main());
-    const refs = '+refs/heads/*:refs/heads/*';
-    const other = scenario.job({ root, runner: 'second', inputs: { ...inputs, refs } });
-    await succeed(other.main());
-    expect(verdict(await succeed(job.post()))).toMatch(/there is no mirror of this job at/);
-    expect(verdict(await succeed(other.post()))).toMatch(/^Saved snapshot 1-/);
   });
 
   test('its packed-refs are gone: nothing is saved, the next job heals', async () => {
@@ -322,9 +309,11 @@ describe('the store at post', () => {
     const main = await succeed(job.main());
     expect(main.outputs).toMatchObject({ provenance: 'cloned', 'cache-hit': 'false' });
     expect(main.annotations).toMatchObject([
-      { level: 'warning', message: expect.stringMatching(/store.*going on without a snapshot/) },
+      { level: 'warning', message: expect.stringMatching(/store.*ENOTDIR.*going on without/) },
     ]);
-    expect(main.summary).toMatch(/went wrong on the way:.*going on without a snapshot/s);
+    expect(main.summary).toMatch(
+      /went wrong on the way:.*going on without.*nothing will be saved/s,
+    );
     await expectMirrorOf(main.outputs['mirror-path'] ?? '', scenario.upstream);
 
     // It is back, and may hold what is newer than this job's mirror.

@@ -173,7 +173,7 @@ describe('upstream answers', () => {
     { kind: 'cut', afterBytes: 3_000 },
     { kind: 'cut', afterBytes: 300_000, reset: true },
     { kind: 'shorten', afterBytes: 100_000 },
-    { kind: 'garbage-stream', afterBytes: 50 },
+    { kind: 'garbage-stream', afterBytes: 50, bytes: 2_000 },
     { kind: 'garbage-stream', afterBytes: 100_000 },
     { kind: 'garbage-pack', afterBytes: 0 },
     { kind: 'garbage-pack', afterBytes: 20 },
@@ -757,9 +757,9 @@ describe('the message of a failure', () => {
     expect(message).toContain("git says: fatal: repository 'https://github.com/o/n/' not found");
   });
 
-  test('names the input to change where a deadline has passed', () => {
+  test('tells how long was waited where a deadline has passed', () => {
     const message = messageOf('Receiving objects: 3%\r', { ended: 'timeout' });
-    expect(message).toBe(`${what}: no end after 61 s; raise \`fetch-timeout\``);
+    expect(message).toBe(`${what}: it did not end within 61 s`);
   });
 
   test('shows the lines that are marked as errors, else the last ones', () => {
