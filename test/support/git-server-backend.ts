@@ -79,6 +79,8 @@ export function startBackend(
 export function endBackend(backend: Backend): void {
   const { pid, exitCode, signalCode } = backend.child;
   if (pid !== undefined && exitCode === null && signalCode === null) endProcessTree(pid);
+  // What a client that is gone has not read would keep 'close' from ever coming.
+  backend.child.stdout?.destroy();
 }
 
 async function readAnswer(output: Readable): Promise<BackendAnswer> {
