@@ -1,5 +1,6 @@
 /**
- * `npm run soak [-- seed]`: the suites that choose at random, with full counts instead of samples.
+ * `npm run soak [-- seed [suite…]]`: the suites that choose at random, with full counts instead of
+ * samples; all of them, or those named.
  * Writes what they did to docs/reliability/soak.md.
  */
 import { spawnSync } from 'node:child_process';
@@ -19,12 +20,13 @@ interface Report {
   }[];
 }
 
-const seed = process.argv[2] ?? String(Math.floor(Math.random() * 2 ** 31));
+const [seed = String(Math.floor(Math.random() * 2 ** 31)), ...named] = process.argv.slice(2);
+const suites = named.length > 0 ? named : SUITES;
 const folder = mkdtempSync(join(tmpdir(), 'mirror-action-soak-'));
 const report = join(folder, 'report.json');
 const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
 jest.push('node_modules/jest/bin/jest.js', '--runInBand', '--json', `--outputFile=${report}`);
-const { status } = spawnSync(process.execPath, [...jest, ...SUITES], {
+const { status } = spawnSync(process.execPath, [...jest, ...suites], {
   env: { ...process.env, ...COUNTS, TEST_SEED: seed, MIRROR_LOCK_SEED: seed },
   stdio: ['ignore', 'ignore', 'inherit'],
 });
@@ -42,7 +44,7 @@ const settings = Object.entries(COUNTS).map(([name, value]) => `\`${name}=${valu
 const page = [
   '# Soak',
   '',
-  `Made by \`npm run soak -- ${seed}\`: ${settings.join(', ')}.`,
+  `Made by \`npm run soak -- ${[seed, ...named].join(' ')}\`: ${settings.join(', ')}.`,
   `${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), ${process.platform}, Node ${process.version}.`,
   '',
   '| suite | passed | failed | skipped | s |',

@@ -487,27 +487,25 @@ describe('upstream at fault', () => {
 
   test.each(cases)('$name', expectUntouched);
 
-  test(
-    '500, a web page, a closed connection, no answer to the fetch: tried again',
-    () => together(patient, expectUntouched),
-    120_000,
-  );
-
-  test('nobody listens', async () => {
+  async function expectUntouchedWhereNobodyListens(): Promise<void> {
     const scenario = await scenarios.create(repository);
-    const port = await startGitServer({ root: dirname(dirname(scenario.upstream)) });
-    const serverUrl = port.url;
+    const server = await startGitServer({ root: dirname(dirname(scenario.upstream)) });
+    const serverUrl = server.url;
     const root = scenario.newMachine();
     const { mirror } = await scenario.run({ root, serverUrl });
     const before = await readTree(mirror);
-    await port.stop();
+    await server.stop();
     const message = /for its refs: .*git says: .*(?:Failed to connect|Connection refused)/;
     await Promise.all([
       expectFailure(scenario, { root, serverUrl }, message),
       expectFailure(scenario, { serverUrl }, message),
     ]);
     expect(await readTree(mirror)).toEqual(before);
-  });
+  }
+
+  test('tried again: 500, a page, a closed connection, no answer to the fetch, no server', async () => {
+    await Promise.all([together(patient, expectUntouched), expectUntouchedWhereNobodyListens()]);
+  }, 120_000);
 
   test('no refs are left, or none of those that are mirrored', async () => {
     const scenario = await scenarios.create(repository);

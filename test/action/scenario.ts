@@ -145,7 +145,9 @@ export function verdict(post: StepResult): string {
 /** The message that a failed step shows. */
 export function failureOf(step: StepResult): string {
   expect(step.exitCode).toBe(1);
-  return step.annotations.find(({ level }) => level === 'error')?.message ?? `no error in: ${step.log}`;
+  return (
+    step.annotations.find(({ level }) => level === 'error')?.message ?? `no error in: ${step.log}`
+  );
 }
 
 const BRANCHES_AND_TAGS = /^refs\/(?:heads|tags)\//;
