@@ -2,8 +2,9 @@
 import type { BigIntStats } from 'node:fs';
 import { link, lstat, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { syncFile, writeAll } from '../copy.ts';
 import { MirrorError, systemCode } from '../errors.ts';
-import { isGone, syncFile, writeAll } from './copy.ts';
+import { isGone } from './copy.ts';
 
 const CANCEL_GRACE_MS = 2000;
 

@@ -23,7 +23,7 @@ const PARTS = {
   'store back ends': /^store\//,
   'lock interface': /^lock\/lock\.ts$/,
   'lock back ends': /^lock\//,
-  'generic files': /^(?:errors|log|files|deadline|durations|version)\.ts$/,
+  'generic files': /^(?:errors|log|files|copy|deadline|durations|version)\.ts$/,
 } as const;
 
 type Part = keyof typeof PARTS;
