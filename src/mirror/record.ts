@@ -1,8 +1,10 @@
 /**
  * The mirror's record: the completion marker in its directory. It says whose mirror it is, what its
  * last successful fetch left, and which snapshot it equals or descends from. Written last, so a
- * directory without one is not a mirror of ours.
+ * directory without one is not a mirror of ours. It carries its own digest: a flipped bit must not
+ * make it another's, whose mirror would be left alone for ever.
  */
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
@@ -57,18 +59,33 @@ export async function findRecord(
 }
 
 function parseRecord(text: string): MirrorRecord | 'damaged' | 'unknown-version' {
-  let written: unknown;
-  try {
-    written = JSON.parse(text);
-  } catch {
-    return 'damaged';
-  }
+  const written = openEnvelope(text);
   const parsed = v.safeParse(recordSchema, written);
   if (parsed.success) return parsed.output;
   const { success, output } = v.safeParse(v.object({ version: v.number() }), written);
   return success && output.version !== VERSION ? 'unknown-version' : 'damaged';
 }
 
+const envelopeSchema = v.strictObject({ digest: v.string(), record: v.unknown() });
+
+/** What was written, undefined unless its digest fits: the one thing that all versions share. */
+function openEnvelope(text: string): unknown {
+  try {
+    const { digest, record } = v.parse(envelopeSchema, JSON.parse(text));
+    return digest === digestOf(record) ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Objects of JSON keep the order of their keys, so what was read is written as it was. */
+function digestOf(record: unknown): string {
+  return createHash('sha256')
+    .update(JSON.stringify(record ?? null))
+    .digest('hex');
+}
+
 export async function writeRecord(directory: string, record: MirrorRecord): Promise<void> {
-  await writeWhole(join(directory, RECORD_FILE), `${JSON.stringify(record, null, 2)}\n`);
+  const envelope = { digest: digestOf(record), record };
+  await writeWhole(join(directory, RECORD_FILE), `${JSON.stringify(envelope, null, 2)}\n`);
 }

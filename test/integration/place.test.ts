@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createStaging, layOut, sweep } from '../../src/mirror/directory.ts';
 import { inspectPlace } from '../../src/mirror/occupant.ts';
 import { enterPlace, removePrivatePlace } from '../../src/mirror/place.ts';
-import { RECORD_FILE, writeRecord } from '../../src/mirror/record.ts';
+import { RECORD_FILE, writeRecord, type MirrorRecord } from '../../src/mirror/record.ts';
 import { git } from '../support/git.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 
@@ -25,24 +25,28 @@ const record = {
   rejected: null,
 };
 
-async function folderWith(content: string): Promise<string> {
+async function folderWith(content: string | object): Promise<string> {
   const path = join(await directories.create(), 'app');
   await mkdir(path);
-  await writeFile(join(path, RECORD_FILE), content);
+  if (typeof content === 'string') await writeFile(join(path, RECORD_FILE), content);
+  else await writeRecord(path, content as MirrorRecord);
   await writeFile(join(path, 'payroll.db'), 'x');
   return path;
 }
 
 describe('a place is refused, and left as it is,', () => {
-  test.each([
-    ['a file of our name that is no record', '{"my":"config"}'],
-    ['a file of our name that is no JSON', 'hello'],
-    ['a record of a later version', '{"version":2}'],
-    ['a record of another upstream', JSON.stringify({ ...record, upstream: 'https://e.com/x/y' })],
-    ['a record of other settings', JSON.stringify({ ...record, key: 'other' })],
-  ])('where a folder holds %s', async (_, content) => {
+  test.each<[string, string | object, string]>([
+    ['a file of our name that is no record', '{"my":"config"}', 'not a mirror of this action'],
+    ['a file of our name that is no JSON', 'hello', 'not a mirror of this action'],
+    ['a record of a later version', { version: 2 }, 'of another version of this action'],
+    ['a record of another upstream', { ...record, upstream: 'https://e.com/x' }, 'of https://e'],
+    ['a record of other settings', { ...record, key: 'other' }, 'with other `refs`'],
+  ])('where a folder holds %s', async (_, content, message) => {
     const path = await folderWith(content);
-    const refusal = expect.objectContaining({ code: 'mirror-refused' });
+    const refusal = expect.objectContaining({
+      code: 'mirror-refused',
+      message: expect.stringContaining(message),
+    });
     await expect(inspectPlace(path, 'key', UPSTREAM)).rejects.toEqual(refusal);
     expect(await readdir(path)).toEqual([RECORD_FILE, 'payroll.db']);
   });
