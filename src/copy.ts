@@ -2,6 +2,7 @@
 import { constants } from 'node:fs';
 import { chmod, copyFile, open, type FileHandle } from 'node:fs/promises';
 import { throwIfCancelled } from './errors.ts';
+import type { OnBytes } from './progress.ts';
 
 const MIB = 1024 * 1024;
 const COPY_BUFFER_BYTES = MIB;
@@ -20,6 +21,7 @@ export interface CopyOptions {
   /** Whether the bytes are on the disk when the copy is done. */
   durable: boolean;
   signal: AbortSignal;
+  onBytes?: OnBytes | undefined;
 }
 
 /**
@@ -38,6 +40,7 @@ export async function copyPlainFile(
   if (await cloneFile(from, to)) {
     await chmod(to, options.mode);
     if (options.durable) await syncFile(to);
+    options.onBytes?.(bytes);
   } else {
     await copyInPieces(from, to, bytes, options);
   }
@@ -83,7 +86,7 @@ async function pump(
   source: FileHandle,
   target: FileHandle,
   bytes: number,
-  { durable, signal }: CopyOptions,
+  { durable, signal, onBytes }: CopyOptions,
 ): Promise<number> {
   let buffer = Buffer.allocUnsafe(COPY_BUFFER_BYTES);
   let spare = Buffer.allocUnsafe(COPY_BUFFER_BYTES);
@@ -98,6 +101,7 @@ async function pump(
       source.read(spare),
       writeAll(target, buffer.subarray(0, bytesRead)),
     ]);
+    onBytes?.(copied);
     unsynced += bytesRead;
     if (durable && unsynced >= SYNC_EVERY_BYTES) {
       await target.datasync();

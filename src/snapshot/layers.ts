@@ -11,6 +11,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { MirrorError } from '../errors.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
+import type { OnBytes } from '../progress.ts';
 import { CHUNK_BYTES, partnerOf, sumBytes, type Layer, type LayerFile } from './manifest.ts';
 
 const PARALLEL_CHUNKS = Math.max(2, Math.min(4, availableParallelism()));
@@ -37,10 +38,12 @@ export async function describeLayer(
   directory: string,
   names: readonly string[],
   objectFormat: ObjectFormat,
+  onBytes?: OnBytes,
 ): Promise<Layer> {
   const files: LayerFile[] = [];
+  const count = counter(onBytes);
   for (const name of names) {
-    files.push(await describeFile(join(directory, name), name, objectFormat));
+    files.push(await describeFile(join(directory, name), name, objectFormat, count));
   }
   await checkPairs(directory, names, objectFormat, 'corrupt-mirror');
   const digest = createHash('sha256').update(JSON.stringify(files)).digest('hex');
@@ -53,18 +56,29 @@ export async function verifyLayer(
   directory: string,
   layer: Layer,
   objectFormat: ObjectFormat,
+  onBytes?: OnBytes,
 ): Promise<void> {
+  const count = counter(onBytes);
   for (const { name, bytes, chunks } of layer.files) {
     const path = join(directory, name);
     const found = (await stat(path)).size;
     if (found !== bytes)
       throw badFile(layer, name, `has ${String(found)} of ${String(bytes)} bytes`);
-    const digests = await digestChunks(path);
+    const digests = await digestChunks(path, count);
     const wrong = chunks.findIndex((chunk, index) => chunk !== digests[index]);
     if (wrong >= 0) throw badFile(layer, name, `is damaged in its chunk ${String(wrong)}`);
   }
   const names = layer.files.map(({ name }) => name);
   await checkPairs(directory, names, objectFormat, 'bad-snapshot');
+}
+
+/** Adds up chunks. */
+function counter(onBytes: OnBytes | undefined): (chunk: Buffer) => void {
+  let done = 0;
+  return ({ length }) => {
+    done += length;
+    onBytes?.(done);
+  };
 }
 
 function badFile(layer: Layer, name: string, what: string): MirrorError {
@@ -75,6 +89,7 @@ async function describeFile(
   path: string,
   name: string,
   objectFormat: ObjectFormat,
+  count: (chunk: Buffer) => void,
 ): Promise<LayerFile> {
   const bytes = (await stat(path)).size;
   const bodyBytes = bytes - TRAILER_BYTES[objectFormat];
@@ -83,6 +98,7 @@ async function describeFile(
   const chunks = await digestChunks(path, (chunk) => {
     hash.update(chunk.subarray(0, Math.max(0, bodyBytes - position)));
     position += chunk.length;
+    count(chunk);
   });
   const trailer = await readEnd(path, TRAILER_BYTES[objectFormat]);
   if (bodyBytes <= 0 || position !== bytes || !hash.digest().equals(trailer)) {

@@ -3,9 +3,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError, systemCode } from '../errors.ts';
 import type { Git } from '../git/git.ts';
+import type { Log } from '../log.ts';
 import { BASE_MANIFEST_FILE, packDirectory } from '../mirror/directory.ts';
 import { walkAll, walkFrom, walkNew } from '../mirror/objects.ts';
 import type { MirrorRecord } from '../mirror/record.ts';
+import { withProgress } from '../progress.ts';
 import type { Store } from '../store/store.ts';
 import { listPackFiles } from './layers.ts';
 import {
@@ -80,11 +82,13 @@ export async function publishSnapshot(
   directory: string,
   snapshot: Snapshot,
   newLayers: readonly Layer[],
-  signal: AbortSignal,
+  { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<Publication> {
   const content = await encodeReadable(snapshot);
   for (const layer of newLayers) {
-    await store.putLayer(key, layer, packDirectory(directory), signal);
+    await withProgress(log, 'saving packs', layer.bytes, (onBytes) =>
+      store.putLayer(key, layer, packDirectory(directory), { signal, onBytes }),
+    );
   }
   return publishContent(store, key, snapshot.number, content, signal);
 }

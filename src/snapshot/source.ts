@@ -102,7 +102,7 @@ export class SnapshotSource {
     const verification = this.#verification;
     const work = (bounded: AbortSignal) =>
       unpackSnapshot(
-        { git, store, key: this.#key, verification, signal: bounded },
+        { git, store, key: this.#key, verification, log, signal: bounded },
         found,
         directory,
       );

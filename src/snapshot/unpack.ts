@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { MirrorError } from '../errors.ts';
 import { removeTree, renameStubbornly } from '../files.ts';
 import type { Git } from '../git/git.ts';
+import type { Log } from '../log.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import { BASE_MANIFEST_FILE, layOut, packDirectory, writeRefs } from '../mirror/directory.ts';
 import { checkTree, indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
 import { findHeadCommit } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
+import { withProgress } from '../progress.ts';
 import type { Store } from '../store/store.ts';
 import { verifyLayer } from './layers.ts';
 import type { FoundSnapshot } from './look-up.ts';
@@ -22,6 +24,7 @@ export interface UnpackOptions {
   store: Store;
   key: string;
   verification: Verification;
+  log: Log;
   signal: AbortSignal;
 }
 
@@ -30,7 +33,7 @@ export interface UnpackOptions {
  * `store-unavailable` where the store failed; the directory is then good for nothing.
  */
 export async function unpackSnapshot(
-  { git, store, key, verification, signal }: UnpackOptions,
+  { git, store, key, verification, log, signal }: UnpackOptions,
   { number, id, content, snapshot }: FoundSnapshot,
   directory: string,
 ): Promise<Candidate> {
@@ -40,8 +43,12 @@ export async function unpackSnapshot(
     // A folder of its own for each: nothing reaches the packs before it is verified.
     const incoming = join(directory, `incoming-${String(index)}`);
     await mkdir(incoming);
-    await store.getLayer(key, layer, incoming, signal);
-    await verifyLayer(incoming, layer, objectFormat);
+    await withProgress(log, 'bringing packs', layer.bytes, (onBytes) =>
+      store.getLayer(key, layer, incoming, { signal, onBytes }),
+    );
+    await withProgress(log, 'checking packs', layer.bytes, (onBytes) =>
+      verifyLayer(incoming, layer, objectFormat, onBytes),
+    );
     await moveFiles(incoming, packDirectory(directory), layer);
   }
   await writeRefs(directory, head, snapshot.refs);

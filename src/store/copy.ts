@@ -21,8 +21,12 @@ export async function copyLayer(
 ): Promise<void> {
   // All sizes first: a short file is noticed before gigabytes are copied.
   for (const { name, bytes } of layer.files) await checkPlainFile(join(from, name), bytes);
+  let done = 0;
   for (const { name, bytes } of layer.files) {
-    await copyDeclared(join(from, name), join(to, name), bytes, options);
+    const before = done;
+    const onBytes = (copied: number) => options.onBytes?.(before + copied);
+    await copyDeclared(join(from, name), join(to, name), bytes, { ...options, onBytes });
+    done += bytes;
   }
 }
 

@@ -3,6 +3,7 @@
  *
  *     <root>/v1/<key>/manifests/<number, 10 digits>.json.gz
  *     <root>/v1/<key>/layers/<layer>/<file>
+ *     <root>/v1/<key>/claims/<record>        made with the first claim
  *     <root>/v1/<key>/tmp/<nonce>            unfinished work, and what is being removed
  *
  * The root itself is never created: one that is missing is a typo or a volume that is not mounted,
@@ -10,16 +11,17 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { MirrorError, systemCode } from '../errors.ts';
+import { dirname, join } from 'node:path';
+import { MirrorError, systemCode, throwIfCancelled } from '../errors.ts';
 import { isPresent, removeTree } from '../files.ts';
-import { syncParents } from './disk-files.ts';
+import { orUndo, publishFile, syncFolder, syncParents, writeNewFile } from './disk-files.ts';
 
 const MANIFEST_NAME = /^(\d{10})\.json\.gz$/;
 
 export class DiskFolders {
   readonly manifests: string;
   readonly layers: string;
+  readonly claims: string;
   readonly tmp: string;
   readonly #root: string;
 
@@ -27,6 +29,7 @@ export class DiskFolders {
     this.#root = root;
     this.manifests = join(root, 'v1', key, 'manifests');
     this.layers = join(root, 'v1', key, 'layers');
+    this.claims = join(root, 'v1', key, 'claims');
     this.tmp = join(root, 'v1', key, 'tmp');
   }
 
@@ -38,9 +41,9 @@ export class DiskFolders {
     return join(this.layers, name);
   }
 
-  /** False only if the key is proven to have nothing. */
-  async exist(): Promise<boolean> {
-    if (await isPresent(this.manifests)) return true;
+  /** False only if the key is proven to have nothing: no manifests, or whatever is asked for. */
+  async exist(folder = this.manifests): Promise<boolean> {
+    if (await isPresent(folder)) return true;
     await this.checkRoot();
     return false;
   }
@@ -60,10 +63,31 @@ export class DiskFolders {
   async make(): Promise<void> {
     await this.checkRoot();
     // `manifests` comes last: it tells that all are there.
-    for (const path of [this.tmp, this.layers, this.manifests]) {
-      if ((await mkdir(path, { recursive: true })) !== undefined) {
-        await syncParents(path, this.#root);
-      }
+    for (const path of [this.tmp, this.layers, this.manifests]) await this.#makeFolder(path);
+  }
+
+  async makeClaims(): Promise<void> {
+    await this.checkRoot();
+    await this.#makeFolder(this.claims);
+  }
+
+  async #makeFolder(path: string): Promise<void> {
+    const isNew = (await mkdir(path, { recursive: true })) !== undefined;
+    if (isNew) await syncParents(path, this.#root);
+  }
+
+  /**
+   * Lets the next listing of claims show what other machines have done. An NFS client answers from
+   * what it remembers of a folder, for up to a minute, until it changes something there itself.
+   */
+  async touchClaims(): Promise<void> {
+    const path = join(this.claims, `~${nonce()}`);
+    try {
+      const file = await open(path, 'wx');
+      await file.close();
+      await rm(path, { force: true });
+    } catch {
+      // Who may only read, or finds the disk full, sees what is to be seen.
     }
   }
 
@@ -84,6 +108,20 @@ export class DiskFolders {
     } finally {
       await removeTree(temporary).catch(() => undefined); // it is debris, then
     }
+  }
+
+  /**
+   * Creates a file, whole and durable, if there is none: true. One that exists is left alone: false.
+   */
+  async createIfAbsent(path: string, content: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    return this.withTemporary(async (temporary) => {
+      const draft = join(temporary, 'draft');
+      await writeNewFile(draft, content);
+      throwIfCancelled(signal);
+      if (!(await publishFile(draft, path, content))) return false;
+      await orUndo(syncFolder(dirname(path)), () => rm(path));
+      return true;
+    });
   }
 
   /**
@@ -114,8 +152,12 @@ export class DiskFolders {
   }
 
   #temporary(): string {
-    return join(this.tmp, randomBytes(12).toString('hex'));
+    return join(this.tmp, nonce());
   }
+}
+
+function nonce(): string {
+  return randomBytes(12).toString('hex');
 }
 
 /** The number of a manifest by its file's name; undefined for files that are none of ours. */

@@ -1,18 +1,10 @@
 /** The disk store: a folder on this machine or on a network disk (laid out in disk-folders.ts). */
-import { rm, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { MirrorError, throwIfCancelled, toMirrorError } from '../errors.ts';
 import { isPresent, removeTree, renameStubbornly } from '../files.ts';
 import { checkPlainFolder, copyLayer, readPlainFile } from './copy.ts';
-import {
-  endSoon,
-  isBusyOnWindows,
-  listTimes,
-  orUndo,
-  publishFile,
-  syncFolder,
-  writeNewFile,
-} from './disk-files.ts';
+import { endSoon, isBusyOnWindows, listTimes, orUndo, syncFolder } from './disk-files.ts';
 import { DiskFolders, numberOf } from './disk-folders.ts';
 import {
   assertLayer,
@@ -29,6 +21,7 @@ import {
   type Removal,
   type Store,
   type StoredManifest,
+  type TransferOptions,
 } from './store.ts';
 
 /** Bounds the search for a manifest where retention removes them under our eyes. */
@@ -83,15 +76,7 @@ class DiskStore implements Store {
     assertManifestNumber(number);
     assertManifestSize(content);
     return this.#attempt(`creating manifest ${number}`, signal, () =>
-      folders.withTemporary(async (temporary) => {
-        const draft = join(temporary, 'manifest');
-        await writeNewFile(draft, content);
-        throwIfCancelled(signal);
-        const path = folders.manifest(number);
-        if (!(await publishFile(draft, path, content))) return false;
-        await orUndo(syncFolder(folders.manifests), () => rm(path));
-        return true;
-      }),
+      folders.createIfAbsent(folders.manifest(number), content, signal),
     );
   }
 
@@ -110,7 +95,7 @@ class DiskStore implements Store {
     key: string,
     layer: LayerFiles,
     directory: string,
-    signal: AbortSignal,
+    { signal, onBytes }: TransferOptions,
   ): Promise<void> {
     const folders = this.#folders(key);
     assertLayer(layer);
@@ -118,7 +103,8 @@ class DiskStore implements Store {
       const stored = folders.layer(layer.name);
       try {
         await checkPlainFolder(stored);
-        await copyLayer(layer, stored, directory, { mode: 0o444, durable: false, signal });
+        const options = { mode: 0o444, durable: false, signal, onBytes };
+        await copyLayer(layer, stored, directory, options);
       } catch (error) {
         // When the volume is gone, so are all files.
         if (error instanceof MirrorError && error.code === 'bad-snapshot') {
@@ -133,7 +119,7 @@ class DiskStore implements Store {
     key: string,
     layer: LayerFiles,
     directory: string,
-    signal: AbortSignal,
+    { signal, onBytes }: TransferOptions,
   ): Promise<void> {
     const folders = this.#folders(key);
     assertLayer(layer);
@@ -143,7 +129,7 @@ class DiskStore implements Store {
         if (await isPresent(path)) throw new Error('a layer of this name exists');
         // A folder just made shows what the umask leaves to others.
         const mode = (await stat(temporary)).mode & 0o444;
-        await copyLayer(layer, directory, temporary, { mode, durable: true, signal });
+        await copyLayer(layer, directory, temporary, { mode, durable: true, signal, onBytes });
         await syncFolder(temporary);
         throwIfCancelled(signal);
         await renameStubbornly(temporary, path);

@@ -10,6 +10,7 @@ import type {
   Removal,
   Store,
   StoredManifest,
+  TransferOptions,
 } from './store.ts';
 
 export interface MemoryStoreOptions {
@@ -81,7 +82,7 @@ class MemoryStore implements Store {
     key: string,
     layer: LayerFiles,
     directory: string,
-    signal: AbortSignal,
+    { signal, onBytes }: TransferOptions,
   ): Promise<void> {
     const { layers } = this.#shelf(key);
     assertLayer(layer);
@@ -93,12 +94,15 @@ class MemoryStore implements Store {
       const problem = found === undefined ? 'is not there' : `has ${found} bytes, not ${bytes}`;
       throw new MirrorError('bad-snapshot', `${name} of layer ${layer.name} ${problem}`);
     }
-    for (const { name } of layer.files) {
+    let done = 0;
+    for (const { name, bytes } of layer.files) {
       throwIfCancelled(signal);
       const content = stored?.get(name) ?? new Uint8Array();
       await writeFile(join(directory, name), content, { flag: 'wx', mode: 0o444 }).catch(
         rethrowAs(`getting layer ${layer.name}`),
       );
+      done += bytes;
+      onBytes?.(done);
     }
   }
 
@@ -106,16 +110,19 @@ class MemoryStore implements Store {
     key: string,
     layer: LayerFiles,
     directory: string,
-    signal: AbortSignal,
+    { signal, onBytes }: TransferOptions,
   ): Promise<void> {
     const { layers } = this.#shelf(key);
     assertLayer(layer);
     const content = new Map<string, Uint8Array>();
+    let done = 0;
     for (const { name, bytes } of layer.files) {
       throwIfCancelled(signal);
       const path = join(directory, name);
       await checkPlainFile(path, bytes).catch(rethrowAs(`putting layer ${layer.name}`));
       content.set(name, await readFile(path));
+      done += bytes;
+      onBytes?.(done);
     }
     await turn(signal);
     if (layers.has(layer.name)) {
@@ -158,7 +165,7 @@ class MemoryStore implements Store {
 }
 
 /** Lets others run, as a real store does, so that races show in tests. */
-async function turn(signal: AbortSignal): Promise<void> {
+export async function turn(signal: AbortSignal): Promise<void> {
   throwIfCancelled(signal);
   await new Promise((resolve) => setImmediate(resolve));
   throwIfCancelled(signal);

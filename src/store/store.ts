@@ -20,6 +20,8 @@
  * - Keys, numbers and names to remove that are not allowed are our bug: TypeError. Names and sizes in
  *   a layer are a manifest's word: `bad-snapshot`.
  */
+import type { OnBytes } from '../progress.ts';
+
 export interface Store {
   readonly kind: StoreKind;
   /** Where it is, for people; holds no secret. */
@@ -40,13 +42,23 @@ export interface Store {
   withdrawManifest(key: string, number: number, signal: AbortSignal): Promise<void>;
 
   /** Brings a layer's files into an existing, empty directory. */
-  getLayer(key: string, layer: LayerFiles, directory: string, signal: AbortSignal): Promise<void>;
+  getLayer(
+    key: string,
+    layer: LayerFiles,
+    directory: string,
+    options: TransferOptions,
+  ): Promise<void>;
 
   /**
    * Stores the layer's files from a directory; `bad-snapshot` if they are not as declared there. Its
    * name is new: names are never reused.
    */
-  putLayer(key: string, layer: LayerFiles, directory: string, signal: AbortSignal): Promise<void>;
+  putLayer(
+    key: string,
+    layer: LayerFiles,
+    directory: string,
+    options: TransferOptions,
+  ): Promise<void>;
 
   /** All manifests and layers of a key, oldest number first. */
   list(key: string, signal: AbortSignal): Promise<Inventory>;
@@ -60,6 +72,12 @@ export type StoreKind = 'disk' | 'memory';
 export interface FindOptions {
   below?: number;
   signal: AbortSignal;
+}
+
+export interface TransferOptions {
+  signal: AbortSignal;
+  /** Told how much of the layer has been moved so far; in the end all, if the call succeeds. */
+  onBytes?: OnBytes | undefined;
 }
 
 export interface StoredManifest {

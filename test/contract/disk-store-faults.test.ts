@@ -46,7 +46,7 @@ describe('a full disk', () => {
     const small = createDiskStore({ path: root });
     const source = await directories.create('source');
     const layer = await writeLayer(source, 'layer', large);
-    expect(await outcomeOf(small.putLayer(KEY, layer, source, signal))).toBe('no-space');
+    expect(await outcomeOf(small.putLayer(KEY, layer, source, { signal }))).toBe('no-space');
     expect(await small.list(KEY, signal)).toEqual(NOTHING);
     expect(await readdir(inStore(root, 'tmp'))).toEqual([]);
     expect(await create(small, 1, 'fits')).toBe(true);
@@ -57,7 +57,7 @@ describe('a full disk', () => {
     const small = createDiskStore({ path: root });
     const source = await directories.create('source');
     const layer = await writeLayer(source, 'layer', { file: 'x'.repeat(MIB) });
-    await small.putLayer(KEY, layer, source, signal);
+    await small.putLayer(KEY, layer, source, { signal });
     await create(small, 1, 'old');
     await fill(root);
     expect(await outcomeOf(create(small, 2, 'y'.repeat(MIB)))).toBe('no-space');
@@ -72,9 +72,9 @@ describe('a full disk', () => {
   testFull("on the mirror's side is no-space, too (needs mount)", async () => {
     const source = await directories.create('source');
     const layer = await writeLayer(source, 'layer', large);
-    await store.putLayer(KEY, layer, source, signal);
+    await store.putLayer(KEY, layer, source, { signal });
     const target = disks.memory(4 * MIB);
-    expect(await outcomeOf(store.getLayer(KEY, layer, target, signal))).toBe('no-space');
+    expect(await outcomeOf(store.getLayer(KEY, layer, target, { signal }))).toBe('no-space');
   });
 });
 
@@ -102,7 +102,7 @@ describe('a disk that does not answer', () => {
     freeze(root);
     const controller = new AbortController();
     const calls = [
-      hung.putLayer(KEY, layer, source, controller.signal),
+      hung.putLayer(KEY, layer, source, { signal: controller.signal }),
       hung.createManifest(KEY, 2, Buffer.from('new'), controller.signal),
     ].map(outcomeOf);
     await sleep(200);
@@ -131,10 +131,10 @@ describe('a disk that shares blocks', () => {
     const layer = await writeLayer(source, 'layer', { file: bytes });
     // The disk has room for few plain copies, not for nine.
     for (const name of ['one', 'two', 'three', 'four']) {
-      await sharing.putLayer(KEY, { ...layer, name }, source, signal);
+      await sharing.putLayer(KEY, { ...layer, name }, source, { signal });
       const target = join(root, `restored-${name}`);
       await mkdir(target);
-      await sharing.getLayer(KEY, { ...layer, name }, target, signal);
+      await sharing.getLayer(KEY, { ...layer, name }, target, { signal });
       expect((await stat(join(target, 'file'))).mode & 0o777).toBe(0o444);
       expect(await describeFolder(target)).toEqual(describeContents({ file: bytes }));
     }
@@ -159,7 +159,7 @@ describe('a large file', () => {
     const source = await directories.create('source');
     await writeFile(join(source, 'pack'), '');
     await truncate(join(source, 'pack'), bytes); // all hole: it takes no space
-    const put = (given: AbortSignal) => store.putLayer(KEY, large, source, given);
+    const put = (given: AbortSignal) => store.putLayer(KEY, large, source, { signal: given });
     expect(await cancelSoon(put)).toBeLessThan(2_500);
     expect(await readdir(inStore(path, 'tmp'))).toEqual([]);
     expect(await readdir(inStore(path, 'layers'))).toEqual([]);
@@ -171,7 +171,7 @@ describe('a large file', () => {
     await writeFile(inStore(path, 'layers', 'large', 'pack'), '');
     await truncate(inStore(path, 'layers', 'large', 'pack'), bytes);
     const target = await directories.create('target');
-    const get = (given: AbortSignal) => store.getLayer(KEY, large, target, given);
+    const get = (given: AbortSignal) => store.getLayer(KEY, large, target, { signal: given });
     expect(await cancelSoon(get)).toBeLessThan(2_500);
   });
 });

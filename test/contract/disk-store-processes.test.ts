@@ -89,7 +89,7 @@ describe('processes', () => {
     }
     for (const { name } of layers) {
       const target = await directories.create('target');
-      await store.getLayer(KEY, { name, files }, target, signal);
+      await store.getLayer(KEY, { name, files }, target, { signal });
       expect(await describeFolder(target)).toEqual(describeContents(contents));
       await rm(target, { recursive: true });
     }

@@ -54,12 +54,12 @@ const LAYER = { name: 'layer', files: [{ name: 'file', bytes: 6 }] };
 async function putLayer(): Promise<void> {
   const source = await directories.create('source');
   await writeLayer(source, 'layer', { file: 'stored' });
-  await store.putLayer(KEY, LAYER, source, signal);
+  await store.putLayer(KEY, LAYER, source, { signal });
 }
 
 async function getLayer(): Promise<string> {
   const target = await directories.create('target');
-  await store.getLayer(KEY, LAYER, target, signal);
+  await store.getLayer(KEY, LAYER, target, { signal });
   return target;
 }
 
@@ -223,7 +223,7 @@ describe('store and mirror share no file', () => {
   test('a write in place on one side does not change the other', async () => {
     const source = await directories.create('source');
     await writeLayer(source, 'layer', { file: 'stored' });
-    await store.putLayer(KEY, LAYER, source, signal);
+    await store.putLayer(KEY, LAYER, source, { signal });
     const stored = inStore('layers', 'layer', 'file');
     const restored = join(await getLayer(), 'file');
     const files = [join(source, 'file'), stored, restored];
@@ -243,7 +243,7 @@ describe('store and mirror share no file', () => {
     const source = await directories.create('source');
     await writeLayer(source, 'layer', { file: 'stored' });
     await link(join(source, 'file'), join(source, 'other-name'));
-    await store.putLayer(KEY, LAYER, source, signal);
+    await store.putLayer(KEY, LAYER, source, { signal });
     expect((await stat(inStore('layers', 'layer', 'file'))).nlink).toBe(1);
     expect(await describeFolder(await getLayer())).toEqual(describeContents({ file: 'stored' }));
   });

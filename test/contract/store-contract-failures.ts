@@ -59,8 +59,8 @@ function testHostileNames(bench: () => StoreBench): void {
       { ...honest, files: [...honest.files, { name, bytes: 4 }] },
     ];
     for (const layer of hostile) {
-      expect(await outcomeOf(store.putLayer(KEY, layer, folder, signal))).toBe('bad-snapshot');
-      expect(await outcomeOf(store.getLayer(KEY, layer, folder, signal))).toBe('bad-snapshot');
+      expect(await outcomeOf(store.putLayer(KEY, layer, folder, { signal }))).toBe('bad-snapshot');
+      expect(await outcomeOf(store.getLayer(KEY, layer, folder, { signal }))).toBe('bad-snapshot');
     }
     for (const [, call] of callsOf(store, honest, folder, signal, name)) {
       expect(await outcomeOf(call())).toBe('TypeError');
@@ -85,8 +85,8 @@ function testHostileNames(bench: () => StoreBench): void {
     const layer = { name: 'layer', files };
     const source = await directory();
     await writeLayer(source, 'layer', { file: 'text' });
-    expect(await outcomeOf(store.putLayer(KEY, layer, source, signal))).toBe('bad-snapshot');
-    const getting = store.getLayer(KEY, layer, await directory(), signal);
+    expect(await outcomeOf(store.putLayer(KEY, layer, source, { signal }))).toBe('bad-snapshot');
+    const getting = store.getLayer(KEY, layer, await directory(), { signal });
     expect(await outcomeOf(getting)).toBe('bad-snapshot');
   });
 }
@@ -114,7 +114,7 @@ function testCancellation(bench: () => StoreBench): void {
     for (let round = 0; round < 12; round++) {
       const layer = await writeLayer(source, `layer-${round}`, contents);
       const controller = new AbortController();
-      const putting = outcomeOf(store.putLayer(KEY, layer, source, controller.signal));
+      const putting = outcomeOf(store.putLayer(KEY, layer, source, { signal: controller.signal }));
       await sleep(random.integer(12));
       controller.abort();
       const outcome = await putting;
@@ -155,8 +155,8 @@ function callsOf(
     ['findManifest', () => store.findManifest(key, { signal: given })],
     ['createManifest', () => store.createManifest(key, 2, Buffer.from('new'), given)],
     ['withdrawManifest', () => store.withdrawManifest(key, 1, given)],
-    ['getLayer', () => store.getLayer(key, layer, directory, given)],
-    ['putLayer', () => store.putLayer(key, layer, directory, given)],
+    ['getLayer', () => store.getLayer(key, layer, directory, { signal: given })],
+    ['putLayer', () => store.putLayer(key, layer, directory, { signal: given })],
     ['list', () => store.list(key, given)],
     ['remove', () => store.remove(key, { ...NOTHING, manifests: [1], layers: ['old'] }, given)],
   ];

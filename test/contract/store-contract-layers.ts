@@ -10,6 +10,7 @@ export function testLayers(bench: () => StoreBench): void {
   testRoundTrips(bench);
   testDeclarations(bench);
   testWholeness(bench);
+  testProgress(bench);
 }
 
 function testRoundTrips(bench: () => StoreBench): void {
@@ -43,7 +44,7 @@ function testRoundTrips(bench: () => StoreBench): void {
     const layer = await bench().put('layer', { file: 'stored' });
     const target = await bench().directory();
     await writeFile(join(target, 'file'), 'here before');
-    const outcome = await outcomeOf(bench().store.getLayer(KEY, layer, target, signal));
+    const outcome = await outcomeOf(bench().store.getLayer(KEY, layer, target, { signal }));
     expect(outcome).toBe('store-unavailable');
     expect(await describeFolder(target)).toEqual(describeContents({ file: 'here before' }));
   });
@@ -92,7 +93,7 @@ function testDeclarations(bench: () => StoreBench): void {
     await bench().put('layer', stored);
     const target = await bench().directory();
     const layer = { name: 'layer', files: [{ name: 'one', bytes: 6 }] };
-    const outcome = await outcomeOf(bench().store.getLayer(KEY, layer, target, signal));
+    const outcome = await outcomeOf(bench().store.getLayer(KEY, layer, target, { signal }));
     // A store whose layers are archives may refuse the whole.
     expect(['fulfilled', 'bad-snapshot']).toContain(outcome);
     expect(await readdir(target)).not.toContain('two');
@@ -102,7 +103,7 @@ function testDeclarations(bench: () => StoreBench): void {
     const source = await bench().directory();
     await writeLayer(source, 'layer', { ...stored, tmp_pack_1: 'debris', config: 'not ours' });
     await mkdir(join(source, 'folder'));
-    await bench().store.putLayer(KEY, declared({}), source, signal);
+    await bench().store.putLayer(KEY, declared({}), source, { signal });
     expect(await describeFolder(await bench().get(declared({})))).toEqual(describeContents(stored));
     const more = bench().get(declared({ config: 8 }));
     expect(await outcomeOf(more)).toBe('bad-snapshot');
@@ -118,7 +119,7 @@ function testDeclarations(bench: () => StoreBench): void {
     await writeLayer(source, 'layer', stored);
     await mkdir(join(source, 'folder'));
     const { store } = bench();
-    expect(await outcomeOf(store.putLayer(KEY, layer, source, signal))).toBe('bad-snapshot');
+    expect(await outcomeOf(store.putLayer(KEY, layer, source, { signal }))).toBe('bad-snapshot');
     expect(await store.list(KEY, signal)).toEqual(NOTHING);
   });
 }
@@ -139,7 +140,7 @@ function testWholeness(bench: () => StoreBench): void {
     for (let outcome = ''; outcome !== 'fulfilled';) {
       const mustBeThere = progress.settled;
       const target = await bench().directory();
-      outcome = await outcomeOf(reader.getLayer(KEY, layer, target, signal));
+      outcome = await outcomeOf(reader.getLayer(KEY, layer, target, { signal }));
       expect(outcome).toBe(mustBeThere || outcome === 'fulfilled' ? 'fulfilled' : 'bad-snapshot');
       if (outcome !== 'fulfilled') continue;
       expect(await describeFolder(target)).toEqual(describeContents(contents));
@@ -156,7 +157,7 @@ function testWholeness(bench: () => StoreBench): void {
       const getting = outcomeOf(
         bench()
           .open()
-          .getLayer(KEY, { ...layer, name }, target, signal),
+          .getLayer(KEY, { ...layer, name }, target, { signal }),
       );
       await new Promise((resolve) => setTimeout(resolve, round));
       await store.remove(KEY, { ...NOTHING, layers: [name] }, signal);
@@ -166,5 +167,43 @@ function testWholeness(bench: () => StoreBench): void {
         expect(await describeFolder(target)).toEqual(describeContents(contents));
     }
     expect(await store.list(KEY, signal)).toEqual(NOTHING);
+  });
+}
+
+function testProgress(bench: () => StoreBench): void {
+  const contents = { a: 'a'.repeat(3_000_000), b: '', c: 'c'.repeat(20) };
+  const bytes = 3_000_020;
+
+  test('a layer that is put and one that comes back tell how far they are: never back, in the end all', async () => {
+    const { store, directory } = bench();
+    const source = join(await directory(), 'source');
+    const layer = await writeLayer(source, 'layer', contents);
+    const [put, got]: [number[], number[]] = [[], []];
+    const onPut = (done: number) => void put.push(done);
+    await store.putLayer(KEY, layer, source, { signal, onBytes: onPut });
+    const onGot = (done: number) => void got.push(done);
+    await store.getLayer(KEY, layer, await directory(), { signal, onBytes: onGot });
+    for (const told of [put, got]) {
+      expect(told).toEqual(told.toSorted((one, other) => one - other));
+      expect(told.at(-1)).toBe(bytes);
+    }
+  });
+
+  test('a layer that is not as declared never tells more than is declared', async () => {
+    const { store, directory } = bench();
+    const source = join(await directory(), 'source');
+    const layer = await writeLayer(source, 'layer', contents);
+    await store.putLayer(KEY, layer, source, { signal });
+    const shorter = layer.files.map((file) =>
+      file.name === 'a' ? { ...file, bytes: file.bytes - 1 } : file,
+    );
+    const told: number[] = [];
+    const onBytes = (done: number) => void told.push(done);
+    const getting = store.getLayer(KEY, { ...layer, files: shorter }, await directory(), {
+      signal,
+      onBytes,
+    });
+    expect(await outcomeOf(getting)).toBe('bad-snapshot');
+    expect(Math.max(0, ...told)).toBeLessThan(bytes);
   });
 }

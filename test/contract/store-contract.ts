@@ -71,12 +71,12 @@ function makeBench(setting: StoreSetting, directory: () => Promise<string>): Sto
     async put(name, contents, key = KEY) {
       const source = join(await directory(), 'source');
       const layer = await writeLayer(source, name, contents);
-      await store.putLayer(key, layer, source, signal);
+      await store.putLayer(key, layer, source, { signal });
       return layer;
     },
     async get(layer, key = KEY) {
       const target = await directory();
-      await store.getLayer(key, layer, target, signal);
+      await store.getLayer(key, layer, target, { signal });
       return target;
     },
   };

@@ -30,7 +30,7 @@ async function race(store: Store, task: WriterTask & { do: 'race' }): Promise<nu
 async function save(store: Store, task: WriterTask & { do: 'save' }): Promise<never> {
   for (let count = 1; ; count++) {
     const layer = { name: `${task.writer}-${count}`, files: task.files };
-    await store.putLayer(task.key, layer, task.source, signal);
+    await store.putLayer(task.key, layer, task.source, { signal });
     const newest = await store.findManifest(task.key, { signal });
     const content = Buffer.from(JSON.stringify(layer));
     await store.createManifest(task.key, (newest?.number ?? 0) + 1, content, signal);
@@ -41,7 +41,7 @@ async function save(store: Store, task: WriterTask & { do: 'save' }): Promise<ne
 async function tryAll(store: Store, { key, source, layer }: WriterTask & { do: 'try' }) {
   const calls: Record<string, () => Promise<unknown>> = {
     find: () => store.findManifest(key, { signal }),
-    put: () => store.putLayer(key, layer, source, signal),
+    put: () => store.putLayer(key, layer, source, { signal }),
     create: () => store.createManifest(key, 2, Buffer.from('new'), signal),
     list: () => store.list(key, signal),
   };

@@ -27,6 +27,12 @@ test('the key of an upstream with these settings never changes', () => {
   ).toBe('github.com_git_git-cf033e80159ebacf00f42fe6d03fc7e2');
 });
 
+test('a mirror over SSH is told by its name', () => {
+  expect(of({ upstream: 'git@github.com:owner/name.git' })).toMatch(
+    /^git_github\.com_owner_name\.git-[0-9a-f]{32}$/,
+  );
+});
+
 describe('two that differ have two keys', () => {
   const url = (rest: string) => of({ upstream: `https://${rest}` });
 
@@ -40,6 +46,8 @@ describe('two that differ have two keys', () => {
     ['a port and a folder', url('h:8080/owner/name'), url('h_8080/owner/name')],
     ['schemes', of({ upstream: 'http://h/o/n' }), of({ upstream: 'https://h/o/n' })],
     ['a suffix', url('h/o/n'), url('h/o/n.git')],
+    ['HTTP and SSH', url('h/o/n.git'), of({ upstream: 'git@h:o/n.git' })],
+    ['users of SSH', of({ upstream: 'git@h:o/n.git' }), of({ upstream: 'me@h:o/n.git' })],
     ['a dot at the front', url('.h/o/n'), url('_h/o/n')],
     ['bytes', url('h/o/\xe9'), url('h/o/\xc3\xa9')],
     ['the end of a long name', url(`h/${'a'.repeat(200)}b`), url(`h/${'a'.repeat(200)}c`)],
@@ -105,6 +113,7 @@ test('the same settings have the same key, however they are written down', () =>
 test.each([
   'https://github.com/owner/name',
   'https://[::1]:8080/owner/name',
+  'git@[::1]:owner/name.git',
   'https://../../../etc/passwd',
   'https://.git/config',
   'https://h/o/n?x=y#z',

@@ -1,0 +1,19 @@
+const UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Bytes for people, in powers of 1024: `512 B`, `1.5 KiB`, `312 MiB`. Pure. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${String(Math.round(bytes))} B`;
+  let value = bytes / 1024;
+  let unit = 0;
+  // What would be rounded up to the next unit is written in it: never `1024 KiB`.
+  while (value >= 1023.5 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${value < 99.95 ? value.toFixed(1) : value.toFixed(0)} ${UNITS[unit] ?? ''}`;
+}
+
+/** A rate for people: `12.3 MiB/s`. Pure. */
+export function formatRate(bytes: number, durationMs: number): string {
+  return `${formatBytes((bytes / durationMs) * 1_000)}/s`;
+}
