@@ -22,6 +22,8 @@ export type ErrorCode =
   | 'invalid-input'
   /** git is absent or too old */
   | 'git-unusable'
+  /** ssh, which a key was given for, is absent or cannot be set up */
+  | 'ssh-unusable'
   /** what is at mirror-path is not ours to replace */
   | 'mirror-refused'
   /** a snapshot is damaged, incomplete or not this upstream's */

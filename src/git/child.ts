@@ -170,8 +170,9 @@ function collectLines(child: ChildProcess, onLine: ChildOptions['onErrorLine']):
   child.stderr?.setEncoding('utf8');
   child.stderr?.on('data', (text: string) => {
     partial += text;
-    const pieces = partial.split(/(?<=[\r\n])/);
-    partial = /[\r\n]$/.test(partial) ? '' : (pieces.pop() ?? '').slice(-STDERR_BYTES);
+    // ssh ends its lines with both; a carriage return at the end may be the first half of it.
+    const pieces = partial.split(/(?<=\n|\r(?!\n|$))/);
+    partial = partial.endsWith('\n') ? '' : (pieces.pop() ?? '').slice(-STDERR_BYTES);
     pieces.forEach(take);
   });
   child.stderr?.once('end', () => {

@@ -56,6 +56,8 @@ const FIXED = {
   GIT_NO_REPLACE_OBJECTS: '1',
   GIT_NO_LAZY_FETCH: '1',
   GIT_OPTIONAL_LOCKS: '0',
+  // Refs are written as files here, whatever a configuration or a later git would choose.
+  GIT_DEFAULT_REF_FORMAT: 'files',
   // Beat trace2.* of a configuration, which can write http.extraheader into a file.
   GIT_TRACE2: '0',
   GIT_TRACE2_EVENT: '0',
@@ -78,19 +80,37 @@ const CONFIGURATION: readonly (readonly [string, string])[] = [
 ];
 
 export interface UpstreamAccess {
-  /** Without userinfo. */
+  /** Without a secret. */
   url: string;
   /** Empty for none. */
   token: string;
+  /** The command that reaches it (see ssh.ts), where that is by SSH. */
+  sshCommand?: string;
 }
 
-/** Variables for git; with `access`, git may reach that upstream, with its token. */
+/** Variables for git; with `access`, git may reach that upstream, with its token or key. */
 export function buildGitEnvironment(
   inherited: NodeJS.ProcessEnv,
   access?: UpstreamAccess,
 ): NodeJS.ProcessEnv {
-  const entries = access === undefined ? [] : accessConfiguration(access);
-  return { ...pickInherited(inherited), ...FIXED, ...asVariables([...CONFIGURATION, ...entries]) };
+  const command = access?.sshCommand;
+  const entries = access === undefined || command !== undefined ? [] : accessConfiguration(access);
+  return {
+    ...pickInherited(inherited),
+    ...FIXED,
+    ...(command === undefined ? {} : sshVariables(command)),
+    ...asVariables([...CONFIGURATION, ...entries]),
+  };
+}
+
+/** They beat core.sshCommand and ssh.variant of a configuration. */
+function sshVariables(command: string): NodeJS.ProcessEnv {
+  return {
+    GIT_ALLOW_PROTOCOL: 'ssh',
+    GIT_SSH_COMMAND: command,
+    // Not guessed from the command, which begins with a `cd`.
+    GIT_SSH_VARIANT: 'ssh',
+  };
 }
 
 /** What HTTP calls basic authentication, as actions/checkout sends it. */

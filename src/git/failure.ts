@@ -13,6 +13,8 @@ interface Rule {
   /** `local`: only lines that git itself wrote; `any`: upstream's as well. */
   lines: 'local' | 'any';
   pattern: RegExp;
+  /** What to do about it, where the kind alone does not tell. */
+  explanation?: string;
 }
 
 /** In order: the first rule that matches names the failure. */
@@ -24,16 +26,37 @@ const RULES: readonly Rule[] = [
       /no space left on device|disk quota exceeded|not enough space on the disk|out of diskspace/i,
   },
   {
+    // Before the next rule: ssh goes on without the key (a file of that name, see ssh.ts), and is
+    // refused.
+    kind: 'authentication',
+    lines: 'local',
+    pattern: /^load key "key": /im,
+    explanation: 'ssh cannot use the key; check that `ssh-key` is a whole private key',
+  },
+  {
+    kind: 'authentication',
+    lines: 'local',
+    pattern: /permission denied \(|too many authentication failures/i,
+    explanation: 'upstream refused the key; check `ssh-key`, `ssh-user` and what they may read',
+  },
+  {
+    kind: 'authentication',
+    lines: 'local',
+    pattern: /host key verification failed/i,
+    explanation:
+      "the server's host key is not known, or is another one than is known; check `ssh-known-hosts`",
+  },
+  {
     kind: 'authentication',
     lines: 'any',
     pattern:
-      /authentication failed|could not read (?:username|password)|terminal prompts disabled|returned error: 40[13]\b|permission denied \(|host key verification failed|invalid username or (?:token|password)|access denied/i,
+      /authentication failed|could not read (?:username|password)|terminal prompts disabled|returned error: 40[13]\b|invalid username or (?:token|password)|access denied|has enabled or enforced SAML/i,
   },
   {
     kind: 'not-found',
     lines: 'any',
     pattern:
-      /repository not found|repository '.*' not found|returned error: (?:404|410)\b|does not appear to be a git repository/i,
+      /repository not found|cannot find repository|project you were looking for could not be found|repository '.*' not found|returned error: (?:404|410)\b|does not appear to be a git repository/i,
   },
   {
     kind: 'moved',
@@ -49,6 +72,15 @@ const RULES: readonly Rule[] = [
       /(?:pack has bad object|pack is corrupted|pack signature mismatch|pack has junk)[^]*invalid index-pack output/i,
   },
   {
+    // Over SSH what upstream's git says comes without a mark; but it works in its own folder, and
+    // ours gets whole paths.
+    kind: 'network',
+    lines: 'any',
+    pattern:
+      /repository corruption on the remote side|(?:packfile|stored in|index file) \.\/objects\//i,
+    explanation: 'upstream itself is damaged',
+  },
+  {
     // No single words: names of repositories are in the messages (`inflate`, `openssl`).
     kind: 'corrupt-mirror',
     lines: 'local',
@@ -59,33 +91,36 @@ const RULES: readonly Rule[] = [
     kind: 'network',
     lines: 'any',
     pattern:
-      /returned error: (?:408|429|5\d\d)\b|could not resolve|couldn't (?:connect|resolve)|failed to connect|connection (?:refused|reset|timed out|was closed)|operation (?:too slow|timed out)|rpc failed|early eof|unexpected disconnect|hung up unexpectedly|empty reply|transfer closed|recv failure|send failure|curl \d+|protocol error|expected flush|bad (?:line length|pack header)|invalid index-pack output|network is unreachable|timed out|expected '?packfile|the requested url|unable to access '?https?:|info\/refs'? not valid/i,
+      /returned error: (?:408|429|5\d\d)\b|could not resolve|couldn't (?:connect|resolve)|failed to connect|connection (?:refused|reset|timed out|was closed|closed|corrupted)|connection to .* closed|closed by remote host|broken pipe|not responding|no route to host|host is down|kex_exchange_identification|corrupted mac|bad packet length|operation (?:too slow|timed out)|rpc failed|early eof|unexpected disconnect|hung up unexpectedly|empty reply|transfer closed|recv failure|send failure|curl \d+|protocol error|expected flush|bad (?:line length|pack header)|invalid index-pack output|network is unreachable|timed out|expected '?packfile|the requested url|unable to access '?https?:|info\/refs'? not valid/i,
   },
 ];
 
 /** Names the failure of a git command that did not succeed. */
 export function classifyFailure(result: ChildResult): GitFailureKind {
-  if (result.ended === 'cancelled') return 'cancelled';
-  if (result.ended === 'timeout') return 'timeout';
-  const all = result.stderr;
-  const local = all
-    .split(/[\r\n]+/)
-    .filter((line) => !line.startsWith(REMOTE_LINE))
-    .join('\n');
-  const rule = RULES.find(({ lines, pattern }) => pattern.test(lines === 'local' ? local : all));
-  return rule?.kind ?? 'unknown';
+  return diagnose(result).kind;
 }
 
 /** The error for a git command that did not succeed; `what` says what was being done, on what. */
 export function gitFailure(result: ChildResult, what: string): MirrorError {
-  const kind = classifyFailure(result);
-  return new MirrorError(kind, `${what}: ${explain(kind, result)}`);
+  const diagnosis = diagnose(result);
+  return new MirrorError(diagnosis.kind, `${what}: ${explain(diagnosis, result)}`);
+}
+
+type Diagnosis = Pick<Rule, 'kind' | 'explanation'>;
+
+function diagnose({ ended, stderr }: ChildResult): Diagnosis {
+  if (ended === 'cancelled' || ended === 'timeout') return { kind: ended };
+  const local = linesOf(stderr)
+    .filter((line) => !line.startsWith(REMOTE_LINE))
+    .join('\n');
+  const rule = RULES.find(({ lines, pattern }) => pattern.test(lines === 'local' ? local : stderr));
+  return rule ?? { kind: 'unknown' };
 }
 
 const EXPLANATIONS: Partial<Record<GitFailureKind, string>> = {
   authentication: 'upstream refused the credentials; check `token` and what it may read',
   'not-found':
-    'upstream has no such repository, or the token may not see it; check `repository`, `github-server-url` and `token`',
+    'upstream has no such repository, or the token or key may not see it; check `repository`, `github-server-url`, and `token` or `ssh-key`',
   moved: 'upstream answers from another address, which is not followed; set `repository` to it',
   'no-space': 'no space left on the disk',
   'corrupt-mirror': 'the mirror is damaged',
@@ -93,22 +128,34 @@ const EXPLANATIONS: Partial<Record<GitFailureKind, string>> = {
   network: 'upstream could not be reached, or broke off',
 };
 
-function explain(kind: GitFailureKind, result: ChildResult): string {
+function explain({ kind, explanation }: Diagnosis, result: ChildResult): string {
   if (kind === 'timeout') {
     return `it did not end within ${String(Math.round(result.durationMs / 1000))} s`;
   }
   const said = lastWords(result.stderr);
-  const explanation = EXPLANATIONS[kind];
   const ending =
     result.ended === 'overflow' ? 'it sent too much' : `exit ${String(result.exitCode)}`;
-  return [explanation, said === '' ? `git ended with ${ending}` : `git says: ${said}`]
+  return [
+    explanation ?? EXPLANATIONS[kind],
+    said === '' ? `git ended with ${ending}` : `git says: ${said}`,
+  ]
     .filter((part) => part !== undefined)
     .join('; ');
 }
 
+/** git's own words for every failure over SSH, after those that tell which. */
+const SAYS_NOTHING =
+  /^(?:fatal: could not read from remote repository\.|please make sure you have the correct access rights|and the repository exists\.)$/i;
+
 /** The lines of stderr that say most, on one line: those marked as errors, else the last. */
 function lastWords(stderr: string): string {
-  const lines = stderr.split(/[\r\n]+/).filter((line) => line.trim() !== '');
+  const all = linesOf(stderr).filter((line) => line.trim() !== '');
+  const telling = all.filter((line) => !SAYS_NOTHING.test(line.trim()));
+  const lines = telling.length > 0 ? telling : all;
   const marked = lines.filter((line) => /^(?:remote: )?(?:fatal|error):/i.test(line));
   return (marked.length > 0 ? marked : lines).slice(-3).join(' | ').slice(0, 600);
+}
+
+function linesOf(text: string): string[] {
+  return text.split(/[\r\n]+/);
 }

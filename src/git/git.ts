@@ -8,6 +8,7 @@
 import { which } from '@actions/io';
 import { MirrorError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { PROGRESS_INTERVAL_MS } from '../progress.ts';
 import { runChild, type ChildResult } from './child.ts';
 import { buildGitEnvironment, type UpstreamAccess } from './environment.ts';
 import { gitFailure } from './failure.ts';
@@ -125,16 +126,13 @@ export function checkVersion(output: string): string {
   return version;
 }
 
-/** A phase of git's progress is shown at most this often, and always when it ends. */
-const PROGRESS_INTERVAL_MS = 5_000;
-
+/** What git is at now and then, and always what it ends with. */
 function progressPrinter(log: Log): (line: string, isProgress: boolean) => void {
   let shownAt = performance.now();
   return (line, isProgress) => {
     const now = performance.now();
     if (isProgress && now - shownAt < PROGRESS_INTERVAL_MS) return;
     shownAt = now;
-    // Upstream writes some of it, and the runner takes ##[ anywhere in a line for a command.
-    log.info(`  git: ${line.replaceAll('##[', '## [')}`);
+    log.info(`  git: ${line}`);
   };
 }

@@ -233,6 +233,22 @@ describe('stderr', () => {
     expect(stderr).toBe('a\nReceiving: 100%, done.\n\nfatal: b\n');
   });
 
+  test('has lines that end as on Windows, which stay', async () => {
+    const text = 'Receiving: 1%\rPermission denied.\r\nfatal: b\r\n';
+    const whole = await linesOf(`process.stderr.write(${JSON.stringify(text)})`);
+    const cut = `
+      process.stderr.write(${JSON.stringify(text.slice(0, -14))});
+      setTimeout(() => process.stderr.write(${JSON.stringify(text.slice(-14))}), 50);`;
+    for (const { lines, stderr } of [whole, await linesOf(cut)]) {
+      expect(lines).toEqual([
+        ['Receiving: 1%', true],
+        ['Permission denied.', false],
+        ['fatal: b', false],
+      ]);
+      expect(stderr).toBe('Permission denied.\r\nfatal: b\r\n');
+    }
+  });
+
   test('that comes in pieces makes whole lines, also of characters cut in two', async () => {
     const script = `
       const pieces = [...Buffer.from('é: ünterwegs\\nx\\r')].map((byte) => Buffer.from([byte]));

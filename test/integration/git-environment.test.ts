@@ -17,7 +17,7 @@ import type { ChildResult } from '../../src/git/child.ts';
 import { basicCredential } from '../../src/git/environment.ts';
 import { classifyFailure } from '../../src/git/failure.ts';
 import { openGit, type Git, type GitCommand } from '../../src/git/git.ts';
-import type { Log } from '../../src/log.ts';
+import { silentLog, type Log } from '../../src/log.ts';
 import { git as fixtureGit } from '../support/git.ts';
 import { startGitServer, type GitServer } from '../support/git-server.ts';
 import { canListProcesses, processesWith } from '../support/processes.ts';
@@ -101,7 +101,7 @@ function configure(text: string): void {
 
 async function openHere(environment: NodeJS.ProcessEnv = {}): Promise<Git> {
   const keep = (message: string) => void logged.push(message);
-  const log: Log = { debug: keep, info: keep, notice: keep, warning: keep };
+  const log: Log = { ...silentLog, debug: keep, info: keep, notice: keep, warning: keep };
   return openGit({
     environment: { PATH: process.env['PATH'], HOME: home, INPUT_TOKEN: TOKEN, ...environment },
     workingDirectory: root,

@@ -615,7 +615,13 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     "error: RPC failed; HTTP 403 curl 22 The requested URL returned error: 403\nfatal: error reading section header 'packfile'",
     "error: RPC failed; HTTP 401 curl 22 The requested URL returned error: 401\nfatal: expected 'packfile'",
     'git@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.',
+    'git@gitlab.com: Permission denied (publickey,keyboard-interactive).\nfatal: Could not read from remote repository.',
+    'Load key "key": error in libcrypto\ngit@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.',
+    'Load key "key": invalid format\ngit@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.',
+    'Received disconnect from 192.0.2.1 port 22:2: Too many authentication failures\nDisconnected from 192.0.2.1 port 22\nfatal: Could not read from remote repository.',
     'Host key verification failed.\nfatal: Could not read from remote repository.',
+    'No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.\nfatal: Could not read from remote repository.',
+    "ERROR: The `o' organization has enabled or enforced SAML SSO. To access this repository, you must use the HTTPS remote with a personal access token or SSH with an SSH key and passphrase that has been authorized for this organization.\nfatal: Could not read from remote repository.",
   ],
   'not-found': [
     "fatal: repository 'https://github.com/o/n/' not found",
@@ -624,6 +630,8 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     "remote: The project you were looking for could not be found or you don't have permission to view it.\nfatal: repository 'https://gitlab.com/o/n.git/' not found",
     "fatal: unable to access 'https://h/o/n/': The requested URL returned error: 410",
     'ERROR: Repository not found.\nfatal: Could not read from remote repository.',
+    "remote: \nremote: ERROR: The project you were looking for could not be found or you don't have permission to view it.\nremote: \nfatal: Could not read from remote repository.",
+    'Gitea: Cannot find repository: o/n\nfatal: Could not read from remote repository.',
     "fatal: '/srv/o/n' does not appear to be a git repository\nfatal: Could not read from remote repository.",
   ],
   moved: [
@@ -664,7 +672,23 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     'fatal: expected flush after ref listing',
     'error: inflate: data stream error (incorrect data check)\nfatal: pack has bad object at offset 12: inflate returned -3\nfatal: fetch-pack: invalid index-pack output',
     'fatal: pack is corrupted (SHA1 mismatch)\nfatal: fetch-pack: invalid index-pack output',
-    // Damage and a full disk over there are not ours.
+    'ssh: Could not resolve hostname nowhere.invalid: Name or service not known\nfatal: Could not read from remote repository.',
+    'ssh: connect to host h port 22: Connection refused\nfatal: Could not read from remote repository.',
+    'ssh: connect to host h port 22: Connection timed out\nfatal: Could not read from remote repository.',
+    'ssh: connect to host h port 22: Operation timed out\nfatal: Could not read from remote repository.',
+    'ssh: connect to host h port 22: No route to host\nfatal: Could not read from remote repository.',
+    'ssh: connect to host h port 22: Network is unreachable\nfatal: Could not read from remote repository.',
+    'Connection timed out during banner exchange\nConnection to 192.0.2.1 port 22 timed out\nfatal: Could not read from remote repository.',
+    'kex_exchange_identification: Connection closed by remote host\nConnection closed by 192.0.2.1 port 22\nfatal: Could not read from remote repository.',
+    'kex_exchange_identification: read: Connection reset by peer\nfatal: Could not read from remote repository.',
+    'Connection closed by 192.0.2.1 port 22\nfatal: Could not read from remote repository.',
+    'Timeout, server github.com not responding.\nfetch-pack: unexpected disconnect while reading sideband packet\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output',
+    'Connection to github.com closed by remote host.\nfatal: the remote end hung up unexpectedly',
+    'client_loop: send disconnect: Broken pipe\nfatal: Could not read from remote repository.',
+    'Corrupted MAC on input.\nssh_dispatch_run_fatal: Connection to 192.0.2.1 port 22: message authentication code incorrect\nfatal: early EOF',
+    // Damage and a full disk over there are not ours; over SSH it has no mark but its folder.
+    'error: inflate: data stream error (incorrect header check)\nfatal: packed object 0123456789012345678901234567890123456789 (stored in ./objects/pack/pack-x.pack) is corrupt\nfatal: the remote end hung up unexpectedly',
+    'error: packfile ./objects/pack/pack-x.pack does not match index\nfatal: remote error: upload-pack: not our ref 0123456789012345678901234567890123456789',
     'remote: fatal: bad object 0123456789012345678901234567890123456789\nremote: aborting due to possible repository corruption on the remote side.\nfatal: protocol error: bad pack header',
     'remote: error: inflate: data stream error (incorrect header check)\nremote: fatal: packed object 0123456789012345678901234567890123456789 is corrupt\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output',
     'remote: fatal: write error: No space left on device\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output',
@@ -710,6 +734,8 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     'fatal: bad config line 1 in file /root/.gitconfig',
     'error: unknown option `stdin`',
     'fatal: mismatched algorithms: client sha1; server sha256',
+    'Unable to negotiate with 192.0.2.1 port 22: no matching host key type found. Their offer: ssh-dss\nfatal: Could not read from remote repository.',
+    'FATAL: R any o/n u DENIED by fallthru\nfatal: Could not read from remote repository.',
   ],
   timeout: [],
   cancelled: [],
@@ -767,6 +793,39 @@ describe('the message of a failure', () => {
     expect(messageOf('one\ntwo\nthree\nfour\n')).toContain('git says: two | three | four');
     expect(messageOf('', { exitCode: 137 })).toBe(`${what}: git ended with exit 137`);
     expect(messageOf('', { ended: 'overflow' })).toContain('it sent too much');
+  });
+
+  describe('over SSH', () => {
+    const ending =
+      'fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n';
+
+    test.each([
+      [
+        'Load key "key": error in libcrypto\r\ng@h: Permission denied (publickey).\r\n',
+        /`ssh-key`/,
+      ],
+      ['g@h: Permission denied (publickey).\r\n', /`ssh-key`, `ssh-user`/],
+      ['Host key verification failed.\r\n', /`ssh-known-hosts`/],
+      ['ERROR: Repository not found.\n', /`repository`.*`ssh-key`/],
+      ['FATAL: R any o/n u DENIED by fallthru\n', /^[^;]*git says/],
+    ])('names what to check, and shows what tells most: %j', (said, named) => {
+      const message = messageOf(said + ending);
+      expect(message).toMatch(named);
+      expect(message).toContain(`git says: ${said.trim().replaceAll('\r\n', ' | ')}`);
+      expect(message).not.toMatch(/correct access rights|could not read from/i);
+    });
+
+    test('does not blame the key for one that a user has configured', () => {
+      const others =
+        'Load key "/root/.ssh/id_rsa": bad permissions\r\ng@h: Permission denied (publickey).';
+      expect(messageOf(`${others}\r\n${ending}`)).toContain('refused the key');
+    });
+
+    test('shows the last words where there are no others', () => {
+      expect(messageOf(ending)).toContain(
+        'git says: fatal: Could not read from remote repository.',
+      );
+    });
   });
 
   test('is one line of bounded length, whatever a server sends', () => {

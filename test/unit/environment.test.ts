@@ -4,6 +4,11 @@ import { basicCredential, buildGitEnvironment } from '../../src/git/environment.
 
 const TOKEN = 'ghs_canary/+=';
 const access = { url: 'https://github.com/owner/name', token: TOKEN };
+const overSsh = {
+  url: 'git@github.com:owner/name.git',
+  token: '',
+  sshCommand: "cd '/tmp/it'\\''s' && exec ssh -i key",
+};
 
 /** Variables that execute code, redirect commands, write files, leak or change what git prints. */
 const HOSTILE = [
@@ -50,6 +55,7 @@ const FORCED: Record<string, string> = {
   GIT_NO_REPLACE_OBJECTS: '1',
   GIT_NO_LAZY_FETCH: '1',
   GIT_OPTIONAL_LOCKS: '0',
+  GIT_DEFAULT_REF_FORMAT: 'files',
   GIT_TRACE2: '0',
   GIT_TRACE2_EVENT: '0',
   GIT_TRACE2_PERF: '0',
@@ -99,6 +105,7 @@ describe('hostile variables', () => {
     const hostile = { ...NEEDED, ...inheritedFrom(HOSTILE, 'hostile') };
     expect(buildGitEnvironment(hostile)).toEqual(buildGitEnvironment(NEEDED));
     expect(buildGitEnvironment(hostile, access)).toEqual(buildGitEnvironment(NEEDED, access));
+    expect(buildGitEnvironment(hostile, overSsh)).toEqual(buildGitEnvironment(NEEDED, overSsh));
   });
 
   test('that are forced have our value', () => {
@@ -208,5 +215,31 @@ describe('the token', () => {
   test('of any characters makes a header of one line', () => {
     const credential = basicCredential(`ü${'x'.repeat(500)}: \t`);
     expect(credential).toMatch(/^[A-Za-z0-9+/]+=*$/);
+  });
+});
+
+describe('SSH', () => {
+  const ALL_OF_SSH = { GIT_ALLOW_PROTOCOL: 'ssh', GIT_SSH_VARIANT: 'ssh' };
+
+  test('has its command, and is the only way out', () => {
+    const environment = buildGitEnvironment(NEEDED, overSsh);
+    expect(environment).toMatchObject({ ...ALL_OF_SSH, GIT_SSH_COMMAND: overSsh.sshCommand });
+  });
+
+  test('is not there by HTTP, nor for a command without access, whatever is inherited', () => {
+    const hostile = { ...NEEDED, GIT_SSH_COMMAND: 'hostile', GIT_SSH_VARIANT: 'plink' };
+    for (const environment of [
+      buildGitEnvironment(hostile, access),
+      buildGitEnvironment(hostile),
+    ]) {
+      expect(Object.keys(environment).filter((name) => name.startsWith('GIT_SSH_'))).toEqual([]);
+      expect(environment).toMatchObject({ GIT_ALLOW_PROTOCOL: 'http:https' });
+    }
+  });
+
+  test('sends no token', () => {
+    const environment = buildGitEnvironment({}, { ...overSsh, token: TOKEN });
+    expect(JSON.stringify(environment)).not.toContain(basicCredential(TOKEN));
+    expect(configurationOf(environment)).toEqual(configurationOf(buildGitEnvironment({})));
   });
 });
