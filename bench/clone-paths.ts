@@ -5,12 +5,12 @@
  */
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { cpus } from 'node:os';
 import { createJob } from '../test/support/action-runner.ts';
 import { git, tryGit } from '../test/support/git.ts';
 import { startGitServer, type GitServer } from '../test/support/git-server.ts';
 import { createRepository, repositorySizes } from '../test/support/repository-fixture.ts';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
+import { TABLE_HEADER, describeMachine, inFolder, median, row } from './measure.ts';
 
 const REPOSITORY = 'bench/repository';
 const TIMEOUT_MS = 30 * 60_000;
@@ -37,27 +37,6 @@ async function timeAction(server: GitServer, folder: string): Promise<number> {
   return durationMs;
 }
 
-/** One measurement in a folder of its own, which is removed before the next begins. */
-async function inFolder(work: (folder: string) => Promise<number>): Promise<number> {
-  const folder = await createTemporaryDirectory('bench');
-  try {
-    return await work(folder);
-  } finally {
-    await removeDirectory(folder);
-  }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
-}
-
-function row(name: string, values: readonly number[], base: number): string {
-  const seconds = (ms: number) => (ms / 1_000).toFixed(1);
-  const range = `${seconds(Math.min(...values))} to ${seconds(Math.max(...values))}`;
-  const ratio = (median(values) / base).toFixed(2);
-  return `| ${name} | ${seconds(median(values))} | ${range} | ${ratio} |`;
-}
-
 const fixture = await createTemporaryDirectory('bench-upstream');
 const given = process.argv[2];
 const rounds = Number(process.argv[3] ?? 5);
@@ -80,10 +59,8 @@ try {
   console.log(
     `${(Number(packs) / 1024).toFixed(0)} MiB of packs, ${String(rounds)} rounds, interleaved;`,
   );
-  console.log(
-    `${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), Node ${process.version}.\n`,
-  );
-  console.log('| way | median, s | range, s | ratio |\n|---|---|---|---|');
+  console.log(`${describeMachine()}.\n`);
+  console.log(TABLE_HEADER);
   console.log(row('git clone --mirror', clone, median(clone)));
   console.log(row('the action: empty repository, fetch by ids', action, median(clone)));
 } finally {

@@ -1,0 +1,105 @@
+/**
+ * `npm run bench:prime -- [path of a repository] [rounds]`: priming a workspace against what moving
+ * the mirror's packs costs at least, and the disk space it takes. Prints a table in Markdown.
+ */
+import { execFileSync } from 'node:child_process';
+import { cp, mkdtemp, mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { openGit } from '../src/git/git.ts';
+import { Account } from '../src/account.ts';
+import type { Job } from '../src/job.ts';
+import { silentLog } from '../src/log.ts';
+import { packDirectory, readRefs } from '../src/mirror/directory.ts';
+import { findRecord } from '../src/mirror/record.ts';
+import { primeWorkspace, type PrimeSource } from '../src/prime-workspace.ts';
+import { createJob } from '../test/support/action-runner.ts';
+import { startGitServer } from '../test/support/git-server.ts';
+import { createRepository, repositorySizes } from '../test/support/repository-fixture.ts';
+import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
+import { TABLE_HEADER, describeMachine, inFolder, median, row, time } from './measure.ts';
+
+const REPOSITORY = 'bench/repository';
+
+/** A mirror as the action leaves it, without its account of how it came there. */
+async function makeMirror(folder: string, serverUrl: string): Promise<PrimeSource> {
+  const inputs = { prime: 'false' };
+  const main = await createJob({ root: folder, repository: REPOSITORY, serverUrl, inputs }).main();
+  if (main.exitCode !== 0) throw new Error(`the action failed: ${main.log}`);
+  const path = main.outputs['mirror-path'] ?? '';
+  const record = await findRecord(path);
+  if (typeof record !== 'object') throw new Error(`${path} has no record`);
+  const refs = await readRefs(path, 'sha1');
+  return { path, refs, head: record.head ?? undefined, objectFormat: 'sha1' };
+}
+
+async function prime(mirror: PrimeSource, folder: string, url: string): Promise<void> {
+  const { signal } = new AbortController();
+  const account = new Account(silentLog);
+  const git = await openGit({
+    environment: process.env,
+    workingDirectory: folder,
+    signal,
+    log: silentLog,
+  });
+  const upstream = { access: { url, token: '' }, refspecs: [] };
+  const job = { git, upstream, account, log: silentLog, signal } as Partial<Job> as Job;
+  const primed = await primeWorkspace(job, mirror, join(folder, 'workspace'));
+  if (primed.result !== 'primed') throw new Error(`not primed: ${primed.reason}`);
+}
+
+/** Bytes on the disk of everything in these folders; a file with several names counts once. */
+function diskBytes(...folders: string[]): number {
+  const lines = execFileSync('du', ['-sc', '--block-size=1', ...folders], { encoding: 'utf8' });
+  return Number(/(\d+)\ttotal/.exec(lines)?.[1]);
+}
+
+const root = await createTemporaryDirectory('bench-prime');
+const given = process.argv[2];
+const rounds = Number(process.argv[3] ?? 9);
+const path = given === undefined ? join(root, 'large.git') : resolve(given);
+if (given === undefined) await createRepository(path, repositorySizes.large);
+const server = await startGitServer({ repositories: { [REPOSITORY]: path } });
+try {
+  const mirror = await makeMirror(join(root, 'machine'), server.url);
+  const url = server.repositoryUrl(REPOSITORY);
+  const copies: number[] = [];
+  const links: number[] = [];
+  const added: number[] = [];
+  const elsewhere: number[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    await inFolder(async (folder) => {
+      copies.push(
+        await time(() =>
+          cp(packDirectory(mirror.path), join(folder, 'packs'), { recursive: true }),
+        ),
+      );
+    });
+    const folder = await mkdtemp(join(root, 'round-'));
+    links.push(await time(() => prime(mirror, folder, url)));
+    added.push(diskBytes(mirror.path, folder) - diskBytes(mirror.path));
+    await removeDirectory(folder);
+    const other = join('/dev/shm', `mirror-action-bench-${String(process.pid)}`);
+    await mkdir(other);
+    try {
+      elsewhere.push(await time(() => prime(mirror, other, url)));
+    } finally {
+      await removeDirectory(other);
+    }
+  }
+  const bytes = diskBytes(packDirectory(mirror.path));
+  const mib = (bytes / 2 ** 20).toFixed(0);
+  console.log(
+    `${mib} MiB of packs, ${String(mirror.refs.length)} refs, ${String(rounds)} rounds, interleaved;`,
+  );
+  console.log(`${describeMachine()}.\n`);
+  console.log(TABLE_HEADER);
+  console.log(row('copying the packs', copies, median(copies)));
+  console.log(row('priming on the same file system', links, median(copies)));
+  console.log(row('priming onto another file system (in memory)', elsewhere, median(copies)));
+  console.log(
+    `\nPriming on the same file system took ${(median(added) / 1024).toFixed(0)} KiB of disk.`,
+  );
+} finally {
+  await server.stop();
+  await removeDirectory(root);
+}
