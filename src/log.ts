@@ -6,6 +6,10 @@ export interface Log {
   notice(message: string): void;
   /** Something failed and the job goes on without it. */
   warning(message: string): void;
+  /** What is said from here on belongs together. Groups do not nest: one that is open ends. */
+  group(title: string): void;
+  /** Ends the group, if one is open. */
+  endGroup(): void;
 }
 
 export const silentLog: Log = {
@@ -13,4 +17,6 @@ export const silentLog: Log = {
   info: () => undefined,
   notice: () => undefined,
   warning: () => undefined,
+  group: () => undefined,
+  endGroup: () => undefined,
 };

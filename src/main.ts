@@ -1,29 +1,39 @@
 /** Entry of the main step: wire, run, report. */
-import { maskToken, reportFailure, reportMirror, reportOutputs } from './report.ts';
+import { maskKey, maskToken, reportFailure, reportMirror, reportOutputs } from './report.ts';
+import type { Ssh } from './git/ssh.ts';
 import type { Job } from './job.ts';
+import { primeWorkspace } from './prime-workspace.ts';
 import { restoreMirror } from './restore-mirror.ts';
 import { readSettings } from './settings.ts';
 import { writeStepState } from './step-state.ts';
-import { listenForCancel, openJob, placeOf } from './step.ts';
+import { closeKey, listenForCancel, openJob, openKey, placeOf } from './step.ts';
 
 const signal = listenForCancel();
 let job: Job | undefined;
+let ssh: Ssh | undefined;
 try {
   const settings = readSettings();
   maskToken(settings.upstream.token);
-  job = await openJob(settings, signal);
-  const mirror = await restoreMirror(job, {
+  maskKey(settings.upstream.ssh?.privateKey);
+  ssh = await openKey(settings, signal);
+  job = await openJob(settings, signal, ssh);
+  const options = {
     cacheKey: settings.cacheKey,
     verification: settings.verification,
     lockTimeoutMs: settings.lockTimeoutMs,
     fetchTimeoutMs: settings.fetchTimeoutMs,
-    placeOf: (key) => placeOf(settings, key),
+    placeOf: (key: string) => placeOf(settings, key),
     temporaryFolder: settings.runner.temporaryFolder,
-  });
+  };
+  const { mirror, used: prime } = await restoreMirror(job, options, (held, restored) =>
+    primeWorkspace(held, restored, settings.primedFolder),
+  );
   const { path, isPrivate, key, objectFormat } = mirror;
   writeStepState({ path, isPrivate, key, objectFormat });
   reportOutputs(mirror);
-  await reportMirror(mirror, job);
+  await reportMirror(mirror, prime, job);
 } catch (error) {
   await reportFailure(error, job);
+} finally {
+  await closeKey(ssh);
 }

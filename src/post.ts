@@ -1,15 +1,16 @@
 /** Entry of the post step: wire, run, report. It never fails the job. */
 import type { Job } from './job.ts';
 import { removePrivatePlace } from './mirror/place.ts';
-import { maskToken, reportNotSaved, reportNothingToSave, reportSave } from './report.ts';
+import { maskKey, maskToken, reportNotSaved, reportNothingToSave, reportSave } from './report.ts';
 import { decideNotToSave, saveSnapshot, type SaveResult } from './save-snapshot.ts';
 import { readSettings, type Settings } from './settings.ts';
 import { findStepState, type StepState } from './step-state.ts';
-import { listenForCancel, openJob } from './step.ts';
+import { listenForCancel, openJob, sweepKeys } from './step.ts';
 import { VERSION } from './version.ts';
 
 const signal = listenForCancel();
 let job: Job | undefined;
+await sweepKeys();
 try {
   const state = findStepState();
   if (state === undefined) reportNothingToSave();
@@ -21,6 +22,7 @@ try {
 async function run(state: StepState): Promise<void> {
   const settings = readSettings();
   maskToken(settings.upstream.token);
+  maskKey(settings.upstream.ssh?.privateKey);
   try {
     job = await openJob(settings, signal);
     await reportSave(await save(job, settings, state), job);

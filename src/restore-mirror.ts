@@ -12,6 +12,7 @@ import { bindSignal, type Job } from './job.ts';
 import { beginClone, bringUpToDate, openMirror, type Candidate } from './mirror/candidate.ts';
 import {
   adopt,
+  countPackBytes,
   createStaging,
   hasRoomForCopy,
   layOut,
@@ -22,7 +23,13 @@ import {
 import { inspectPlace } from './mirror/occupant.ts';
 import { START, advance, type Event, type Provenance, type State } from './mirror/lifecycle.ts';
 import { enterPlace, type Place } from './mirror/place.ts';
-import { digestRefs, type Head, type ObjectFormat, type UpstreamRefs } from './mirror/refs.ts';
+import {
+  digestRefs,
+  type Head,
+  type ObjectFormat,
+  type Ref,
+  type UpstreamRefs,
+} from './mirror/refs.ts';
 import { probeUpstream } from './mirror/upstream.ts';
 import { deriveKey } from './snapshot/key.ts';
 import { SnapshotSource } from './snapshot/source.ts';
@@ -50,33 +57,51 @@ export interface RestoredMirror {
   /** Id of the snapshot it was restored from. */
   snapshot: string | undefined;
   head: Head | undefined;
-  refCount: number;
+  refs: readonly Ref[];
   refsDigest: string;
+  /** Of its packs: about what a clone would have moved. */
+  packBytes: number;
   waitedMs: number;
 }
 
+/** What is done with the mirror while its lock is still held. */
+export type Use<T> = (job: Job, mirror: RestoredMirror) => Promise<T>;
+
+export interface Restored<T> {
+  mirror: RestoredMirror;
+  used: T;
+}
+
 /** Throws the named failure that ended it; the mirror's place then holds what it held, or nothing. */
-export async function restoreMirror(job: Job, options: RestoreOptions): Promise<RestoredMirror> {
+export async function restoreMirror<T>(
+  job: Job,
+  options: RestoreOptions,
+  use: Use<T>,
+): Promise<Restored<T>> {
   // Upstream's object format is part of the key and known only after the probe, which belongs under
   // the key's lock: guess the usual one, and begin again in the rare case that it is the other.
   return (
-    (await restoreUnderKey(job, options, 'sha1')) ??
-    (await restoreUnderKey(job, options, 'sha256')) ??
+    (await restoreUnderKey(job, options, use, 'sha1')) ??
+    (await restoreUnderKey(job, options, use, 'sha256')) ??
     Promise.reject(new MirrorError('unknown', 'upstream changes its object format all the time'))
   );
 }
 
 /** Undefined if upstream has another object format than the key. */
-async function restoreUnderKey(
+async function restoreUnderKey<T>(
   job: Job,
   options: RestoreOptions,
+  use: Use<T>,
   objectFormat: ObjectFormat,
-): Promise<RestoredMirror | undefined> {
+): Promise<Restored<T> | undefined> {
   const { access, refspecs } = job.upstream;
   const { cacheKey } = options;
   const key = deriveKey({ upstream: access.url, refspecs, objectFormat, cacheKey });
   const path = options.placeOf(key);
   const place = await job.account.measure('lock', () => enter(job, options, path));
+  if (place.isPrivate) {
+    job.account.fallBack(`${path}: ${String(place.reason)}; this job makes a mirror of its own`);
+  }
   try {
     const bound = bindSignal(job, place.lost);
     const identity = { upstream: access.url, refspecs, objectFormat };
@@ -84,7 +109,8 @@ async function restoreUnderKey(
     await source.open();
     const probed = await probe(bound, options);
     if (probed.objectFormat !== objectFormat) return undefined;
-    return await new Restoration(bound, options, key, place, source, probed).run();
+    const mirror = await new Restoration(bound, options, key, place, source, probed).run();
+    return { mirror, used: await use(bound, mirror) };
   } finally {
     await place.leave();
   }
@@ -94,8 +120,8 @@ function probe(job: Job, { temporaryFolder }: RestoreOptions): Promise<UpstreamR
   return job.account.measure('probe', () => probeUpstream(job, temporaryFolder));
 }
 
-async function enter(job: Job, options: RestoreOptions, path: string): Promise<Place> {
-  const place = await enterPlace({
+function enter(job: Job, options: RestoreOptions, path: string): Promise<Place> {
+  return enterPlace({
     path,
     lock: job.lockOf(path),
     timeoutMs: options.lockTimeoutMs,
@@ -105,10 +131,6 @@ async function enter(job: Job, options: RestoreOptions, path: string): Promise<P
       job.log.info(`Another job is at work on ${path}; waiting for it`);
     },
   });
-  if (place.isPrivate) {
-    job.account.fallBack(`${path}: ${String(place.reason)}; this job makes a mirror of its own`);
-  }
-  return place;
 }
 
 /** One run through the life cycle, alone at the mirror's place. */
@@ -154,7 +176,7 @@ class Restoration {
       await this.#dropStaging();
     }
     if (state.name === 'failed') throw this.#failure ?? new Error('failed without a failure');
-    return this.#describe(state);
+    return this.#describe(state, await countPackBytes(this.#place.path));
   }
 
   /** Does what a state asks for. What goes wrong is an event as well. */
@@ -179,8 +201,10 @@ class Restoration {
   }
 
   #explain(next: State): void {
-    const way = next.name === 'cloning' ? 'cloning afresh' : 'cleaning up and trying once more';
-    this.#job.account.fallBack(`${String(this.#failure?.message)}; ${way}`);
+    const cause = String(this.#failure?.message);
+    const { account } = this.#job;
+    if (next.name === 'cloning') account.fallBack(`${cause}; cloning afresh`);
+    else account.recover(`${cause}; cleaning up and trying once more`);
   }
 
   async #inspect(): Promise<Event> {
@@ -293,7 +317,7 @@ class Restoration {
     this.#staging = undefined;
   }
 
-  #describe(state: Extract<State, { name: 'fetched' }>): RestoredMirror {
+  #describe(state: Extract<State, { name: 'fetched' }>, packBytes: number): RestoredMirror {
     const candidate = this.#current();
     const { head, objectFormat } = this.#probed;
     const isRestored = state.provenance === 'restored';
@@ -306,8 +330,9 @@ class Restoration {
       recloned: state.recloned,
       snapshot: isRestored ? candidate.base?.id : undefined,
       head,
-      refCount: candidate.refs.length,
+      refs: candidate.refs,
       refsDigest: digestRefs(head, candidate.refs),
+      packBytes,
       waitedMs: this.#place.waitedMs,
     };
   }

@@ -3,11 +3,13 @@
  * it has news, and if nobody else has published since that fetch began.
  */
 import { MirrorError, describeError } from './errors.ts';
+import { countFolderBytes } from './files.ts';
 import { bindSignal, type Job } from './job.ts';
 import { layOut, packDirectory, readRefs, wipe } from './mirror/directory.ts';
 import { inspectPlace } from './mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from './mirror/record.ts';
 import { digestRefs, type ObjectFormat, type Ref } from './mirror/refs.ts';
+import { withProgress } from './progress.ts';
 import { deriveKey } from './snapshot/key.ts';
 import { describeLayer, listPackFiles } from './snapshot/layers.ts';
 import { readSnapshot } from './snapshot/look-up.ts';
@@ -47,6 +49,8 @@ export type SaveResult =
   /** Somebody published after this mirror's fetch began. */
   | { result: 'superseded'; number: number }
   | { result: 'skipped'; reason: string }
+  /** Something is not as this job left it: nothing will be saved until a person changes that. */
+  | { result: 'refused'; reason: string }
   /** Something is damaged or missing: the mirror is wiped, so that the next run makes it anew. */
   | { result: 'corrupt'; reason: string };
 
@@ -67,10 +71,12 @@ export async function saveSnapshot(job: Job, options: SaveOptions): Promise<Save
   const { store, signal } = job;
   if (store === undefined) return skip('there is no store');
   if (keyNow(job, options) !== options.key)
-    return skip('the inputs are not those of main any more');
+    return refuse('the inputs are not those of main any more');
   if (options.isPrivate) return new Save(job, store, options).run();
   const lock = job.lockOf(options.path);
-  const acquisition = await lock.acquire({ timeoutMs: LOCK_TIMEOUT_MS, signal });
+  const acquisition = await job.account.measure('lock', () =>
+    lock.acquire({ timeoutMs: LOCK_TIMEOUT_MS, signal }),
+  );
   if (acquisition.outcome !== 'acquired') {
     return skip(`another job is at work on ${options.path}`);
   }
@@ -90,6 +96,10 @@ function skip(reason: string): SaveResult {
   return { result: 'skipped', reason };
 }
 
+function refuse(reason: string): SaveResult {
+  return { result: 'refused', reason };
+}
+
 /** One save, alone at the mirror's place. */
 class Save {
   readonly #job: Job;
@@ -105,12 +115,13 @@ class Save {
   async run(): Promise<SaveResult> {
     const { path, key, objectFormat } = this.#options;
     const occupant = await inspectPlace(path, key, this.#job.upstream.access.url);
-    if (occupant.is !== 'mirror') return skip(`there is no mirror of this job at ${path} any more`);
+    if (occupant.is !== 'mirror')
+      return refuse(`there is no mirror of this job at ${path} any more`);
     const { record } = occupant;
     await layOut(path, objectFormat);
     const refs = await readRefs(path, objectFormat);
     if (digestRefs(record.head ?? undefined, refs) !== record.refsDigest) {
-      return skip('its refs are not what its last successful fetch left');
+      return refuse('its refs are not what its last successful fetch left');
     }
     const { fence } = record;
     if (fence === null) return skip('the store could not be asked before the fetch');
@@ -120,10 +131,12 @@ class Save {
   /** What makes a save pointless or wrong: the store has the same already, or something newer. */
   async #settle(record: MirrorRecord, fence: number): Promise<SaveResult | undefined> {
     const { key, isForced, objectFormat } = this.#options;
-    const { signal, upstream } = this.#job;
+    const { signal, upstream, account } = this.#job;
     const { access, refspecs } = upstream;
     const identity = { upstream: access.url, refspecs, objectFormat };
-    const stored = await this.#store.findManifest(key, { signal });
+    const stored = await account.measure('look-up', () =>
+      this.#store.findManifest(key, { signal }),
+    );
     const newest = await readSnapshot(stored, identity);
     const isSame =
       newest.found === 'snapshot' &&
@@ -148,10 +161,11 @@ class Save {
     return this.#publish(record, this.#describe(record, refs, layer, walked, fence), layer);
   }
 
-  #describePacks(): Promise<Layer> {
+  async #describePacks(): Promise<Layer> {
     const packs = packDirectory(this.#options.path);
-    return listPackFiles(packs).then((names) =>
-      describeLayer(packs, names, this.#options.objectFormat),
+    const names = await listPackFiles(packs);
+    return withProgress(this.#job.log, 'reading packs', await countFolderBytes(packs), (onBytes) =>
+      describeLayer(packs, names, this.#options.objectFormat, onBytes),
     );
   }
 
@@ -176,12 +190,12 @@ class Save {
 
   async #publish(record: MirrorRecord, snapshot: Snapshot, layer: Layer): Promise<SaveResult> {
     const { path, key } = this.#options;
-    const { account, signal } = this.#job;
+    const { account, log, signal } = this.#job;
     const publication = await account.measure(
       'upload',
       () =>
         withTransferDeadline(signal, (bounded) =>
-          publishSnapshot(this.#store, key, path, snapshot, [layer], bounded),
+          publishSnapshot(this.#store, key, path, snapshot, [layer], { log, signal: bounded }),
         ),
       () => layer.bytes,
     );
@@ -246,11 +260,8 @@ class Save {
     const { key, maxSnapshots } = this.#options;
     const { account, signal } = this.#job;
     try {
-      await applyRetention(this.#store, key, {
-        maxSnapshots,
-        graceMs: RETENTION_GRACE_MS,
-        signal,
-      });
+      const options = { maxSnapshots, graceMs: RETENTION_GRACE_MS, signal };
+      await account.measure('tidy', () => applyRetention(this.#store, key, options));
     } catch (error) {
       account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`);
     }

@@ -7,6 +7,7 @@ import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'nod
 import { getInput } from '@actions/core';
 import { parseDuration } from './durations.ts';
 import { MirrorError } from './errors.ts';
+import type { SshIdentity } from './git/ssh.ts';
 import {
   EVERY_REF,
   findRefspecFault,
@@ -14,18 +15,24 @@ import {
   type Refspecs,
 } from './mirror/refspecs.ts';
 import type { Verification } from './snapshot/unpack.ts';
+import { findKnownHostsFault, parsePrivateKey } from './ssh-inputs.ts';
 import type { StoreChoice } from './store/open-store.ts';
 import { findLowTrust } from './trust.ts';
 
 export interface Settings {
   upstream: {
-    /** Without userinfo. */
+    /** Without a secret. */
     url: string;
+    /** Empty for none, and for SSH. */
     token: string;
+    /** Undefined where upstream is reached by HTTP. */
+    ssh: SshIdentity | undefined;
     refspecs: Refspecs;
   };
   /** Undefined for the default, which depends on the key. */
   mirrorPath: string | undefined;
+  /** Folder in the workspace that is to be primed, or undefined for none. */
+  primedFolder: string | undefined;
   store: StoreChoice;
   cacheKey: string;
   lockTimeoutMs: number;
@@ -58,13 +65,17 @@ export function parseSettings(
   environment: NodeJS.ProcessEnv,
 ): Settings {
   const store = parseStore(input, environment);
+  const ssh = parseSsh(input);
+  const token = parseToken(input('token'));
   return {
     upstream: {
-      url: parseUpstream(input, environment),
-      token: parseToken(input('token')),
+      url: parseUpstream(input, environment, ssh !== undefined),
+      token: ssh === undefined ? token : '',
+      ssh,
       refspecs: parseRefs(input('refs')),
     },
     mirrorPath: parseMirrorPath(input('mirror-path'), store, environment),
+    primedFolder: parsePrime(input, environment),
     store,
     cacheKey: parseCacheKey(input('cache-key')),
     lockTimeoutMs: parseTimeout('lock-timeout', input('lock-timeout'), 0),
@@ -91,10 +102,61 @@ function hasControlCharacters(text: string): boolean {
   return /[\x00-\x1f\x7f]/.test(text);
 }
 
-function parseUpstream(input: (name: string) => string, environment: NodeJS.ProcessEnv): string {
+const DEFAULT_SERVER = 'https://github.com';
+
+/** As actions/checkout writes it, by SSH too: a workspace that has another one it would delete. */
+function parseUpstream(
+  input: (name: string) => string,
+  environment: NodeJS.ProcessEnv,
+  isSsh: boolean,
+): string {
   const given = input('github-server-url');
-  const server = given === '' ? (environment['GITHUB_SERVER_URL'] ?? 'https://github.com') : given;
-  return `${parseServer(server)}/${parseRepository(input('repository'))}`;
+  const server = parseServer(
+    given === '' ? (environment['GITHUB_SERVER_URL'] ?? DEFAULT_SERVER) : given,
+  );
+  const repository = parseRepository(input('repository'));
+  const user = parseSshUser(input('ssh-user'));
+  return isSsh ? `${user}@${parseSshHost(server)}:${repository}.git` : `${server}/${repository}`;
+}
+
+/** ssh hands it to what a user's configuration starts, and takes -… for an option. */
+function parseSshHost(server: string): string {
+  const { hostname } = new URL(server);
+  if (/^(?:[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])$/.test(hostname)) return hostname;
+  const allowed = 'a URL with a host of letters, digits, ".", "_" and "-", since `ssh-key` is set';
+  throw invalid('github-server-url', server, allowed);
+}
+
+function parseSshUser(text: string): string {
+  if (text === '') return 'git';
+  if (/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(text)) return text;
+  throw invalid('ssh-user', text, 'a user name of letters, digits, ".", "_" and "-"');
+}
+
+/** Undefined without a key. The values are not shown: one may have been put in another's place. */
+function parseSsh(input: (name: string) => string): SshIdentity | undefined {
+  const isStrict = parseBoolean('ssh-strict', input('ssh-strict'), true);
+  const knownHosts = input('ssh-known-hosts');
+  const line = findKnownHostsFault(knownHosts);
+  if (line !== undefined) {
+    const message = `Line ${String(line)} of input \`ssh-known-hosts\` is not as ssh-keyscan prints them: host, kind, key`;
+    throw new MirrorError('invalid-input', message);
+  }
+  const text = input('ssh-key');
+  if (text === '') return undefined;
+  const parsed = parsePrivateKey(text);
+  if ('fault' in parsed) {
+    throw new MirrorError('invalid-input', `Input \`ssh-key\` ${parsed.fault}`);
+  }
+  return { privateKey: parsed.key, knownHosts, isStrict };
+}
+
+/** What YAML 1.2 takes for a boolean. */
+function parseBoolean(name: string, text: string, byDefault: boolean): boolean {
+  if (text === '') return byDefault;
+  if (/^(?:true|True|TRUE)$/.test(text)) return true;
+  if (/^(?:false|False|FALSE)$/.test(text)) return false;
+  throw invalid(name, text, '`true`, `false`');
 }
 
 const SERVER_ALLOWED = 'an http or https URL without user, query or fragment: https://github.com';
@@ -173,13 +235,51 @@ function parseMirrorPath(
   return path;
 }
 
+/** Under `auto`: what a checkout without inputs would check out, or where the workflow says so. */
+function parsePrime(
+  input: (name: string) => string,
+  environment: NodeJS.ProcessEnv,
+): string | undefined {
+  const prime = parseChoice('prime', input('prime'), ['auto', 'true', 'false']);
+  const path = input('path');
+  const folder = parseWorkspaceFolder(path, environment);
+  if (prime === 'false') return undefined;
+  return prime === 'true' || path !== '' || isOwnRepository(input, environment)
+    ? folder
+    : undefined;
+}
+
+function parseWorkspaceFolder(text: string, environment: NodeJS.ProcessEnv): string {
+  const allowed = 'a folder in the workspace, outside any `.git`: `.`, or a relative path';
+  if (hasControlCharacters(text)) throw invalid('path', text, allowed);
+  const workspace = environment['GITHUB_WORKSPACE'] ?? process.cwd();
+  const folder = resolve(workspace, text);
+  const way = relative(followLinks(workspace), followLinks(folder)).split(sep);
+  const isInside =
+    isBelow(folder, workspace) && isBelow(followLinks(folder), followLinks(workspace));
+  // Case-insensitive file systems take .GIT for .git.
+  const isInGit = way.some((name) => name.toLowerCase() === '.git');
+  if (!isInside || isInGit) throw invalid('path', text, allowed);
+  return folder;
+}
+
+/** GitHub takes names in any case. */
+function isOwnRepository(input: (name: string) => string, environment: NodeJS.ProcessEnv): boolean {
+  const own = (environment['GITHUB_REPOSITORY'] ?? '').toLowerCase();
+  const server = environment['GITHUB_SERVER_URL'] ?? DEFAULT_SERVER;
+  const given = input('github-server-url');
+  const isOwnServer = given === '' || parseServer(given) === parseServer(server);
+  return isOwnServer && input('repository').toLowerCase() === own;
+}
+
 /** Whether a path is a folder or lies in it, as they are written and where their links lead. */
 function isWithin(path: string, folder: string): boolean {
-  const isBelow = (one: string, other: string) => {
-    const way = relative(other, one);
-    return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
-  };
   return isBelow(path, folder) || isBelow(followLinks(path), followLinks(folder));
+}
+
+function isBelow(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 /** The real path of what is there already, with the rest as it is written. */
@@ -243,6 +343,12 @@ function parseRunner(environment: NodeJS.ProcessEnv): Settings['runner'] {
     mirrorsFolder: join(readFolder(environment, 'RUNNER_WORKSPACE'), '_mirrors'),
     temporaryFolder: readFolder(environment, 'RUNNER_TEMP'),
   };
+}
+
+/** The same folder where nothing else may be readable, or undefined. */
+export function findTemporaryFolder(): string | undefined {
+  const path = process.env['RUNNER_TEMP'] ?? '';
+  return isAbsolute(path) ? path : undefined;
 }
 
 function readFolder(environment: NodeJS.ProcessEnv, name: string): string {

@@ -1,10 +1,14 @@
 /** What main and post have in common: from settings to a job, and the runner's cancel. */
+import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { describeError } from './errors.ts';
 import { openGit } from './git/git.ts';
+import { openSsh, sweepSsh, type Ssh } from './git/ssh.ts';
+import { Account } from './account.ts';
 import { actionsLog } from './actions-log.ts';
-import { Account, type Job } from './job.ts';
+import type { Job } from './job.ts';
 import { createMachineLock } from './lock/machine.ts';
-import type { Settings } from './settings.ts';
+import { findTemporaryFolder, type Settings } from './settings.ts';
 import { openStore } from './store/open-store.ts';
 
 /**
@@ -21,8 +25,35 @@ export function listenForCancel(): AbortSignal {
   return controller.signal;
 }
 
-export async function openJob(settings: Settings, signal: AbortSignal): Promise<Job> {
+/** The key's files, where upstream is reached with one. They are to be closed, whatever happens. */
+export async function openKey(settings: Settings, signal: AbortSignal): Promise<Ssh | undefined> {
+  const { environment, runner, upstream } = settings;
+  if (upstream.ssh === undefined) return undefined;
+  const { temporaryFolder } = runner;
+  return openSsh(upstream.ssh, { temporaryFolder, home: homedir(), environment, signal });
+}
+
+/** Removes the key's files; where that fails the step goes on to its end, and post tries again. */
+export async function closeKey(ssh: Ssh | undefined): Promise<void> {
+  await ssh?.close().catch(warnOfKey);
+}
+
+/** Removes the key's files that a killed main left, whatever else it left. */
+export async function sweepKeys(): Promise<void> {
+  const folder = findTemporaryFolder();
+  if (folder === undefined) return;
+  const count = await sweepSsh(folder).catch(warnOfKey);
+  if (count) actionsLog.info('Removed the SSH key that a killed step left behind');
+}
+
+function warnOfKey(error: unknown): void {
+  actionsLog.warning(`The file of \`ssh-key\` could not be removed: ${describeError(error)}`);
+}
+
+/** A job that reaches upstream over `ssh`, where that is open. */
+export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh): Promise<Job> {
   const { url, token, refspecs } = settings.upstream;
+  const access = ssh === undefined ? { url, token } : { url, token, sshCommand: ssh.command };
   const log = actionsLog;
   const store = await openStore(settings.store);
   const git = await openGit({
@@ -33,7 +64,7 @@ export async function openJob(settings: Settings, signal: AbortSignal): Promise<
   });
   return {
     git,
-    upstream: { access: { url, token }, refspecs },
+    upstream: { access, refspecs },
     store,
     account: new Account(log),
     log,

@@ -21,14 +21,38 @@ export interface AcquireOptions {
   /** How long to wait for another holder, in milliseconds; 0 tries once. */
   timeoutMs: number;
   signal: AbortSignal;
-  /** Called once, when another holder was found and waiting begins. */
-  onWait?: () => void;
+  /**
+   * Called once, when another holder was found and waiting begins; told who that says it is, where
+   * the lock knows: somebody else's words, in printable ASCII.
+   */
+  onWait?: (holder?: string) => void;
 }
 
 export type Acquisition =
   | { outcome: 'acquired'; hold: Hold; waitedMs: number }
   | { outcome: 'timed-out'; waitedMs: number }
   | { outcome: 'unavailable'; reason: string };
+
+/**
+ * The right to make something, once for all who contend. It may be made while it is waited for: then
+ * nobody else needs the right. (A lock that guards a place has no such end: who waits for it must
+ * enter to use what is there.)
+ */
+export interface ClaimLock extends Lock {
+  acquire(options: ClaimOptions): Promise<ClaimAcquisition>;
+  acquire(options: AcquireOptions): Promise<Acquisition>;
+}
+
+export interface ClaimOptions extends AcquireOptions {
+  /**
+   * Whether what would be made is there: then the outcome is `not-needed`. Asked before every attempt,
+   * the first included. It asks the store, so an error it throws counts as the store's failure. It
+   * ends soon when its signal fires.
+   */
+  isDone: (signal: AbortSignal) => Promise<boolean>;
+}
+
+export type ClaimAcquisition = Acquisition | { outcome: 'not-needed'; waitedMs: number };
 
 export interface Hold {
   /** Fires when the right was lost while it was held; the holder must stop its work. */

@@ -5,9 +5,8 @@
  */
 import type { Deadline } from '../deadline.ts';
 import { MirrorError, describeError } from '../errors.ts';
-import { countFolderBytes } from '../files.ts';
 import type { Git } from '../git/git.ts';
-import { layOut, packDirectory, readRefs, tidyPacks, writeRefs } from './directory.ts';
+import { countPackBytes, layOut, readRefs, tidyPacks, writeRefs } from './directory.ts';
 import { checkTree, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
@@ -79,7 +78,7 @@ export async function bringUpToDate(
   deadline: Deadline,
 ): Promise<number> {
   const { directory } = candidate;
-  const bytesBefore = await countFolderBytes(packDirectory(directory));
+  const bytesBefore = await countPackBytes(directory);
   // A detached HEAD's commit need not be among what refs reach, and git takes HEAD for a ref.
   const detached = head === undefined || 'ref' in head ? [] : [head.oid];
   if (detached.length > 0 || findMovedRefs(candidate.refs, probed).length > 0) {
@@ -108,5 +107,5 @@ export async function bringUpToDate(
     base: candidate.base,
   });
   candidate.refs = refs;
-  return (await countFolderBytes(packDirectory(directory))) - bytesBefore;
+  return (await countPackBytes(directory)) - bytesBefore;
 }

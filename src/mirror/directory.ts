@@ -4,7 +4,7 @@
  * lies there belongs to a process that is gone.
  */
 import type { Dirent } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rmdir, statfs } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { toMirrorError } from '../errors.ts';
 import { isPresent, removeTree, renameStubbornly, writeWhole } from '../files.ts';
@@ -39,6 +39,14 @@ const KEPT_PACK = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
 
 export function packDirectory(directory: string): string {
   return join(directory, 'objects', 'pack');
+}
+
+/** Bytes of all packs, without their indexes: about what a clone would move. */
+export async function countPackBytes(directory: string): Promise<number> {
+  const packs = packDirectory(directory);
+  const names = (await readdir(packs)).filter((name) => name.endsWith('.pack'));
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(packs, name))).size));
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /** A new, empty directory beside the mirror's place, which only this user can enter. */

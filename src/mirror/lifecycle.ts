@@ -55,6 +55,7 @@ const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode
   'no-space',
   'cancelled',
   'git-unusable',
+  'ssh-unusable',
   'mirror-refused',
 ]);
 

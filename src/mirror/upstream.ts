@@ -149,7 +149,7 @@ async function withRetries<T>(
       const isTransient = error instanceof MirrorError && kinds.has(error.code);
       const waitMs = Math.round(delayMs * (1 + Math.random() / 2));
       if (!isTransient || (deadline?.remainingMs() ?? Infinity) <= waitMs) throw error;
-      log.warning(`${error.message}; trying again in ${String(waitMs)} ms`);
+      log.info(`${error.message}; trying again in ${String(waitMs)} ms`);
       await sleep(waitMs, undefined, { signal }).catch(() => undefined);
       throwIfCancelled(signal);
     }

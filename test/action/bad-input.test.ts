@@ -123,6 +123,10 @@ const notAllowed: Record<string, string[]> = {
     'https://user@github.com',
   ],
   token: ['a\u0007b', 'a\nb', 'a\rb', 'a\u007fb'],
+  'ssh-key': ['a\u0007b', 'ssh-ed25519 AAAAC3Nz me@host', 'hello'],
+  'ssh-known-hosts': ['a\u0007b', 'hello'],
+  'ssh-strict': ['yes', '1', 'a\u0007b'],
+  'ssh-user': ['-oProxyCommand=x', 'a b', 'me@host', 'a\u0007b'],
   refs: [
     ...hostileTexts,
     '',
@@ -136,6 +140,8 @@ const notAllowed: Record<string, string[]> = {
     'all\nrefs/heads/*',
   ],
   'mirror-path': ['a\u0007b', 'a\nb', '.', '..', '../..', '/'],
+  prime: ['a\u0007b', '', 'yes', 'True'],
+  path: ['a\u0007b', 'a\nb', '..', '/', '.git', 'a/.GIT/b'],
   store: ['--upload-pack=x', 'a\u0007b', '', 's3', 'actions-cache', 'Disk'],
   'disk-path': ['a\u0007b', 'a\nb', '/no/such/folder', '--upload-pack=touch /tmp/x'],
   'cache-key': ['a\u0007b', 'a\nb', 'x'.repeat(513)],
@@ -302,7 +308,9 @@ onPosix('mirror-path', () => {
     named: string,
     options: Partial<JobOptions> = {},
   ): Promise<void> {
-    const job = scenario.job({ ...options, inputs: { 'mirror-path': path } });
+    // The workspace of these tests is not the stranger's to write in.
+    const inputs = { 'mirror-path': path, prime: 'false' };
+    const job = scenario.job({ ...options, inputs });
     const main = await succeed(job.main());
     expect(main.annotations).toMatchObject([{ level: 'warning' }]);
     expect(main.annotations[0]?.message).toContain(named);

@@ -14,6 +14,7 @@ import {
   resumeProcess,
   waitUntil,
 } from '../support/processes.ts';
+import { git } from '../support/git.ts';
 import { createRandom, testSeed } from '../support/random.ts';
 import { addCommits } from '../support/repository-fixture.ts';
 import {
@@ -163,6 +164,10 @@ async function expectNextJobHeals({ job, path, store }: Target): Promise<void> {
   expect(beside).toEqual([basename(path), `${basename(path)}.lock`]);
   const within = Object.keys(await readTree(path));
   expect(within.filter((name) => LEFTOVERS.test(name))).toEqual([]);
+  // The killed job's workspace is primed or it is not.
+  if (existsSync(join(job.workspace, '.git'))) {
+    await git(job.workspace, ['fsck', '--full', '--strict', '--no-progress']);
+  }
 }
 
 /** What the store has restores on a new machine with every check there is. */
@@ -215,6 +220,7 @@ const moments: { when: string; kind: Kind; sign: RegExp }[] = [
   { when: 'its clone is complete', kind: 'cold', sign: /staging-[^/]*\/packed-refs$/ },
   { when: 'the old mirror makes way', kind: 'reclone', sign: /\.trash-/ },
   { when: 'the mirror is in its place', kind: 'warm', sign: /^name\.git\/HEAD$/ },
+  { when: 'it primes the workspace', kind: 'existing', sign: /\.mirror-action-priming-/ },
 ];
 
 onPosix('main is killed when', () => {
@@ -230,7 +236,8 @@ onPosix('main is killed when', () => {
   async function killAt(kind: Kind, sign: RegExp, attempts = 10): Promise<Target> {
     const target = prepare(kind);
     const step = start(target.job.startMain());
-    const isSeen = (): boolean => namesBelow(dirname(target.path)).some((name) => sign.test(name));
+    const folders = [dirname(target.path), dirname(target.job.workspace)];
+    const isSeen = (): boolean => folders.flatMap(namesBelow).some((name) => sign.test(name));
     while (isRunning(step.pid) && !isSeen()) await turn();
     step.kill();
     if ((await step.finished).signal === 'SIGKILL') return target;

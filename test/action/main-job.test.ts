@@ -296,7 +296,7 @@ describe('where the mirror goes', () => {
     const root = scenario.newMachine();
     const first = await scenario.run({ root });
     expect(dirname(dirname(first.mirror))).toBe(first.job.runnerWorkspace);
-    expect(await readdir(first.job.workspace)).toEqual([]);
+    expect(await readdir(first.job.workspace)).toEqual(['.git']);
     const second = await scenario.run({ root, workspace: 'elsewhere' });
     expect(second.mirror).toBe(first.mirror);
     expect(second.main.outputs['provenance']).toBe('existing');
@@ -369,24 +369,24 @@ describe('the job summary', () => {
   test('shows the outcome, the phases and why the usual way was not taken', async () => {
     const scenario = await scenarios.create();
     const cold = await scenario.run();
-    expect(cold.main.summary).toMatch(/Mirror<\/td><td>Cloned: no snapshot was used</);
-    for (const phase of ['lock', 'probe', 'look-up', 'clone']) {
-      expect(cold.main.summary).toMatch(new RegExp(`<td>${phase}</td><td>[^<]+ m?s</td>`));
+    expect(cold.main.summary).toMatch(/^\*\*Cloned: no snapshot was used\*\*, in/m);
+    for (const phase of ['Probe', 'Clone', 'Prime']) {
+      expect(cold.main.summary).toMatch(new RegExp(`^\\| ${phase} \\| [^|]+ m?s \\|`, 'm'));
     }
-    expect(cold.main.summary).toMatch(/<td>clone<\/td><td>[^<]+<\/td><td>[\d.]+ KiB</);
-    expect(cold.main.summary).toMatch(/Lock on this machine<\/td><td>free</);
+    expect(cold.main.summary).toMatch(/^\| Clone \| [^|]+ \| [\d.]+ KiB from upstream \|/m);
+    expect(cold.main.summary).toMatch(/Lock<\/th><td>free</);
     expect(cold.main.summary).not.toMatch(/went wrong/);
-    expect(cold.post.summary).toMatch(/Post<\/td><td>Saved snapshot 1-/);
-    for (const phase of ['digest', 'walk', 'upload']) {
-      expect(cold.post.summary).toContain(`<td>${phase}</td>`);
+    expect(cold.post.summary).toMatch(/^\*\*Saved snapshot 1-/m);
+    for (const phase of ['Checksums', 'Walk', 'Save']) {
+      expect(cold.post.summary).toContain(`\n| ${phase} |`);
     }
 
     const { folder, snapshot } = await newestSnapshot(scenario.store);
     const upstream = 'http://x/<script>alert(1)&amp;</script>';
     await storeManifest(folder, { ...snapshot, upstream });
     const warm = await scenario.run();
-    expect(warm.main.summary).toMatch(/Mirror<\/td><td>Cloned afresh, after a failure</);
-    expect(warm.main.summary).toMatch(/went wrong on the way:\s*<ul><li>Snapshot 1 is not used/);
+    expect(warm.main.summary).toMatch(/^\*\*Cloned afresh, after a failure\*\*, in/m);
+    expect(warm.main.summary).toMatch(/went wrong on the way:\s*- Snapshot 1 is not used/);
     expect(warm.main.summary).toContain('&lt;script&gt;alert(1)&amp;amp;&lt;/script&gt;');
     expect(warm.main.summary).not.toContain('<script');
     expect(warm.main.annotations).toMatchObject([
@@ -405,7 +405,7 @@ describe('the job summary', () => {
     const failed = await scenario.job().main();
     expect(failed.exitCode).toBe(1);
     expect(failed.summary).toMatch(
-      /<h3>Mirror of http\S+: failed<.*Cause<\/td><td>asking http.*no such repository/s,
+      /^### ❌ Mirror of \S+: failed\s*> asking http.*no such repository.*What to do:/s,
     );
     expect(failed.outputs).toEqual({});
   });

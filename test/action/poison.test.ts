@@ -92,12 +92,13 @@ async function expectFailure(
 ): Promise<void> {
   const before = await readTree(scenario.store);
   const job = scenario.job(options);
+  const workspace = await readTree(job.workspace);
   const main = await job.main();
   expect(failureOf(main)).toMatch(message);
   expect(main.outputs).toEqual({});
   expect(verdict(await succeed(job.post()))).toBe('Nothing saved: the fetch did not succeed');
   expect(await readTree(scenario.store)).toEqual(before);
-  expect(await readdir(job.workspace)).toEqual([]);
+  expect(await readTree(job.workspace)).toEqual(workspace);
 }
 
 /** Packs of exactly these objects, made by git. */
@@ -386,7 +387,7 @@ describe('upstream at fault', () => {
       name: '404',
       on: 'all',
       behave: { kind: 'status', status: 404 },
-      message: /upstream has no such repository, or the token may not see it/,
+      message: /upstream has no such repository, or the token or key may not see it/,
     },
     {
       name: '401 to the fetch alone',

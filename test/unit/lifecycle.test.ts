@@ -18,6 +18,7 @@ const CODES: Record<ErrorCode, 'ends' | 'is retried' | 'clones'> = {
   'no-space': 'ends',
   cancelled: 'ends',
   'git-unusable': 'ends',
+  'ssh-unusable': 'ends',
   'mirror-refused': 'ends',
   timeout: 'clones',
   network: 'is retried',

@@ -16,6 +16,9 @@ const { inputs: defaults, ...definition } = readActionDefinition(
 /** Stands for a secret that must turn up nowhere. */
 const CANARY = 'canary7';
 
+/** It looks like one; what is in it is ssh's to judge. */
+const SSH_KEY = `-----BEGIN OPENSSH PRIVATE KEY-----\n${CANARY}\n-----END OPENSSH PRIVATE KEY-----`;
+
 const EXPRESSIONS = { 'github.repository': 'owner/name', 'github.token': CANARY };
 
 const ENVIRONMENT = {
@@ -87,6 +90,7 @@ describe('action.yml and settings', () => {
         refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
       },
       mirrorPath: undefined,
+      primedFolder: resolve('/work/name/name'),
       store: { kind: 'none' },
       cacheKey: '',
       lockTimeoutMs: 10 * 60_000,
@@ -139,6 +143,45 @@ describe('what is allowed', () => {
     expect(upstream.url).toBe(`https://github.com/${repository}`);
   });
 
+  describe('over SSH', () => {
+    const server = 'https://GitHub.example:8443/git';
+
+    test('the URL is the one that actions/checkout writes, and the token is not used', () => {
+      const { upstream } = settingsOf({ 'ssh-key': SSH_KEY, 'github-server-url': server });
+      expect(upstream).toMatchObject({ url: 'git@github.example:owner/name.git', token: '' });
+      expect(upstream.ssh).toEqual({ privateKey: `${SSH_KEY}\n`, knownHosts: '', isStrict: true });
+    });
+
+    test.each([
+      [{ 'ssh-user': 'org-12_3.x' }, 'org-12_3.x@github.com:owner/name.git'],
+      [{ 'ssh-user': '' }, 'git@github.com:owner/name.git'],
+      [{ 'github-server-url': 'https://[::1]:8080' }, 'git@[::1]:owner/name.git'],
+      [{ 'github-server-url': 'https://127.0.0.1' }, 'git@127.0.0.1:owner/name.git'],
+      [{ repository: 'group/sub/name.git' }, 'git@github.com:group/sub/name.git.git'],
+    ])('%j gives %s', (given, url) => {
+      expect(settingsOf({ 'ssh-key': SSH_KEY, ...given }).upstream.url).toBe(url);
+    });
+
+    test.each([
+      ['', true],
+      ['true', true],
+      ['TRUE', true],
+      ['false', false],
+      ['False', false],
+    ])('ssh-strict %j is %s', (text, isStrict) => {
+      const { ssh } = settingsOf({ 'ssh-key': SSH_KEY, 'ssh-strict': text }).upstream;
+      expect(ssh?.isStrict).toBe(isStrict);
+    });
+
+    test('the other inputs change nothing without a key', () => {
+      const knownHosts = `h ssh-ed25519 ${'A'.repeat(60)}`;
+      const others = { 'ssh-user': 'me', 'ssh-strict': 'false', 'ssh-known-hosts': knownHosts };
+      expect(settingsOf(others).upstream).toEqual(settingsOf().upstream);
+      const { ssh } = settingsOf({ 'ssh-key': SSH_KEY, ...others }).upstream;
+      expect(ssh).toMatchObject({ knownHosts, isStrict: false });
+    });
+  });
+
   test('no token', () => {
     expect(settingsOf({ token: '' }).upstream.token).toBe('');
   });
@@ -168,6 +211,25 @@ describe('what is allowed', () => {
   });
 
   test.each([
+    [{}, ''],
+    [{ repository: 'Owner/NAME' }, ''],
+    [{ repository: 'owner/name', 'github-server-url': 'HTTPS://github.com/' }, ''],
+    [{ repository: 'owner/name', 'github-server-url': 'https://github.example' }, undefined],
+    [{ repository: 'owner/other' }, undefined],
+    [{ repository: 'owner/other', prime: 'true' }, ''],
+    [{ repository: 'owner/other', path: 'deps/other' }, 'deps/other'],
+    [{ repository: 'owner/other', path: './a/../b/' }, 'b'],
+    [{ path: '/work/name/name/src' }, 'src'],
+    [{ path: 'src', prime: 'false' }, undefined],
+    [{ path: '...' }, '...'],
+    [{ path: '.gitmodules' }, '.gitmodules'],
+  ])('%j, which primes %j of the workspace', (given, expected) => {
+    const workspace = ENVIRONMENT.GITHUB_WORKSPACE;
+    const folder = expected === undefined ? undefined : resolve(workspace, expected);
+    expect(settingsOf(given).primedFolder).toBe(folder);
+  });
+
+  test.each([
     [{ store: 'auto', 'disk-path': '/mnt/s' }, '/mnt/s'],
     [{ store: 'disk', 'disk-path': '~/s' }, '/home/runner/s'],
     [{ store: 'disk', 'disk-path': 's' }, '/work/name/name/s'],
@@ -193,8 +255,10 @@ describe('what is refused, by a message that names the input, the value and what
   const serverAllowed = 'an http or https URL without user, query or fragment';
   const repositoryAllowed = 'owner/name';
   const refsAllowed = 'refspecs one a line';
+  const userAllowed = 'a user name of letters, digits, ".", "_" and "-"';
   const durationAllowed = 'a duration: 90s, 10m, 1h, or seconds';
   const countAllowed = 'a whole number from 1 to 1000';
+  const primedAllowed = 'a folder in the workspace, outside any `.git`: `.`, or a relative path';
   const pathAllowed = 'outside the workspace that does not contain it';
   const storeAllowed = '`auto`, `disk`';
 
@@ -229,6 +293,15 @@ describe('what is refused, by a message that names the input, the value and what
     ['repository', 'owner\\name', repositoryAllowed],
     ['repository', 'owner/näme', repositoryAllowed],
     ['repository', 'https://github.com/owner/name', repositoryAllowed],
+    ['ssh-strict', 'yes', '`true`, `false`'],
+    ['ssh-strict', 'tRUE', '`true`, `false`'],
+    ['ssh-strict', '1', '`true`, `false`'],
+    ['ssh-user', '-oProxyCommand=x', userAllowed],
+    ['ssh-user', 'git@github.com', userAllowed],
+    ['ssh-user', 'a b', userAllowed],
+    ['ssh-user', 'a\nb', userAllowed],
+    ['ssh-user', '$USER', userAllowed],
+    ['ssh-user', 'u'.repeat(65), userAllowed],
     ['refs', '--upload-pack=x', refsAllowed],
     ['refs', 'ext::sh -c x', refsAllowed],
     ['refs', 'HEAD', refsAllowed],
@@ -241,6 +314,12 @@ describe('what is refused, by a message that names the input, the value and what
     ['refs', 'ALL', refsAllowed],
     ['refs', '', 'at least one refspec'],
     ['refs', '^refs/heads/tmp/*', 'at least one refspec'],
+    ['prime', 'yes', '`auto`, `true`, `false`'],
+    ['path', '..', primedAllowed],
+    ['path', '/work/name/other', primedAllowed],
+    ['path', 'a/.git', primedAllowed],
+    ['path', 'a/.Git/b', primedAllowed],
+    ['path', 'a\0b', primedAllowed],
     ['mirror-path', '/work/name/name', pathAllowed],
     ['mirror-path', '/work/name/name/', pathAllowed],
     ['mirror-path', '.', pathAllowed],
@@ -290,6 +369,16 @@ describe('what is refused, by a message that names the input, the value and what
     // eslint-disable-next-line no-control-regex -- one line of a log
     expect(message).not.toMatch(/[\x00-\x1f]/);
   });
+
+  test.each(['https://-oProxyCommand=x', 'https://a;b.example', 'https://$(id).example'])(
+    'the server %s, for SSH alone',
+    (server) => {
+      const { code, message } = failureOf({ 'github-server-url': server, 'ssh-key': SSH_KEY });
+      expect(code).toBe('invalid-input');
+      expect(message).toMatch(/`github-server-url`.*since `ssh-key` is set/);
+      expect(settingsOf({ 'github-server-url': server }).upstream.url).toContain('/owner/name');
+    },
+  );
 
   test('a store on disk without its folder', () => {
     const { message } = failureOf({ store: 'disk' });
@@ -376,6 +465,25 @@ describe('secrets', () => {
     const { code, message } = failureOf({ [name]: value });
     expect(code).toBe('invalid-input');
     expect(message).toContain(`\`${name}\``);
+    expect(message).not.toContain(CANARY);
+  });
+
+  test.each([
+    ['a key that is none', CANARY, /is not a private key/],
+    ['half a key', SSH_KEY.slice(0, -30), /is not a whole private key/],
+    ['a public key', `ssh-ed25519 AAAA${CANARY}`, /is a public key/],
+  ])('%s is refused and never shown', (_, key, fault) => {
+    const { code, message } = failureOf({ 'ssh-key': key });
+    expect(code).toBe('invalid-input');
+    expect(message).toMatch(/^Input `ssh-key` /);
+    expect(message).toMatch(fault);
+    expect(message).not.toContain(CANARY);
+  });
+
+  test('a key in the place of known hosts is refused and never shown', () => {
+    const { code, message } = failureOf({ 'ssh-known-hosts': SSH_KEY });
+    expect(code).toBe('invalid-input');
+    expect(message).toMatch(/^Line 1 of input `ssh-known-hosts` /);
     expect(message).not.toContain(CANARY);
   });
 
