@@ -96,6 +96,14 @@ export class GitServer {
     return [...this.#backends].flatMap(({ child }) => child.pid ?? []);
   }
 
+  /** Whether a request bears the token, if one is needed. */
+  isAuthorized(message: IncomingMessage): boolean {
+    if (this.token === undefined) return true;
+    const [scheme = '', credentials = ''] = (message.headers.authorization ?? '').split(' ');
+    const expected = Buffer.from(`x-access-token:${this.token}`).toString('base64');
+    return scheme.toLowerCase() === 'basic' && credentials === expected;
+  }
+
   resetCounters(): void {
     this.requests.length = 0;
   }
@@ -167,7 +175,7 @@ export class GitServer {
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<void> {
-    if (!this.#isAuthorized(message)) {
+    if (!this.isAuthorized(message)) {
       reply(request, response, unauthorized);
       return;
     }
@@ -200,13 +208,6 @@ export class GitServer {
       request.bytesSent += chunk.length;
     }
     response.end();
-  }
-
-  #isAuthorized(message: IncomingMessage): boolean {
-    if (this.token === undefined) return true;
-    const [scheme = '', credentials = ''] = (message.headers.authorization ?? '').split(' ');
-    const expected = Buffer.from(`x-access-token:${this.token}`).toString('base64');
-    return scheme.toLowerCase() === 'basic' && credentials === expected;
   }
 
   #locate(repository: string): string | undefined {
