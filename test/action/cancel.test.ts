@@ -200,7 +200,9 @@ async function stopWhileCopying(step: RunningStep, folder: () => string): Promis
     const pack = packIn(folder());
     if (pack !== undefined) {
       pauseProcess(step.pid);
-      return existsSync(pack) && statSync(pack).size < bulky.files * bulky.fileBytes;
+      // It may take a moment to stop, and be done with this file by then.
+      const bytes = statSync(pack, { throwIfNoEntry: false })?.size ?? Infinity;
+      return bytes < bulky.files * bulky.fileBytes;
     }
     await turn();
   }
