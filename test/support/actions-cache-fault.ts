@@ -1,0 +1,124 @@
+import { blobError, callError, jsonReply, type CacheReply } from './actions-cache-reply.ts';
+import { isCall, type CacheRequest, type CacheRequestKind } from './actions-cache-request.ts';
+import type { FaultBehaviour } from './git-server-fault.ts';
+
+/** What goes wrong on the way of a body, as in the git server's faults. */
+type BodyFault = Extract<
+  FaultBehaviour,
+  { kind: 'stall' | 'cut' | 'shorten' | 'slow' | 'garbage-stream' }
+>;
+
+/** What goes wrong. Bytes are counted in the body: that of an upload's request, else the answer's. */
+export type CacheFaultBehaviour =
+  | {
+      kind: 'status';
+      status: 400 | 401 | 403 | 404 | 409 | 429 | 500 | 502 | 503;
+      /** As the service says it, such as `cache write denied: …`; `on purpose` by default. */
+      message?: string;
+      retryAfterSeconds?: number;
+    }
+  /** 200 with `ok: false`, by which the service says no to a call. */
+  | { kind: 'refuse'; message?: string }
+  /** The socket is closed instead of an answer. */
+  | { kind: 'close' }
+  /** Silent before the answer, headers included. */
+  | { kind: 'delay'; forMs: number }
+  | BodyFault;
+
+export interface CacheFault {
+  on: Exclude<CacheRequestKind, 'unknown'> | 'any' | ((request: CacheRequest) => boolean);
+  /** HTTP requests it is applied to; for ever by default. */
+  times?: number;
+  /**
+   * What was asked for is done, and only then the fault comes: a lost answer. Of an upload, it is
+   * then the answer's body that is meant, which is empty.
+   */
+  afterwards?: boolean;
+  behave: CacheFaultBehaviour;
+}
+
+export interface ActiveCacheFault {
+  /** Requests it was applied to. */
+  readonly applied: number;
+  remove(): void;
+}
+
+export class CacheFaultList {
+  readonly #entries: { fault: CacheFault; applied: number }[] = [];
+
+  add(fault: CacheFault): ActiveCacheFault {
+    const entry = { fault, applied: 0 };
+    this.#entries.push(entry);
+    return {
+      get applied() {
+        return entry.applied;
+      },
+      remove: () => {
+        const index = this.#entries.indexOf(entry);
+        if (index >= 0) this.#entries.splice(index, 1);
+      },
+    };
+  }
+
+  clear(): void {
+    this.#entries.length = 0;
+  }
+
+  /** The first fault that matches, which is one application of it. */
+  take(request: CacheRequest): CacheFault | undefined {
+    const entry = this.#entries.find(
+      ({ fault: { on, times = Infinity }, applied }) => applied < times && matches(on, request),
+    );
+    if (entry === undefined) return undefined;
+    entry.applied++;
+    return entry.fault;
+  }
+}
+
+function matches(on: CacheFault['on'], request: CacheRequest): boolean {
+  if (typeof on === 'function') return on(request);
+  return on === 'any' || on === request.kind;
+}
+
+/** What such a fault answers instead; undefined where it does something else. */
+export function replyInstead(
+  behave: CacheFaultBehaviour,
+  request: CacheRequest,
+): CacheReply | undefined {
+  switch (behave.kind) {
+    case 'status': {
+      const { status, message = 'on purpose', retryAfterSeconds: seconds } = behave;
+      const reply = (isCall(request) ? callError : blobError)(status, message);
+      if (seconds !== undefined) reply.headers['Retry-After'] = String(seconds);
+      return reply;
+    }
+    case 'refuse':
+      return jsonReply(200, { ok: false, message: behave.message ?? '' });
+    case 'close':
+    case 'delay':
+    case 'stall':
+    case 'cut':
+    case 'shorten':
+    case 'slow':
+    case 'garbage-stream':
+      return undefined;
+  }
+}
+
+/** What it does to a body. */
+export function bodyFault(behave: CacheFaultBehaviour | undefined): BodyFault | undefined {
+  switch (behave?.kind) {
+    case 'stall':
+    case 'cut':
+    case 'shorten':
+    case 'slow':
+    case 'garbage-stream':
+      return behave;
+    case 'status':
+    case 'refuse':
+    case 'close':
+    case 'delay':
+    case undefined:
+      return undefined;
+  }
+}
