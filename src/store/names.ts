@@ -1,4 +1,5 @@
 import { MirrorError } from '../errors.ts';
+import { MAX_RECORD_BYTES } from '../lock/claim-records.ts';
 import { type LayerFiles, MAX_MANIFEST_BYTES } from './store.ts';
 
 const NAME = /^[A-Za-z0-9._-]{1,200}$/;
@@ -27,6 +28,17 @@ export function assertManifestNumber(number: number): void {
 export function assertManifestSize(content: Uint8Array): void {
   if (content.byteLength > MAX_MANIFEST_BYTES) {
     throw new TypeError(`manifest of ${content.byteLength} bytes is over ${MAX_MANIFEST_BYTES}`);
+  }
+}
+
+/** Throws TypeError unless it is the beginning of a safe name; the empty one is. */
+export function assertPrefix(prefix: string): void {
+  assertNames('prefix', `${prefix}x`);
+}
+
+export function assertRecordSize(content: Uint8Array): void {
+  if (content.byteLength > MAX_RECORD_BYTES) {
+    throw new TypeError(`record of ${content.byteLength} bytes is over ${MAX_RECORD_BYTES}`);
   }
 }
 

@@ -2,7 +2,7 @@
  * The machine's lock among real processes, some of them killed or stopped. A soak runs more rounds:
  * MIRROR_LOCK_ROUNDS=500; MIRROR_LOCK_SEED repeats the order of a storm.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -18,16 +18,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Hold, Lock } from '../../src/lock/lock.ts';
 import { createMachineLock, isNetworkShare } from '../../src/lock/machine.ts';
-import type { Report } from '../support/lock-holder.ts';
+import { Holder, type HolderOptions } from '../support/holder.ts';
 import { acquire, describeLockContract, take } from './lock-contract.ts';
 
-const HOLDER = fileURLToPath(new URL('../support/lock-holder.ts', import.meta.url));
 const ROUNDS = Number(process.env['MIRROR_LOCK_ROUNDS'] ?? 25);
 const SEED = Number(process.env['MIRROR_LOCK_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 /** What the rounds of a soak may take in all; a round takes about half a second. */
@@ -419,77 +416,8 @@ describe('where no lock can be had, the answer is at once `unavailable`', () => 
   });
 });
 
-interface HolderOptions {
-  /** A command that starts the holder. */
-  prefix?: string[];
-  nodeOptions?: string[];
-  /** Its user and group, where this process may choose. */
-  user?: number | undefined;
-}
-
-/** A child process that runs test/support/lock-holder.ts. */
-class Holder {
-  readonly #child: ChildProcess;
-  readonly #reports: AsyncIterator<string>;
-  readonly #ended: Promise<unknown>;
-  complaints = '';
-
-  constructor(lockFile: string, { prefix = [], nodeOptions = [], user }: HolderOptions) {
-    const argv = [...prefix, process.execPath, ...nodeOptions, HOLDER, lockFile];
-    const identity = user === undefined ? {} : { uid: user, gid: user };
-    this.#child = spawn(argv[0]!, argv.slice(1), { stdio: 'pipe', ...identity });
-    this.#ended = once(this.#child, 'close');
-    this.#reports = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
-    this.#child.stderr!.on('data', (text) => (this.complaints += String(text)));
-    // Writing to a holder that was killed fails; the test then misses the answer.
-    this.#child.stdin!.on('error', () => undefined);
-  }
-
-  send(command: string): void {
-    this.#child.stdin!.write(`${command}\n`);
-  }
-
-  signal(name: NodeJS.Signals): void {
-    this.#child.kill(name);
-  }
-
-  async kill(): Promise<void> {
-    this.#child.kill('SIGKILL');
-    await this.#ended;
-  }
-
-  async next(): Promise<Report> {
-    const line = await this.#reports.next();
-    if (line.done === true) throw new Error(`the holder has ended: ${this.complaints}`);
-    return JSON.parse(line.value) as Report;
-  }
-
-  async expect(event: Report['event']): Promise<void> {
-    expect(await this.next()).toMatchObject({ event });
-  }
-
-  async acquire(timeoutMs: number): Promise<Report> {
-    this.send(`acquire ${timeoutMs}`);
-    const report = await this.next();
-    return report.event === 'waiting' ? this.next() : report;
-  }
-
-  async take(): Promise<void> {
-    expect(await this.acquire(0)).toMatchObject({ event: 'acquired' });
-  }
-
-  /** Calls back with everything it reports until it ends. */
-  async watch(onReport: (report: Report) => void): Promise<void> {
-    for (;;) {
-      const line = await this.#reports.next();
-      if (line.done === true) return;
-      onReport(JSON.parse(line.value) as Report);
-    }
-  }
-}
-
 async function startHolder(options: HolderOptions = {}): Promise<Holder> {
-  const holder = new Holder(file, options);
+  const holder = new Holder({ kind: 'machine', file }, options);
   holders.push(holder);
   await holder.expect('ready');
   return holder;

@@ -1,7 +1,7 @@
 /**
- * A process that contends for the machine's lock: `lock-holder.ts <lock file>`. It obeys commands,
- * one a line on stdin, and tells what happened, one JSON object a line on stdout. It ends when
- * stdin does, so that none outlives the test that started it.
+ * A process that contends for a lock: `lock-holder.ts <a HeldThing as JSON>`. It obeys commands,
+ * one a line on stdin, and tells what happened, one JSON object a line on stdout: `lost` too, when
+ * that happens. It ends when stdin does, so that none outlives the test that started it.
  *
  *   acquire <timeoutMs>    (waiting,) then acquired, timed-out, unavailable or cancelled
  *   release                released
@@ -15,23 +15,47 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError } from '../../src/errors.ts';
-import type { Acquisition, Hold } from '../../src/lock/lock.ts';
+import { createClaimLock } from '../../src/lock/claims.ts';
+import type { ClaimTimes } from '../../src/lock/claim-times.ts';
+import type { Acquisition, Hold, Lock } from '../../src/lock/lock.ts';
 import { createMachineLock } from '../../src/lock/machine.ts';
+import { createDiskRecords } from '../../src/store/disk-records.ts';
+
+/** What it contends for. */
+export type HeldThing =
+  | { kind: 'machine'; file: string }
+  | { kind: 'claim'; path: string; number: number; holder: string; times: Partial<ClaimTimes> };
 
 export interface Report {
   event: Acquisition['outcome'] | Progress;
   waitedMs?: number;
   reason?: string;
+  /** Who is waited for. */
+  holder?: string;
 }
 
 type Progress =
-  'ready' | 'waiting' | 'cancelled' | 'released' | 'forgotten' | 'counted' | 'entered' | 'violated';
+  | 'ready'
+  | 'waiting'
+  | 'cancelled'
+  | 'lost'
+  | 'released'
+  | 'forgotten'
+  | 'counted'
+  | 'entered'
+  | 'violated';
 
 const PATIENCE_MS = 60_000;
 
-const lock = createMachineLock(process.argv[2] ?? '');
+const lock = createLock(JSON.parse(process.argv[2] ?? '') as HeldThing);
 const cancellation = new AbortController();
 let hold: Hold | undefined;
+
+function createLock(thing: HeldThing): Lock {
+  if (thing.kind === 'machine') return createMachineLock(thing.file);
+  const { path, ...options } = thing;
+  return createClaimLock(createDiskRecords({ path, key: 'key' }), options);
+}
 
 function tell(report: Report): void {
   process.stdout.write(`${JSON.stringify(report)}\n`);
@@ -67,13 +91,16 @@ async function acquire(timeoutMs: number): Promise<void> {
     const acquisition = await lock.acquire({
       timeoutMs,
       signal: cancellation.signal,
-      onWait: () => {
-        tell({ event: 'waiting' });
+      onWait: (holder) => {
+        tell({ event: 'waiting', ...(holder === undefined ? {} : { holder }) });
       },
     });
     const { outcome: event, ...details } = acquisition;
     if ('hold' in details) {
       hold = details.hold;
+      hold.lost.addEventListener('abort', () => {
+        tell({ event: 'lost' });
+      });
       tell({ event, waitedMs: details.waitedMs });
     } else {
       tell({ event, ...details });

@@ -1,0 +1,255 @@
+/** Claims, in memory and among real processes on a disk, some of them killed or stopped. */
+import { chmod, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { createClaimLock } from '../../src/lock/claims.ts';
+import { MirrorError } from '../../src/errors.ts';
+import type { ClaimRecords } from '../../src/lock/claim-records.ts';
+import type { ClaimLock, Hold, Lock } from '../../src/lock/lock.ts';
+import { createDiskRecords } from '../../src/store/disk-records.ts';
+import { createMemoryRecords, type MemoryRecords } from '../../src/store/memory-records.ts';
+import { Holder } from '../support/holder.ts';
+import { temporaryDirectories } from '../support/temporary-directory.ts';
+import { acquire, describeLockContract, take } from './lock-contract.ts';
+
+const directories = temporaryDirectories();
+const holders: Holder[] = [];
+
+afterEach(async () => {
+  const started = holders.splice(0);
+  await Promise.all(started.map((holder) => holder.kill()));
+  await directories.removeAll();
+  expect(started.map((holder) => holder.complaints).join('')).toBe('');
+});
+
+/** Lives long enough for a busy machine, and looks often enough for a test. */
+const TIMES = { lifeMs: 20_000, heartbeatMs: 50, retryMs: 20, firstPollMs: 10, longestPollMs: 100 };
+const NUMBER = 7;
+const { signal } = new AbortController();
+
+function lockOn(records: ClaimRecords, holder = 'a test', times = TIMES): ClaimLock {
+  return createClaimLock(records, { number: NUMBER, holder, times });
+}
+
+function benchOf(open: () => ClaimRecords) {
+  const holds: Hold[] = [];
+  const lockOf = (number: number): Lock => {
+    const lock = createClaimLock(open(), { number, holder: 'a test', times: TIMES });
+    return {
+      async acquire(options) {
+        const acquisition = await lock.acquire(options);
+        if (acquisition.outcome === 'acquired') holds.push(acquisition.hold);
+        return acquisition;
+      },
+    };
+  };
+  return {
+    open: () => lockOf(NUMBER),
+    openOther: () => lockOf(NUMBER + 1),
+    close: async () => {
+      await Promise.all(holds.map((hold) => hold.release()));
+    },
+  };
+}
+
+describeLockContract('claims in memory', () => {
+  const records: MemoryRecords = new Map();
+  return Promise.resolve(benchOf(() => createMemoryRecords(records)));
+});
+
+describeLockContract('claims on a disk', async () => {
+  const path = await directories.create('claims');
+  return benchOf(() => createDiskRecords({ path, key: 'key' }));
+});
+
+describe('what is claimed', () => {
+  test('is not needed where it is there already, and nothing is asked for then', async () => {
+    const records: MemoryRecords = new Map();
+    const lock = lockOn(createMemoryRecords(records));
+    const isDone = () => Promise.resolve(true);
+    const acquisition = await lock.acquire({ timeoutMs: 0, signal, isDone });
+    expect(acquisition).toEqual({ outcome: 'not-needed', waitedMs: 0 });
+    expect([...records.keys()]).toEqual([]);
+  });
+
+  test('ends the wait of all who wait as soon as it is there, though its holder holds on', async () => {
+    const records: MemoryRecords = new Map();
+    const hold = await take(lockOn(createMemoryRecords(records), 'the holder'));
+    let isMade = false;
+    const seen: (string | undefined)[] = [];
+    const waiting = Array.from({ length: 5 }, () =>
+      lockOn(createMemoryRecords(records)).acquire({
+        timeoutMs: 30_000,
+        signal,
+        isDone: () => Promise.resolve(isMade),
+        onWait: (holder) => seen.push(holder),
+      }),
+    );
+    await Promise.all([waitFor(() => seen.length === 5)]);
+    isMade = true;
+    for (const { outcome } of await Promise.all(waiting)) expect(outcome).toBe('not-needed');
+    expect(seen).toEqual(Array.from({ length: 5 }, () => 'the holder'));
+    await hold.release();
+  });
+
+  test('is looked for before its claim is taken over', async () => {
+    const records: MemoryRecords = new Map();
+    const hold = await take(lockOn(createMemoryRecords(records)));
+    let isMade = false;
+    const waiting = lockOn(createMemoryRecords(records)).acquire({
+      timeoutMs: 30_000,
+      signal,
+      isDone: () => Promise.resolve(isMade),
+      onWait: () => {
+        isMade = true;
+        void hold.release();
+      },
+    });
+    expect((await waiting).outcome).toBe('not-needed');
+  });
+});
+
+describe('a holder', () => {
+  test('loses the claim where somebody removes it, and does not come back', async () => {
+    const records: MemoryRecords = new Map();
+    const hold = await take(lockOn(createMemoryRecords(records)));
+    for (const name of records.keys()) if (name.endsWith('.claim')) records.delete(name);
+    await waitFor(() => hold.lost.aborted);
+    expect(String(hold.lost.reason)).toContain('removed it from the store');
+    await hold.release();
+    await (await take(lockOn(createMemoryRecords(records)))).release();
+  });
+
+  test('whose store fails loses after half a life, and says why', async () => {
+    const times = { ...TIMES, lifeMs: 1_000 };
+    const memory = createMemoryRecords();
+    let fails = false;
+    const failing: ClaimRecords = {
+      ...memory,
+      write: (name, content, given) =>
+        fails
+          ? Promise.reject(new MirrorError('store-unavailable', 'the disk is gone'))
+          : memory.write(name, content, given),
+    };
+    const hold = await take(lockOn(failing, 'a test', times));
+    fails = true;
+    await waitFor(() => hold.lost.aborted);
+    expect(String(hold.lost.reason)).toMatch(/not succeeded for .*the disk is gone/);
+    await hold.release();
+  });
+});
+
+describe('where the store fails', () => {
+  test('there is no claim, and the reason is told', async () => {
+    const path = await directories.create('claims');
+    await rm(path, { recursive: true });
+    const lock = lockOn(createDiskRecords({ path, key: 'key' }));
+    const acquisition = await acquire(lock, { timeoutMs: 0 });
+    expect(acquisition).toMatchObject({
+      outcome: 'unavailable',
+      reason: expect.stringContaining(path),
+    });
+  });
+
+  test('a file where the folder of claims should be is a failure too', async () => {
+    const path = await directories.create('claims');
+    await writeFile(join(path, 'v1'), 'in the way');
+    const lock = lockOn(createDiskRecords({ path, key: 'key' }));
+    expect(await acquire(lock, { timeoutMs: 0 })).toMatchObject({ outcome: 'unavailable' });
+  });
+
+  const asUser = process.getuid?.() === 0 ? test.skip : test;
+  asUser('so is a folder that may only be read', async () => {
+    const path = await directories.create('claims');
+    await chmod(path, 0o500);
+    const lock = lockOn(createDiskRecords({ path, key: 'key' }));
+    expect(await acquire(lock, { timeoutMs: 0 })).toMatchObject({ outcome: 'unavailable' });
+    await chmod(path, 0o700);
+  });
+
+  test('an error of what is waited for counts as the store’s', async () => {
+    const isDone = () => Promise.reject(new MirrorError('store-unavailable', 'the line is cut'));
+    const lock = lockOn(createMemoryRecords());
+    expect(await lock.acquire({ timeoutMs: 0, signal, isDone })).toMatchObject({
+      outcome: 'unavailable',
+      reason: expect.stringContaining('the line is cut'),
+    });
+  });
+});
+
+describe('processes', () => {
+  /** Short, and yet longer than a busy machine leaves a process without a turn. */
+  const times = { ...TIMES, lifeMs: 6_000 };
+
+  async function startHolder(path: string, holder: string): Promise<Holder> {
+    const started = new Holder({ kind: 'claim', path, number: NUMBER, holder, times });
+    holders.push(started);
+    await started.expect('ready');
+    return started;
+  }
+
+  test('a holder that was killed is succeeded after its life', async () => {
+    const path = await directories.create('claims');
+    const holder = await startHolder(path, 'the dead');
+    await holder.take();
+    await holder.kill();
+    const next = await startHolder(path, 'the next');
+    // It may still live, for all that anybody knows.
+    expect((await next.acquire(0)).event).toBe('timed-out');
+    next.send('acquire 60000');
+    expect(await next.next()).toEqual({ event: 'waiting', holder: 'the dead' });
+    const { event, waitedMs } = await next.next();
+    expect(event).toBe('acquired');
+    expect(waitedMs).toBeGreaterThan(times.lifeMs / 2);
+  });
+
+  test('one that lets go is succeeded at once', async () => {
+    const path = await directories.create('claims');
+    const holder = await startHolder(path, 'one');
+    await holder.take();
+    holder.send('release');
+    await holder.expect('released');
+    const next = await startHolder(path, 'other');
+    await next.take();
+  });
+
+  test('one that was stopped for longer than its life has lost, and learns it', async () => {
+    const path = await directories.create('claims');
+    const stopped = await startHolder(path, 'the stopped');
+    await stopped.take();
+    stopped.signal('SIGSTOP');
+    const next = await startHolder(path, 'the next');
+    expect((await next.acquire(60_000)).event).toBe('acquired');
+    stopped.signal('SIGCONT');
+    await stopped.expect('lost');
+    // What it does now is its own affair: the other one still holds.
+    stopped.send('release');
+    await stopped.expect('released');
+    const third = await startHolder(path, 'the third');
+    expect((await third.acquire(0)).event).toBe('timed-out');
+    next.send('release');
+    await next.expect('released');
+    await third.take();
+  });
+
+  test('of many who contend at once one gets it, in each of some rounds', async () => {
+    const path = await directories.create('claims');
+    const names = Array.from({ length: 10 }, (_, index) => `contender ${index}`);
+    const contenders = await Promise.all(names.map((name) => startHolder(path, name)));
+    for (let round = 0; round < 10; round++) {
+      const reports = await Promise.all(contenders.map((contender) => contender.acquire(0)));
+      const winners = contenders.filter((_, index) => reports[index]?.event === 'acquired');
+      expect(winners).toHaveLength(1);
+      winners[0]!.send('release');
+      await winners[0]!.expect('released');
+    }
+    // Those of earlier rounds are gone.
+    const left = await readdir(join(path, 'v1', 'key', 'claims'));
+    expect(left.length).toBeLessThanOrEqual(4);
+  });
+});
+
+/** Until a condition holds; the test's own timeout ends it. */
+async function waitFor(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { expect } from '@jest/globals';
+import type { HeldThing, Report } from './lock-holder.ts';
+
+const PROGRAM = fileURLToPath(new URL('lock-holder.ts', import.meta.url));
+
+export interface HolderOptions {
+  /** A command that starts the holder. */
+  prefix?: string[];
+  nodeOptions?: string[];
+  /** Its user and group, where this process may choose. */
+  user?: number | undefined;
+}
+
+/** A child process that runs lock-holder.ts; whoever starts it ends it. */
+export class Holder {
+  readonly #child: ChildProcess;
+  readonly #reports: AsyncIterator<string>;
+  readonly #ended: Promise<unknown>;
+  complaints = '';
+
+  constructor(thing: HeldThing, { prefix = [], nodeOptions = [], user }: HolderOptions = {}) {
+    const argv = [...prefix, process.execPath, ...nodeOptions, PROGRAM, JSON.stringify(thing)];
+    const identity = user === undefined ? {} : { uid: user, gid: user };
+    this.#child = spawn(argv[0]!, argv.slice(1), { stdio: 'pipe', ...identity });
+    this.#ended = once(this.#child, 'close');
+    this.#reports = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
+    this.#child.stderr!.on('data', (text) => (this.complaints += String(text)));
+    // Writing to a holder that was killed fails; the test then misses the answer.
+    this.#child.stdin!.on('error', () => undefined);
+  }
+
+  send(command: string): void {
+    this.#child.stdin!.write(`${command}\n`);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+
+  async next(): Promise<Report> {
+    const line = await this.#reports.next();
+    if (line.done === true) throw new Error(`the holder has ended: ${this.complaints}`);
+    return JSON.parse(line.value) as Report;
+  }
+
+  async expect(event: Report['event']): Promise<void> {
+    expect(await this.next()).toMatchObject({ event });
+  }
+
+  async acquire(timeoutMs: number): Promise<Report> {
+    this.send(`acquire ${timeoutMs}`);
+    const report = await this.next();
+    return report.event === 'waiting' ? this.next() : report;
+  }
+
+  async take(): Promise<void> {
+    expect(await this.acquire(0)).toMatchObject({ event: 'acquired' });
+  }
+
+  /** Calls back with everything it reports until it ends. */
+  async watch(onReport: (report: Report) => void): Promise<void> {
+    for (;;) {
+      const line = await this.#reports.next();
+      if (line.done === true) return;
+      onReport(JSON.parse(line.value) as Report);
+    }
+  }
+}
