@@ -29,7 +29,9 @@ export type ErrorCode =
   /** a snapshot is damaged, incomplete or not this upstream's */
   | 'bad-snapshot'
   /** the store could not be read or written; says nothing about what it holds */
-  | 'store-unavailable';
+  | 'store-unavailable'
+  /** the store may be read by this job, not written */
+  | 'store-read-only';
 
 export class MirrorError extends Error {
   readonly code: ErrorCode;

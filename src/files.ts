@@ -53,7 +53,11 @@ async function writeDurably(path: string, content: string | Uint8Array): Promise
 
 /** Bytes of the files directly in a folder. */
 export async function countFolderBytes(path: string): Promise<number> {
-  const names = await readdir(path);
+  return countBytes(path, await readdir(path));
+}
+
+/** Bytes of some files in a folder. */
+export async function countBytes(path: string, names: readonly string[]): Promise<number> {
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(path, name))).size));
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }

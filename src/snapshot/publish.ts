@@ -73,7 +73,7 @@ export type Publication =
   | { is: 'superseded'; number: number };
 
 /**
- * Puts the new layers and creates the manifest. A refusal is looked at: a write that was carried
+ * Puts the new layer, unless it is empty, and creates the manifest. A refusal is looked at: a write that was carried
  * out although its answer was lost is a success.
  */
 export async function publishSnapshot(
@@ -81,16 +81,17 @@ export async function publishSnapshot(
   key: string,
   directory: string,
   snapshot: Snapshot,
-  newLayers: readonly Layer[],
+  newLayer: Layer,
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<Publication> {
-  const content = await encodeReadable(snapshot);
-  for (const layer of newLayers) {
-    await withProgress(log, 'saving packs', layer.bytes, (onBytes) =>
-      store.putLayer(key, layer, packDirectory(directory), { signal, onBytes }),
+  // What no reader would take is not to cost an upload.
+  await encodeReadable(snapshot);
+  if (newLayer.files.length > 0) {
+    await withProgress(log, 'saving packs', newLayer.bytes, (onBytes) =>
+      store.putLayer(key, newLayer, packDirectory(directory), { signal, onBytes }),
     );
   }
-  return publishContent(store, key, snapshot.number, content, signal);
+  return publishManifest(store, key, snapshot, signal);
 }
 
 /** The manifest's bytes; throws `bad-snapshot` for one that no reader would take. */
@@ -100,30 +101,32 @@ async function encodeReadable(manifest: Manifest): Promise<Uint8Array> {
   return content;
 }
 
-/** Creates a manifest under its number, and takes it back if a higher one is there. */
+/** A writer that died may have left a number that is taken, and under which nothing is found. */
+const MAX_DEAD_NUMBERS = 3;
+
+/**
+ * Creates a manifest under its number, and takes it back if a higher one is there. Numbers that are
+ * taken with nothing under them are passed over, a few.
+ */
 export async function publishManifest(
   store: Store,
   key: string,
   manifest: Manifest,
   signal: AbortSignal,
 ): Promise<Publication> {
-  return publishContent(store, key, manifest.number, await encodeReadable(manifest), signal);
-}
-
-async function publishContent(
-  store: Store,
-  key: string,
-  number: number,
-  content: Uint8Array,
-  signal: AbortSignal,
-): Promise<Publication> {
-  const isCreated = await store.createManifest(key, number, content, signal);
-  const newest = await store.findManifest(key, { signal });
-  const isOurs = newest?.number === number && Buffer.compare(newest.content, content) === 0;
-  if (isOurs) return { is: 'published', number, id: snapshotId(number, content), content };
-  // Retention frees old numbers: a job that comes very late can take one that was used before.
-  if (isCreated) await store.withdrawManifest(key, number, signal);
-  return { is: 'superseded', number: newest?.number ?? number };
+  const last = manifest.number + MAX_DEAD_NUMBERS;
+  for (let { number } = manifest; ; number++) {
+    const content = await encodeReadable({ ...manifest, number });
+    const isCreated = await store.createManifest(key, number, content, signal);
+    const newest = await store.findManifest(key, { signal });
+    const isOurs = newest?.number === number && Buffer.compare(newest.content, content) === 0;
+    if (isOurs) return { is: 'published', number, id: snapshotId(number, content), content };
+    const isDead = !isCreated && (newest?.number ?? 0) < manifest.number;
+    if (isDead && number < last) continue;
+    // Retention frees old numbers: a job that comes very late can take one that was used before.
+    if (isCreated) await store.withdrawManifest(key, number, signal);
+    return { is: 'superseded', number: newest?.number ?? number };
+  }
 }
 
 /** The manifest that lies in a mirror for its base, if it is that one and sound. */

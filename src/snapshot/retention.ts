@@ -26,6 +26,8 @@ export async function applyRetention(
   { maxSnapshots, graceMs, signal }: RetentionOptions,
 ): Promise<number[]> {
   const { manifests, layers, debris } = await store.list(key, signal);
+  // A store that lets go of things by itself shows nothing; reading every manifest would be in vain.
+  if (manifests.length + layers.length + debris.length === 0) return [];
   const settled = manifests.filter(({ ageMs }) => ageMs >= graceMs).map(({ number }) => number);
   const oldestKept = settled.at(-maxSnapshots) ?? 0;
   const numbers = manifests.map(({ number }) => number);

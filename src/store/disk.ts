@@ -90,6 +90,14 @@ class DiskStore implements Store {
     });
   }
 
+  async hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean> {
+    const folders = this.#folders(key);
+    assertNames('layer', name);
+    return this.#attempt(`looking for layer ${name}`, signal, () =>
+      folders.exist(folders.layer(name)),
+    );
+  }
+
   /** The files are not synced: a mirror that a crash has damaged is made anew. */
   async getLayer(
     key: string,

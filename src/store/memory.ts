@@ -78,6 +78,13 @@ class MemoryStore implements Store {
     manifests.delete(number);
   }
 
+  async hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean> {
+    const { layers } = this.#shelf(key);
+    assertNames('layer', name);
+    await turn(signal);
+    return layers.has(name);
+  }
+
   async getLayer(
     key: string,
     layer: LayerFiles,

@@ -15,7 +15,12 @@
  *   `store-unavailable`.
  * - `getLayer` throws `bad-snapshot` when the layer or one of its files is gone, or a file is longer
  *   or shorter than declared; `store-unavailable` when the store failed. It does not check digests.
- * - Everything that writes throws `no-space` or `store-unavailable`, and leaves nothing visible.
+ * - Everything that writes throws `no-space`, `store-unavailable`, or `store-read-only` where this job
+ *   may only read, and leaves nothing visible.
+ * - A number may be refused although no manifest is found under it: another writer has it and is not
+ *   done, or died. Whoever needs a number then takes the next.
+ * - Where a store lets go of things by itself, and only so, `list` shows nothing, and `remove` and
+ *   `withdrawManifest` do nothing.
  * - An aborted signal ends a call soon, with `cancelled`.
  * - Keys, numbers and names to remove that are not allowed are our bug: TypeError. Names and sizes in
  *   a layer are a manifest's word: `bad-snapshot`.
@@ -40,6 +45,9 @@ export interface Store {
 
   /** Takes back a manifest that this job created; one that is gone already is no error. */
   withdrawManifest(key: string, number: number, signal: AbortSignal): Promise<void>;
+
+  /** False only for proven absence; what is there may be damaged. */
+  hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean>;
 
   /** Brings a layer's files into an existing, empty directory. */
   getLayer(
@@ -67,7 +75,7 @@ export interface Store {
   remove(key: string, what: Removal, signal: AbortSignal): Promise<void>;
 }
 
-export type StoreKind = 'disk' | 'memory';
+export type StoreKind = 'actions-cache' | 'disk' | 'memory';
 
 export interface FindOptions {
   below?: number;

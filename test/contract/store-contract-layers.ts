@@ -4,12 +4,19 @@ import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LayerFiles } from '../../src/store/store.ts';
 import { describeContents, describeFolder, writeLayer } from '../support/layer-files.ts';
-import { KEY, NOTHING, outcomeOf, signal, type StoreBench } from './store-contract.ts';
+import {
+  KEY,
+  NOTHING,
+  outcomeOf,
+  signal,
+  type StoreBench,
+  type StoreTraits,
+} from './store-contract.ts';
 
-export function testLayers(bench: () => StoreBench): void {
+export function testLayers(bench: () => StoreBench, traits: StoreTraits): void {
   testRoundTrips(bench);
   testDeclarations(bench);
-  testWholeness(bench);
+  testWholeness(bench, traits);
   testProgress(bench);
 }
 
@@ -30,6 +37,15 @@ function testRoundTrips(bench: () => StoreBench): void {
   test('files arrive as git has its packs: to be read, not to be written', async () => {
     const target = await bench().get(await bench().put('layer', { file: 'text' }));
     expect((await stat(join(target, 'file'))).mode & 0o777).toBe(0o444);
+  });
+
+  test('a layer is there from when it was put, and no other', async () => {
+    const { store } = bench();
+    expect(await store.hasLayer(KEY, 'layer', signal)).toBe(false);
+    await bench().put('layer', { file: 'text' });
+    expect(await bench().open().hasLayer(KEY, 'layer', signal)).toBe(true);
+    expect(await store.hasLayer(KEY, 'laye', signal)).toBe(false);
+    expect(await store.hasLayer(`${KEY}-other`, 'layer', signal)).toBe(false);
   });
 
   test('a name is never used again', async () => {
@@ -124,7 +140,7 @@ function testDeclarations(bench: () => StoreBench): void {
   });
 }
 
-function testWholeness(bench: () => StoreBench): void {
+function testWholeness(bench: () => StoreBench, { canRemove = true }: StoreTraits): void {
   const contents = { a: 'a'.repeat(1_500_000), b: 'b'.repeat(20), c: 'c'.repeat(700_000) };
   const layer: LayerFiles = {
     name: 'layer',
@@ -148,7 +164,8 @@ function testWholeness(bench: () => StoreBench): void {
     await putting;
   });
 
-  test('a reader gets all of a layer or a bad snapshot while it is removed', async () => {
+  const testRemoval = canRemove ? test : test.skip;
+  testRemoval('a reader gets all of a layer or a bad snapshot while it is removed', async () => {
     const { store, put, directory } = bench();
     for (let round = 0; round < 8; round++) {
       const name = `layer-${round}`;

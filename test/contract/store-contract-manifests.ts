@@ -8,12 +8,14 @@ import {
   outcomeOf,
   signal,
   type StoreBench,
+  type StoreTraits,
 } from './store-contract.ts';
 
-export function testManifests(bench: () => StoreBench): void {
+export function testManifests(bench: () => StoreBench, traits: StoreTraits): void {
   testFinding(bench);
   testFencing(bench);
-  testInventory(bench);
+  if (traits.canRemove ?? true) testRemoval(bench);
+  else testNoRemoval(bench);
 }
 
 function testFinding(bench: () => StoreBench): void {
@@ -72,9 +74,6 @@ function testFinding(bench: () => StoreBench): void {
     const keys = ['a', 'a.b', 'a-b', 'a_b', 'ab', 'v1', 'layers', '...', '-a', 'k'.repeat(200)];
     for (const key of keys) await create(store, 1, `of ${key}`, key);
     for (const key of keys) expect(await find(store, { key })).toBe(`1 of ${key}`);
-    await store.withdrawManifest('a', 1, signal);
-    expect(await find(store, { key: 'a' })).toBeUndefined();
-    expect(await find(store, { key: 'a-b' })).toBe('1 of a-b');
   });
 }
 
@@ -99,6 +98,16 @@ function testFencing(bench: () => StoreBench): void {
     }
   });
 
+  test.each([0, -1, 1.5, NaN, Infinity, 10_000_000_000])('%d is no number', async (number) => {
+    const { store } = bench();
+    expect(await outcomeOf(create(store, number, 'text'))).toBe('TypeError');
+    expect(await outcomeOf(store.withdrawManifest(KEY, number, signal))).toBe('TypeError');
+    const removal = store.remove(KEY, { ...NOTHING, manifests: [number] }, signal);
+    expect(await outcomeOf(removal)).toBe('TypeError');
+  });
+}
+
+function testRemoval(bench: () => StoreBench): void {
   test('a manifest that is withdrawn is gone, also the second time, and its number is free', async () => {
     const { store } = bench();
     await create(store, 1, 'old');
@@ -111,16 +120,14 @@ function testFencing(bench: () => StoreBench): void {
     await store.withdrawManifest('never-written', 1, signal);
   });
 
-  test.each([0, -1, 1.5, NaN, Infinity, 10_000_000_000])('%d is no number', async (number) => {
+  test('a manifest that is withdrawn leaves those of other keys', async () => {
     const { store } = bench();
-    expect(await outcomeOf(create(store, number, 'text'))).toBe('TypeError');
-    expect(await outcomeOf(store.withdrawManifest(KEY, number, signal))).toBe('TypeError');
-    const removal = store.remove(KEY, { ...NOTHING, manifests: [number] }, signal);
-    expect(await outcomeOf(removal)).toBe('TypeError');
+    for (const key of ['a', 'a-b']) await create(store, 1, `of ${key}`, key);
+    await store.withdrawManifest('a', 1, signal);
+    expect(await find(store, { key: 'a' })).toBeUndefined();
+    expect(await find(store, { key: 'a-b' })).toBe('1 of a-b');
   });
-}
 
-function testInventory(bench: () => StoreBench): void {
   test('all there is gets listed, the oldest number first, and ages grow', async () => {
     const { store, put } = bench();
     await put('layer-b', { file: 'b' });
@@ -161,5 +168,18 @@ function testInventory(bench: () => StoreBench): void {
     expect(await outcomeOf(bench().get(gone))).toBe('bad-snapshot');
     expect(await outcomeOf(bench().get(kept))).toBe('fulfilled');
     expect((await store.list('another', signal)).layers).toHaveLength(1);
+  });
+}
+
+function testNoRemoval(bench: () => StoreBench): void {
+  test('where nothing is removed, nothing is listed, and everything stays', async () => {
+    const { store, put } = bench();
+    const kept = await put('kept', { file: 'kept' });
+    await create(store, 1, 'old');
+    expect(await store.list(KEY, signal)).toEqual(NOTHING);
+    await store.withdrawManifest(KEY, 1, signal);
+    await store.remove(KEY, { manifests: [1], layers: ['kept'], debris: ['any'] }, signal);
+    expect(await find(store)).toBe('1 old');
+    expect(await outcomeOf(bench().get(kept))).toBe('fulfilled');
   });
 }

@@ -38,6 +38,8 @@ export const NOTHING = { manifests: [], layers: [], debris: [] };
 export interface StoreTraits {
   /** Whether the setting has `openUnreachable`. */
   hasOutages: boolean;
+  /** False where the store lets go of things by itself, and only so; true if left out. */
+  canRemove?: boolean;
 }
 
 export function describeStoreContract(
@@ -56,8 +58,8 @@ export function describeStoreContract(
       await directories.removeAll();
     });
 
-    testManifests(() => bench);
-    testLayers(() => bench);
+    testManifests(() => bench, traits);
+    testLayers(() => bench, traits);
     testFailures(() => bench, traits);
   });
 }
