@@ -35,7 +35,7 @@ function notice(folder: string): string {
 }
 
 export default defineConfig({
-  input: { main: 'src/main.ts', post: 'src/post.ts' },
+  input: { main: 'src/main.ts', post: 'src/post.ts', 'cache-worker': 'src/store/cache-worker.ts' },
   platform: 'node',
   transform: { target: 'node24' },
   plugins: [licenses()],

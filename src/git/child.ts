@@ -12,6 +12,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { Readable } from 'node:stream';
 
 export interface ChildOptions {
   environment: NodeJS.ProcessEnv;
@@ -19,7 +20,8 @@ export interface ChildOptions {
   /** Total time it may take, in milliseconds. */
   timeoutMs: number;
   signal: AbortSignal;
-  stdin?: string;
+  /** A stream is passed on as it comes. */
+  stdin?: string | Readable;
   /** Gets stdout as it comes; it is not collected then, and has no limit. */
   onOutput?: (chunk: Buffer) => void;
   /** Called with each line of stderr as it comes; progress lines end in a carriage return. */
@@ -122,7 +124,8 @@ function startChild(command: readonly [string, ...string[]], options: ChildOptio
   });
   // A child that ends without reading its input is judged by its exit code, not by this.
   child.stdin?.on('error', () => undefined);
-  child.stdin?.end(options.stdin);
+  if (child.stdin !== null && options.stdin instanceof Readable) options.stdin.pipe(child.stdin);
+  else child.stdin?.end(options.stdin);
   child.stdio[3]?.on('error', () => undefined);
   return child;
 }
