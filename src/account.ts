@@ -19,6 +19,7 @@ interface PhaseKind {
 const PHASES = {
   lock: { label: 'Lock', title: "Enter the mirror's place", isMinor: true },
   'look-up': { label: 'Look-up', title: 'Look for a snapshot', isMinor: true },
+  claim: { label: 'Wait', title: 'Wait for a job that makes a snapshot', isMinor: true },
   probe: { label: 'Probe', title: 'Ask upstream for its refs' },
   check: { label: 'Check', title: 'Check the mirror on this machine' },
   restore: { label: 'Restore', title: 'Restore a snapshot', way: 'from the store' },

@@ -1,12 +1,20 @@
 /** Entry of the main step: wire, run, report. */
-import { maskKey, maskToken, reportFailure, reportMirror, reportOutputs } from './report.ts';
+import {
+  maskKey,
+  maskToken,
+  reportEarlySave,
+  reportFailure,
+  reportMirror,
+  reportOutputs,
+} from './report.ts';
 import type { Ssh } from './git/ssh.ts';
 import type { Job } from './job.ts';
 import { primeWorkspace } from './prime-workspace.ts';
 import { restoreMirror } from './restore-mirror.ts';
+import { decideNotToSave, saveEarly } from './save-snapshot.ts';
 import { readSettings } from './settings.ts';
 import { writeStepState } from './step-state.ts';
-import { closeKey, listenForCancel, openJob, openKey, placeOf } from './step.ts';
+import { closeKey, listenForCancel, openJob, openKey, placeOf, saveOptionsOf } from './step.ts';
 
 const signal = listenForCancel();
 let job: Job | undefined;
@@ -17,7 +25,10 @@ try {
   maskKey(settings.upstream.ssh?.privateKey);
   ssh = await openKey(settings, signal);
   job = await openJob(settings, signal, ssh);
+  const isPublishedEarly =
+    settings.publish === 'early' && decideNotToSave(settings.save, settings.lowTrust) === undefined;
   const options = {
+    isPublishedEarly,
     cacheKey: settings.cacheKey,
     verification: settings.verification,
     lockTimeoutMs: settings.lockTimeoutMs,
@@ -25,9 +36,12 @@ try {
     placeOf: (key: string) => placeOf(settings, key),
     temporaryFolder: settings.runner.temporaryFolder,
   };
-  const { mirror, used: prime } = await restoreMirror(job, options, (held, restored) =>
-    primeWorkspace(held, restored, settings.primedFolder),
-  );
+  const { mirror, used: prime } = await restoreMirror(job, options, async (held, made, claim) => {
+    if (isPublishedEarly && made.provenance === 'cloned') {
+      reportEarlySave(await saveEarly(held, claim, saveOptionsOf(settings, held, made)));
+    }
+    return primeWorkspace(held, made, settings.primedFolder);
+  });
   const { path, isPrivate, key, objectFormat } = mirror;
   writeStepState({ path, isPrivate, key, objectFormat });
   reportOutputs(mirror);

@@ -5,8 +5,7 @@ import { maskKey, maskToken, reportNotSaved, reportNothingToSave, reportSave } f
 import { decideNotToSave, saveSnapshot, type SaveResult } from './save-snapshot.ts';
 import { readSettings, type Settings } from './settings.ts';
 import { findStepState, type StepState } from './step-state.ts';
-import { listenForCancel, openJob, sweepKeys } from './step.ts';
-import { VERSION } from './version.ts';
+import { listenForCancel, openJob, saveOptionsOf, sweepKeys } from './step.ts';
 
 const signal = listenForCancel();
 let job: Job | undefined;
@@ -37,12 +36,5 @@ async function run(state: StepState): Promise<void> {
 async function save(opened: Job, settings: Settings, state: StepState): Promise<SaveResult> {
   const reason = decideNotToSave(settings.save, settings.lowTrust);
   if (reason !== undefined) return { result: 'skipped', reason };
-  return saveSnapshot(opened, {
-    ...state,
-    cacheKey: settings.cacheKey,
-    isForced: settings.save === 'always',
-    maxSnapshots: settings.maxSnapshots,
-    run: settings.run,
-    action: VERSION,
-  });
+  return saveSnapshot(opened, saveOptionsOf(settings, opened, state));
 }

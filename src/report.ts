@@ -38,6 +38,7 @@ export function reportOutputs(mirror: RestoredMirror): void {
   setOutput('snapshot', mirror.snapshot ?? '');
   setOutput('head', mirror.head?.oid ?? '');
   setOutput('refs-digest', mirror.refsDigest);
+  setOutput('lock', mirror.claim);
 }
 
 /** What people see of main: the log's last lines and the job summary. */
@@ -50,10 +51,15 @@ export async function reportMirror(
   actionsLog.info(`${describeMirror(mirror, job)}: ${url} at ${mirror.path}`);
   if (mirror.provenance === 'cloned' && job.store === undefined) {
     actionsLog.notice(
-      'No store is set, so every new machine clones the whole repository: set `disk-path`',
+      `Every new machine clones the whole repository, for there is no store: ${job.absence}`,
     );
   }
   await writeSummary(summarizeMirror(mirror, prime, job));
+}
+
+/** Main's line on a snapshot that was saved at its end; undefined where post has to try. */
+export function reportEarlySave(result: SaveResult | undefined): void {
+  if (result !== undefined) actionsLog.info(describeSave(result));
 }
 
 /** What people see where main failed, as far as it came. */

@@ -9,6 +9,7 @@ import { createDeadline } from './deadline.ts';
 import { MirrorError, toMirrorError } from './errors.ts';
 import { countFolderBytes, isPresent, removeTree } from './files.ts';
 import { bindSignal, type Job } from './job.ts';
+import type { ClaimLock, ClaimOptions, Hold } from './lock/lock.ts';
 import { beginClone, bringUpToDate, openMirror, type Candidate } from './mirror/candidate.ts';
 import {
   adopt,
@@ -35,8 +36,13 @@ import { deriveKey } from './snapshot/key.ts';
 import { SnapshotSource } from './snapshot/source.ts';
 import type { Verification } from './snapshot/unpack.ts';
 
+/** What became of the cross-job claim. */
+export type ClaimOutcome = 'acquired' | 'waited' | 'timed-out' | 'unavailable' | 'not-needed';
+
 export interface RestoreOptions {
   cacheKey: string;
+  /** Whether a cold clone is published before the step ends, so that waiting for one pays. */
+  isPublishedEarly: boolean;
   verification: Verification;
   lockTimeoutMs: number;
   fetchTimeoutMs: number;
@@ -62,10 +68,11 @@ export interface RestoredMirror {
   /** Of its packs: about what a clone would have moved. */
   packBytes: number;
   waitedMs: number;
+  claim: ClaimOutcome;
 }
 
-/** What is done with the mirror while its lock is still held. */
-export type Use<T> = (job: Job, mirror: RestoredMirror) => Promise<T>;
+/** What is done with the mirror while its lock, and the claim where there is one, are still held. */
+export type Use<T> = (job: Job, mirror: RestoredMirror, claim: Hold | undefined) => Promise<T>;
 
 export interface Restored<T> {
   mirror: RestoredMirror;
@@ -102,6 +109,7 @@ async function restoreUnderKey<T>(
   if (place.isPrivate) {
     job.account.fallBack(`${path}: ${String(place.reason)}; this job makes a mirror of its own`);
   }
+  const claim = new CloneClaim();
   try {
     const bound = bindSignal(job, place.lost);
     const identity = { upstream: access.url, refspecs, objectFormat };
@@ -109,9 +117,10 @@ async function restoreUnderKey<T>(
     await source.open();
     const probed = await probe(bound, options);
     if (probed.objectFormat !== objectFormat) return undefined;
-    const mirror = await new Restoration(bound, options, key, place, source, probed).run();
-    return { mirror, used: await use(bound, mirror) };
+    const mirror = await new Restoration(bound, options, key, place, source, claim, probed).run();
+    return { mirror, used: await use(bound, mirror, claim.hold) };
   } finally {
+    await claim.release();
     await place.leave();
   }
 }
@@ -133,6 +142,35 @@ function enter(job: Job, options: RestoreOptions, path: string): Promise<Place> 
   });
 }
 
+/** The right to make a clone for everybody, held until it is published or given up. */
+class CloneClaim {
+  outcome: ClaimOutcome = 'not-needed';
+  hold: Hold | undefined;
+
+  /** Contends for it; true if somebody else made the snapshot meanwhile. */
+  async contend(lock: ClaimLock, options: ClaimOptions): Promise<boolean> {
+    const acquisition = await lock.acquire(options);
+    switch (acquisition.outcome) {
+      case 'acquired':
+        this.hold = acquisition.hold;
+        this.outcome = 'acquired';
+        return false;
+      case 'not-needed':
+        this.outcome = 'waited';
+        return true;
+      case 'timed-out':
+      case 'unavailable':
+        this.outcome = acquisition.outcome;
+        return false;
+    }
+  }
+
+  async release(): Promise<void> {
+    await this.hold?.release();
+    this.hold = undefined;
+  }
+}
+
 /** One run through the life cycle, alone at the mirror's place. */
 class Restoration {
   readonly #job: Job;
@@ -140,6 +178,7 @@ class Restoration {
   readonly #key: string;
   readonly #place: Place;
   readonly #source: SnapshotSource;
+  readonly #claim: CloneClaim;
   #probed: UpstreamRefs;
   #candidate: Candidate | undefined;
   /** Where the candidate is while it is not adopted. */
@@ -152,6 +191,7 @@ class Restoration {
     key: string,
     place: Place,
     source: SnapshotSource,
+    claim: CloneClaim,
     probed: UpstreamRefs,
   ) {
     this.#job = job;
@@ -159,6 +199,7 @@ class Restoration {
     this.#key = key;
     this.#place = place;
     this.#source = source;
+    this.#claim = claim;
     this.#probed = probed;
   }
 
@@ -186,11 +227,13 @@ class Restoration {
         case 'inspecting':
           return await this.#inspect();
         case 'looking-up':
-          return await this.#source.lookUp(state.below);
+          return await this.#source.lookUp();
         case 'restoring':
           return await this.#restore();
         case 'fetching':
           return await this.#fetch(state.attempt);
+        case 'claiming':
+          return await this.#contend();
         case 'cloning':
           return await this.#clone(state.recloned);
       }
@@ -203,8 +246,8 @@ class Restoration {
   #explain(next: State): void {
     const cause = String(this.#failure?.message);
     const { account } = this.#job;
-    if (next.name === 'cloning') account.fallBack(`${cause}; cloning afresh`);
-    else account.recover(`${cause}; cleaning up and trying once more`);
+    if (next.name === 'fetching') account.recover(`${cause}; cleaning up and trying once more`);
+    else account.fallBack(`${cause}; cloning afresh`);
   }
 
   async #inspect(): Promise<Event> {
@@ -250,6 +293,31 @@ class Restoration {
     }
     await this.#job.account.measure('fetch', () => this.#update(candidate), bytesOf);
     return { name: 'fetched' };
+  }
+
+  /** Waits for the job that makes the snapshot, where that one makes it soon. */
+  async #contend(): Promise<Event> {
+    const { claimOf, log, signal, account, store } = this.#job;
+    const { fence } = this.#source;
+    await this.#dropStaging();
+    if (!this.#options.isPublishedEarly || claimOf === undefined || fence === null) {
+      return { name: 'claim-settled' };
+    }
+    const isMade = await account.measure('claim', () =>
+      this.#claim.contend(claimOf(this.#key, fence + 1), {
+        timeoutMs: this.#options.lockTimeoutMs,
+        signal,
+        isDone: (bounded) => this.#source.hasNewer(bounded),
+        onWait: (holder = 'another job') => {
+          log.info(`Waiting for ${holder}, which makes a snapshot in ${String(store?.location)}`);
+        },
+      }),
+    );
+    if (!isMade) return { name: 'claim-settled' };
+    // The snapshot may be newer than what upstream told before the wait.
+    await this.#source.open();
+    await this.#probeAgain();
+    return { name: 'snapshot-made' };
   }
 
   async #clone(isRepeated: boolean): Promise<Event> {
@@ -334,6 +402,7 @@ class Restoration {
       refsDigest: digestRefs(head, candidate.refs),
       packBytes,
       waitedMs: this.#place.waitedMs,
+      claim: this.#claim.outcome,
     };
   }
 }

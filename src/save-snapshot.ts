@@ -2,9 +2,10 @@
  * Use case of the post step: publish a new snapshot of the mirror, if its last fetch succeeded, if
  * it has news, and if nobody else has published since that fetch began.
  */
-import { MirrorError, describeError } from './errors.ts';
-import { countFolderBytes } from './files.ts';
+import { MirrorError, describeError, throwIfCancelled } from './errors.ts';
+import { countBytes } from './files.ts';
 import { bindSignal, type Job } from './job.ts';
+import type { Hold } from './lock/lock.ts';
 import { layOut, packDirectory, readRefs, wipe } from './mirror/directory.ts';
 import { inspectPlace } from './mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from './mirror/record.ts';
@@ -12,7 +13,7 @@ import { digestRefs, type ObjectFormat, type Ref } from './mirror/refs.ts';
 import { withProgress } from './progress.ts';
 import { deriveKey } from './snapshot/key.ts';
 import { describeLayer, listPackFiles } from './snapshot/layers.ts';
-import { readSnapshot } from './snapshot/look-up.ts';
+import { readSnapshot, type LookUp } from './snapshot/look-up.ts';
 import { FORMAT_VERSION, type Layer, type Snapshot } from './snapshot/manifest.ts';
 import {
   checkConnectivity,
@@ -23,6 +24,7 @@ import {
   writeBase,
 } from './snapshot/publish.ts';
 import { RETENTION_GRACE_MS, applyRetention } from './snapshot/retention.ts';
+import { chooseShared, findHeld } from './snapshot/shared-layers.ts';
 import { withTransferDeadline } from './snapshot/transfer.ts';
 import type { Store } from './store/store.ts';
 
@@ -36,6 +38,11 @@ export interface SaveOptions {
   objectFormat: ObjectFormat;
   /** Publishes even what the store has already. */
   isForced: boolean;
+  /**
+   * Publishes only where no sound snapshot is younger, in milliseconds; 0 for always. For a store
+   * where only this branch could read what it saves.
+   */
+  leastAgeMs: number;
   maxSnapshots: number;
   /** For people: the run that saves, and the version of the action. */
   run: string;
@@ -57,6 +64,9 @@ export type SaveResult =
 /** Other jobs of this machine may be at work on the mirror; whoever fetched last saves too. */
 const LOCK_TIMEOUT_MS = 60_000;
 
+const TOO_YOUNG =
+  'a snapshot of the last day is there, and only this branch could restore a newer one';
+
 /** Why the settings or the event forbid a save, or undefined where they do not. */
 export function decideNotToSave(
   policy: 'auto' | 'always' | 'never',
@@ -72,7 +82,7 @@ export async function saveSnapshot(job: Job, options: SaveOptions): Promise<Save
   if (store === undefined) return skip('there is no store');
   if (keyNow(job, options) !== options.key)
     return refuse('the inputs are not those of main any more');
-  if (options.isPrivate) return new Save(job, store, options).run();
+  if (options.isPrivate) return new Save(job, store, options).run(false);
   const lock = job.lockOf(options.path);
   const acquisition = await job.account.measure('lock', () =>
     lock.acquire({ timeoutMs: LOCK_TIMEOUT_MS, signal }),
@@ -81,9 +91,35 @@ export async function saveSnapshot(job: Job, options: SaveOptions): Promise<Save
     return skip(`another job is at work on ${options.path}`);
   }
   try {
-    return await new Save(bindSignal(job, acquisition.hold.lost), store, options).run();
+    return await new Save(bindSignal(job, acquisition.hold.lost), store, options).run(false);
   } finally {
     await acquisition.hold.release();
+  }
+}
+
+/**
+ * The same at the end of main, for jobs that wait for it, under the mirror's lock and, where main
+ * got it, the claim. Throws `corrupt-mirror` where the mirror was wiped; everything else is left to
+ * post.
+ */
+export async function saveEarly(
+  job: Job,
+  claim: Hold | undefined,
+  options: SaveOptions,
+): Promise<SaveResult | undefined> {
+  const { store, account } = job;
+  if (store === undefined) return undefined;
+  const isClaimed = claim?.lost.aborted === false;
+  const bound = isClaimed ? bindSignal(job, claim.lost) : job;
+  try {
+    const saved = await new Save(bound, store, options).run(isClaimed);
+    if (saved.result !== 'corrupt') return saved;
+    throw new MirrorError('corrupt-mirror', saved.reason);
+  } catch (error) {
+    if (error instanceof MirrorError && error.code === 'corrupt-mirror') throw error;
+    throwIfCancelled(job.signal);
+    account.fallBack(`Not saved early, post will try again: ${describeError(error)}`);
+    return undefined;
   }
 }
 
@@ -112,7 +148,18 @@ class Save {
     this.#options = options;
   }
 
-  async run(): Promise<SaveResult> {
+  /** Under the claim on what it saves, or getting that first. */
+  async run(isClaimed: boolean): Promise<SaveResult> {
+    try {
+      return await this.#run(isClaimed);
+    } catch (error) {
+      // The platform says so for events that are not trusted, which is no fault of anybody's.
+      if (!(error instanceof MirrorError) || error.code !== 'store-read-only') throw error;
+      return skip(error.message);
+    }
+  }
+
+  async #run(isClaimed: boolean): Promise<SaveResult> {
     const { path, key, objectFormat } = this.#options;
     const occupant = await inspectPlace(path, key, this.#job.upstream.access.url);
     if (occupant.is !== 'mirror')
@@ -125,46 +172,130 @@ class Save {
     }
     const { fence } = record;
     if (fence === null) return skip('the store could not be asked before the fetch');
-    return (await this.#settle(record, fence)) ?? (await this.#save(record, refs, fence));
-  }
-
-  /** What makes a save pointless or wrong: the store has the same already, or something newer. */
-  async #settle(record: MirrorRecord, fence: number): Promise<SaveResult | undefined> {
-    const { key, isForced, objectFormat } = this.#options;
-    const { signal, upstream, account } = this.#job;
-    const { access, refspecs } = upstream;
-    const identity = { upstream: access.url, refspecs, objectFormat };
-    const stored = await account.measure('look-up', () =>
-      this.#store.findManifest(key, { signal }),
+    const newest = await this.#findNewest();
+    const settled = this.#settle(record, fence, newest);
+    if (settled !== undefined) return settled;
+    // A base that is not the newest may have been revoked meanwhile: then everything is walked.
+    const isCurrent = newest.some(
+      (each) => each.found === 'snapshot' && each.id === record.base?.id,
     );
-    const newest = await readSnapshot(stored, identity);
-    const isSame =
-      newest.found === 'snapshot' &&
-      newest.number !== record.rejected &&
-      newest.snapshot.snapshot.refsDigest === record.refsDigest;
-    if (isSame && !isForced) return { result: 'unchanged', id: newest.snapshot.id };
-    return newest.number > fence ? { result: 'superseded', number: newest.number } : undefined;
+    const save = (by: Save): Promise<SaveResult> => by.#save(record, refs, fence, isCurrent);
+    return isClaimed ? save(this) : this.#underClaim(fence + 1, save);
   }
 
-  async #save(record: MirrorRecord, refs: readonly Ref[], fence: number): Promise<SaveResult> {
+  /** One job at a time archives for a number, where the store has claims. */
+  async #underClaim(
+    number: number,
+    work: (save: Save) => Promise<SaveResult>,
+  ): Promise<SaveResult> {
+    const { claimOf, log, signal } = this.#job;
+    const { key } = this.#options;
+    if (claimOf === undefined) return work(this);
+    const isDone = async (bounded: AbortSignal) =>
+      ((await this.#store.findManifest(key, { signal: bounded }))?.number ?? 0) >= number;
+    const acquisition = await claimOf(key, number).acquire({ timeoutMs: 0, signal, isDone });
+    if (acquisition.outcome === 'unavailable') {
+      // Creating the manifest is the fence; a claim only saves work.
+      log.info(`Saving without a claim: ${acquisition.reason}`);
+      return work(this);
+    }
+    if (acquisition.outcome === 'not-needed') return { result: 'superseded', number };
+    if (acquisition.outcome !== 'acquired') return skip('another job is saving it');
+    const { hold } = acquisition;
+    try {
+      return await work(new Save(bindSignal(this.#job, hold.lost), this.#store, this.#options));
+    } catch (error) {
+      if (hold.lost.aborted && !signal.aborted) return skip('another job took it over');
+      throw error;
+    } finally {
+      await hold.release();
+    }
+  }
+
+  /** The newest of the store, and then of the others that snapshots are restored from. */
+  async #findNewest(): Promise<LookUp[]> {
+    const { signal, upstream, otherStores, account } = this.#job;
+    const { key, objectFormat } = this.#options;
+    const identity = { upstream: upstream.access.url, refspecs: upstream.refspecs, objectFormat };
+    const found: LookUp[] = [];
+    for (const store of [this.#store, ...otherStores]) {
+      const stored = await account.measure('look-up', () => store.findManifest(key, { signal }));
+      found.push(await readSnapshot(stored, identity));
+    }
+    return found;
+  }
+
+  /** What makes a save pointless or wrong: there is the same already, or something newer. */
+  #settle(record: MirrorRecord, fence: number, newest: readonly LookUp[]): SaveResult | undefined {
+    const same = newest.find(
+      (each) =>
+        each.found === 'snapshot' &&
+        !record.rejected.includes(each.id) &&
+        each.snapshot.snapshot.refsDigest === record.refsDigest,
+    );
+    if (same?.found === 'snapshot' && !this.#options.isForced) {
+      return { result: 'unchanged', id: same.id };
+    }
+    const number = newest[0]?.number ?? 0;
+    if (number > fence) return { result: 'superseded', number };
+    return newest.some((each) => this.#isYoung(each, record)) ? skip(TOO_YOUNG) : undefined;
+  }
+
+  #isYoung(found: LookUp, { rejected }: MirrorRecord): boolean {
+    if (found.found !== 'snapshot' || rejected.includes(found.id)) return false;
+    return Date.now() - found.createdAt < this.#options.leastAgeMs;
+  }
+
+  async #save(
+    record: MirrorRecord,
+    refs: readonly Ref[],
+    fence: number,
+    isBaseCurrent: boolean,
+  ): Promise<SaveResult> {
     const { path } = this.#options;
     const { account, git } = this.#job;
-    // An older base may have been revoked meanwhile: then everything is walked.
-    const base = record.base?.number === fence ? await readBase(path, record) : undefined;
-    const layer = await this.#orWipe(() => account.measure('digest', () => this.#describePacks()));
+    const base = isBaseCurrent ? await readBase(path, record) : undefined;
+    const shared = await this.#chooseShared(base);
+    const layer = await this.#orWipe(() =>
+      account.measure('digest', () => this.#describePacks(shared)),
+    );
     if ('result' in layer) return layer;
     const walked = await this.#orWipe(
       () => account.measure('walk', () => checkConnectivity(git, path, record, base)),
       base && { isIn: () => hasHole(git, path, base), revoke: () => this.#revoke(fence) },
     );
     if (typeof walked === 'object') return walked;
-    return this.#publish(record, this.#describe(record, refs, layer, walked, fence), layer);
+    // Refs can move without new objects.
+    const layers = layer.files.length === 0 ? shared : [...shared, layer];
+    const snapshot = this.#describe(record, refs, layers, walked, fence);
+    return this.#publish(record, snapshot, layer);
   }
 
-  async #describePacks(): Promise<Layer> {
+  /** What of its base the new snapshot names again: no layer that the store has let go of. */
+  async #chooseShared(base: Snapshot | undefined): Promise<Layer[]> {
     const packs = packDirectory(this.#options.path);
-    const names = await listPackFiles(packs);
-    return withProgress(this.#job.log, 'reading packs', await countFolderBytes(packs), (onBytes) =>
+    const held = await findHeld(packs, base?.layers ?? []);
+    const isThere = await Promise.all(held.map(({ name }) => this.#isStored(name)));
+    const stored = held.filter((_, index) => isThere[index]);
+    return chooseShared(stored, await countBytes(packs, await this.#listNew(stored)));
+  }
+
+  #isStored(layer: string): Promise<boolean> {
+    return this.#store.hasLayer(this.#options.key, layer, this.#job.signal);
+  }
+
+  /** Names of the packs, and their indexes, that are in none of these layers. */
+  async #listNew(layers: readonly Layer[]): Promise<string[]> {
+    const old = new Set(layers.flatMap(({ files }) => files.map(({ name }) => name)));
+    const names = await listPackFiles(packDirectory(this.#options.path));
+    return names.filter((name) => !old.has(name));
+  }
+
+  async #describePacks(shared: readonly Layer[]): Promise<Layer> {
+    const packs = packDirectory(this.#options.path);
+    const names = await this.#listNew(shared);
+    const bytes = await countBytes(packs, names);
+    return withProgress(this.#job.log, 'reading packs', bytes, (onBytes) =>
       describeLayer(packs, names, this.#options.objectFormat, onBytes),
     );
   }
@@ -195,7 +326,7 @@ class Save {
       'upload',
       () =>
         withTransferDeadline(signal, (bounded) =>
-          publishSnapshot(this.#store, key, path, snapshot, [layer], { log, signal: bounded }),
+          publishSnapshot(this.#store, key, path, snapshot, layer, { log, signal: bounded }),
         ),
       () => layer.bytes,
     );
@@ -210,7 +341,7 @@ class Save {
       base: { number, id },
       walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
       fence: number,
-      rejected: null,
+      rejected: [],
     });
     await this.#retain();
     return { result: 'published', id, bytes: layer.bytes + content.length };
@@ -219,7 +350,7 @@ class Save {
   #describe(
     { head, refsDigest }: MirrorRecord,
     refs: readonly Ref[],
-    layer: Layer,
+    layers: readonly Layer[],
     savesSinceFullWalk: number,
     fence: number,
   ): Snapshot {
@@ -233,7 +364,7 @@ class Save {
       head: head ?? undefined,
       refs,
       refsDigest,
-      layers: [layer],
+      layers: [...layers],
       savesSinceFullWalk,
     };
   }

@@ -5,6 +5,7 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { getInput } from '@actions/core';
+import { deriveCacheScopes } from './cache-scopes.ts';
 import { parseDuration } from './durations.ts';
 import { MirrorError } from './errors.ts';
 import type { SshIdentity } from './git/ssh.ts';
@@ -39,6 +40,7 @@ export interface Settings {
   fetchTimeoutMs: number;
   verification: Verification;
   save: 'auto' | 'always' | 'never';
+  publish: 'post' | 'early';
   maxSnapshots: number;
   runner: {
     /** Where default mirrors go: on the file system of the job's workspace, and not inside it. */
@@ -82,6 +84,7 @@ export function parseSettings(
     fetchTimeoutMs: parseTimeout('fetch-timeout', input('fetch-timeout'), 1_000),
     verification: parseChoice('verify', input('verify'), ['standard', 'tip', 'full']),
     save: parseChoice('save', input('save'), ['auto', 'always', 'never']),
+    publish: parseChoice('publish', input('publish'), ['post', 'early']),
     maxSnapshots: parseCount('max-snapshots', input('max-snapshots')),
     runner: parseRunner(environment),
     run: describeRun(environment),
@@ -300,13 +303,22 @@ function parsePath(name: string, text: string, environment: NodeJS.ProcessEnv): 
 }
 
 function parseStore(input: (name: string) => string, environment: NodeJS.ProcessEnv): StoreChoice {
-  const kind = parseChoice('store', input('store'), ['auto', 'disk']);
+  const kind = parseChoice('store', input('store'), ['auto', 'actions-cache', 'disk']);
   const text = input('disk-path');
-  if (text === '') {
-    if (kind === 'auto') return { kind: 'none' };
+  if (kind === 'disk' && text === '') {
     throw invalid('disk-path', text, 'the path of an existing folder, since `store` is `disk`');
   }
-  return { kind: 'disk', path: parsePath('disk-path', text, environment) };
+  if (kind === 'actions-cache' && text !== '') {
+    throw invalid('disk-path', text, 'nothing, since `store` is `actions-cache`');
+  }
+  if (text !== '') return { kind: 'disk', path: parsePath('disk-path', text, environment) };
+  const scopes = deriveCacheScopes({
+    event: environment['GITHUB_EVENT_NAME'] ?? '',
+    ref: environment['GITHUB_REF'] ?? '',
+    baseRef: environment['GITHUB_BASE_REF'] ?? '',
+    readPayload: () => readEvent(environment),
+  });
+  return { kind: 'actions-cache', scopes, isAskedFor: kind === 'actions-cache' };
 }
 
 function parseCacheKey(text: string): string {

@@ -9,7 +9,10 @@ import { actionsLog } from './actions-log.ts';
 import type { Job } from './job.ts';
 import { createMachineLock } from './lock/machine.ts';
 import { findTemporaryFolder, type Settings } from './settings.ts';
+import type { SaveOptions } from './save-snapshot.ts';
+import type { StepState } from './step-state.ts';
 import { openStore } from './store/open-store.ts';
+import { VERSION } from './version.ts';
 
 /**
  * Fires when the runner cancels the job: SIGINT, SIGTERM 7.5 s later, the end 2.5 s after that.
@@ -55,7 +58,7 @@ export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh
   const { url, token, refspecs } = settings.upstream;
   const access = ssh === undefined ? { url, token } : { url, token, sshCommand: ssh.command };
   const log = actionsLog;
-  const store = await openStore(settings.store);
+  const opened = await openStore(settings.store, settings.run);
   const git = await openGit({
     environment: settings.environment,
     workingDirectory: settings.runner.temporaryFolder,
@@ -65,13 +68,37 @@ export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh
   return {
     git,
     upstream: { access, refspecs },
-    store,
+    ...opened,
     account: new Account(log),
     log,
     signal,
     lockOf: (path) => createMachineLock(`${path}.lock`),
   };
 }
+
+/** What is saved, by post or early by main. */
+export function saveOptionsOf(
+  settings: Settings,
+  { otherStores }: Job,
+  { path, isPrivate, key, objectFormat }: StepState,
+): SaveOptions {
+  // Where snapshots are read from other stores as well, few can read what this job saves.
+  const isScoped = settings.save === 'auto' && otherStores.length > 0;
+  return {
+    path,
+    isPrivate,
+    key,
+    objectFormat,
+    cacheKey: settings.cacheKey,
+    isForced: settings.save === 'always',
+    leastAgeMs: isScoped ? DAY_MS : 0,
+    maxSnapshots: settings.maxSnapshots,
+    run: settings.run,
+    action: VERSION,
+  };
+}
+
+const DAY_MS = 24 * 60 * 60_000;
 
 /** The mirror's place on this machine. */
 export function placeOf({ mirrorPath, runner }: Settings, key: string): string {

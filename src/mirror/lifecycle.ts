@@ -2,23 +2,36 @@
  * The life cycle of a mirror, as a pure state machine: what was learned decides what is done next.
  * The use case (restore-mirror.ts) does it and reports back; no decision is taken anywhere else.
  *
- *   inspecting -> [looking-up -> restoring]* -> fetching -> [fetching again] -> cloning
+ *   inspecting -> [looking-up -> restoring]* -> fetching -> [fetching again] -> claiming -> cloning
+ *                  ^                                                            |
+ *                  +-- once: another job has made a snapshot meanwhile <--------+
  *
  * It begins when upstream has answered the first probe: where it does not, nothing is touched. Every
- * path ends after at most one restore for each of MAX_SNAPSHOTS snapshots, two fetches and one
- * clone.
+ * path ends after at most one restore for each of MAX_SNAPSHOTS snapshots and two fetches, all of
+ * that once more after a wait for another job, and one clone.
  */
 import type { ErrorCode } from '../errors.ts';
 
 export type Provenance = 'existing' | 'restored' | 'cloned';
 
+interface Search {
+  /** Snapshots that turned out bad. */
+  tried: number;
+  /** Something was there and is no more. */
+  wiped: boolean;
+  /** For another job, which is done once. */
+  waited: boolean;
+}
+
 export type State =
   | { name: 'inspecting' }
-  /** Ask the store for the newest snapshot, or the newest below one that was no good. */
-  | { name: 'looking-up'; below?: number; tried: number; wiped: boolean }
-  | { name: 'restoring'; snapshot: number; tried: number; wiped: boolean }
+  /** Ask the store for the newest snapshot that was not tried yet. */
+  | ({ name: 'looking-up' } & Search)
+  | ({ name: 'restoring' } & Search)
   /** Attempt 2 begins with removing what an interrupted fetch leaves behind, and a new probe. */
-  | { name: 'fetching'; provenance: 'existing' | 'restored'; attempt: 1 | 2 }
+  | { name: 'fetching'; provenance: 'existing' | 'restored'; attempt: 1 | 2; waited: boolean }
+  /** No snapshot is of use: become the one job that makes it, or wait for the one that does. */
+  | { name: 'claiming'; recloned: boolean }
   | { name: 'cloning'; recloned: boolean }
   | { name: 'fetched'; provenance: Provenance; recloned: boolean }
   | { name: 'failed'; code: ErrorCode };
@@ -28,12 +41,16 @@ export type Event =
   | { name: 'mirror-absent' }
   /** There is one of ours, and it is not usable. */
   | { name: 'mirror-invalid' }
-  | { name: 'snapshot-found'; snapshot: number }
+  | { name: 'snapshot-found' }
   /** Proven absence, or a store that fails: nothing is said against what it holds. */
   | { name: 'snapshot-absent' }
   /** The newest says that it and all older ones are not to be trusted. */
   | { name: 'snapshot-revoked' }
-  | { name: 'snapshot-bad'; snapshot: number }
+  | { name: 'snapshot-bad' }
+  /** The clone is this job's to make, alone or beside others. */
+  | { name: 'claim-settled' }
+  /** While this job waited for its claim, another has published. */
+  | { name: 'snapshot-made' }
   | { name: 'restored' }
   | { name: 'fetched' }
   | { name: 'failed'; code: ErrorCode };
@@ -67,15 +84,21 @@ export function advance(state: State, event: Event): State {
     case 'looking-up':
       return afterLookUp(state, event);
     case 'restoring':
-      if (event.name === 'restored') return toFetching('restored', 1);
-      if (event.name === 'snapshot-absent') return { name: 'cloning', recloned: state.wiped };
-      if (event.name === 'snapshot-bad') return afterBadSnapshot(event.snapshot, state.tried);
+      if (event.name === 'restored') return toFetching('restored', 1, state.waited);
+      if (event.name === 'snapshot-absent') return afterSearch(state.wiped, state.waited);
+      if (event.name === 'snapshot-bad') return afterBadSnapshot(state);
       break;
     case 'fetching':
       if (event.name === 'fetched') {
         return { name: 'fetched', provenance: state.provenance, recloned: false };
       }
       if (event.name === 'failed') return afterFailedFetch(state, event.code);
+      break;
+    case 'claiming':
+      if (event.name === 'claim-settled') return { name: 'cloning', recloned: state.recloned };
+      if (event.name === 'snapshot-made') {
+        return { name: 'looking-up', tried: 0, wiped: state.recloned, waited: true };
+      }
       break;
     case 'cloning':
       if (event.name === 'fetched') {
@@ -97,11 +120,11 @@ function impossible(state: State, event: Event): Error {
 function afterInspection(event: Event): State {
   switch (event.name) {
     case 'mirror-valid':
-      return toFetching('existing', 1);
+      return toFetching('existing', 1, false);
     case 'mirror-absent':
-      return { name: 'looking-up', tried: 0, wiped: false };
+      return { name: 'looking-up', tried: 0, wiped: false, waited: false };
     case 'mirror-invalid':
-      return { name: 'looking-up', tried: 0, wiped: true };
+      return { name: 'looking-up', tried: 0, wiped: true, waited: false };
     case 'failed':
       return { name: 'failed', code: event.code };
     default:
@@ -113,13 +136,13 @@ function afterLookUp(state: Extract<State, { name: 'looking-up' }>, event: Event
   const tried = state.tried + 1;
   switch (event.name) {
     case 'snapshot-found':
-      return { name: 'restoring', snapshot: event.snapshot, tried, wiped: state.wiped };
+      return { ...state, name: 'restoring', tried };
     case 'snapshot-bad':
-      return afterBadSnapshot(event.snapshot, tried);
+      return afterBadSnapshot({ ...state, tried });
     case 'snapshot-absent':
-      return { name: 'cloning', recloned: state.wiped };
+      return afterSearch(state.wiped, state.waited);
     case 'snapshot-revoked':
-      return { name: 'cloning', recloned: true };
+      return afterSearch(true, state.waited);
     case 'failed':
       return { name: 'failed', code: event.code };
     default:
@@ -127,18 +150,27 @@ function afterLookUp(state: Extract<State, { name: 'looking-up' }>, event: Event
   }
 }
 
-function toFetching(provenance: 'existing' | 'restored', attempt: 1 | 2): State {
-  return { name: 'fetching', provenance, attempt };
+function toFetching(provenance: 'existing' | 'restored', attempt: 1 | 2, waited: boolean): State {
+  return { name: 'fetching', provenance, attempt, waited };
 }
 
-function afterBadSnapshot(snapshot: number, tried: number): State {
-  if (tried >= MAX_SNAPSHOTS) return { name: 'cloning', recloned: true };
-  return { name: 'looking-up', below: snapshot, tried, wiped: true };
+function afterBadSnapshot({ tried, waited }: Search): State {
+  if (tried >= MAX_SNAPSHOTS) return afterSearch(true, waited);
+  return { name: 'looking-up', tried, wiped: true, waited };
+}
+
+/** Without a snapshot there has to be a clone: of one job for all, where that can be had. */
+function afterSearch(recloned: boolean, waited: boolean): State {
+  return { name: waited ? 'cloning' : 'claiming', recloned };
 }
 
 function afterFailedFetch(state: Extract<State, { name: 'fetching' }>, code: ErrorCode): State {
   if (FETCH_FAILURES_NOT_THE_MIRRORS.has(code)) return { name: 'failed', code };
+  const { provenance, attempt, waited } = state;
   // A deadline that has passed leaves no time for the same fetch again.
-  if (state.attempt === 1 && code !== 'timeout') return toFetching(state.provenance, 2);
-  return { name: 'cloning', recloned: true };
+  if (attempt === 1 && code !== 'timeout') return toFetching(provenance, 2, waited);
+  // Everybody who restored that snapshot is about to clone.
+  return provenance === 'restored'
+    ? afterSearch(true, waited)
+    : { name: 'cloning', recloned: true };
 }

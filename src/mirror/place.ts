@@ -39,12 +39,12 @@ export async function enterPlace(options: EntryOptions): Promise<Place> {
     const { hold, waitedMs } = acquisition;
     return { path, isPrivate: false, waitedMs, lost: hold.lost, leave: () => hold.release() };
   }
-  const isLate = acquisition.outcome === 'timed-out';
+  const isRefused = acquisition.outcome === 'unavailable';
   return {
     path: join(await mkdtemp(join(options.temporaryFolder, PRIVATE)), basename(path)),
     isPrivate: true,
-    reason: isLate ? 'another job held its lock until `lock-timeout`' : acquisition.reason,
-    waitedMs: isLate ? acquisition.waitedMs : 0,
+    reason: isRefused ? acquisition.reason : 'another job held its lock until `lock-timeout`',
+    waitedMs: isRefused ? 0 : acquisition.waitedMs,
     lost: new AbortController().signal,
     leave: () => Promise.resolve(),
   };

@@ -38,8 +38,8 @@ const recordSchema = v.strictObject({
    * one may be newer than this mirror. Null where the store could not be asked.
    */
   fence: v.nullable(v.number()),
-  /** The highest number that was found bad here, or null: it must be replaced, whatever it says. */
-  rejected: v.nullable(v.number()),
+  /** Ids of snapshots that were found bad here: they must be replaced, whatever they say. */
+  rejected: v.array(v.string()),
 });
 
 export type MirrorRecord = v.InferOutput<typeof recordSchema>;

@@ -24,6 +24,7 @@ const ADVICE: Record<ErrorCode, string> = {
   'mirror-refused': 'Set `mirror-path` to a folder that nothing else uses.',
   'bad-snapshot': `${AGAIN}. If it fails again, set \`cache-key\` to begin with an empty store.`,
   'store-unavailable': 'Check that this runner reaches the store and may read it.',
+  'store-read-only': 'Let a job that may write to the store save the snapshot.',
 };
 
 export function adviseOn(error: unknown): string {

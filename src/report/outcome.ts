@@ -30,7 +30,7 @@ export function describeMirror(
       return `Restored snapshot ${String(snapshot)} and updated it`;
     case 'cloned':
       if (recloned) return 'Cloned afresh, after a failure';
-      return job.store === undefined ? 'Cloned: no store is set' : 'Cloned: no snapshot was used';
+      return job.store === undefined ? 'Cloned: there is no store' : 'Cloned: no snapshot was used';
   }
 }
 
@@ -60,6 +60,22 @@ export function describeLock({ isPrivate, waitedMs }: RestoredMirror): string {
   if (!isPrivate) return waited === '' ? 'free' : waited;
   const reason = 'not had: this job made a mirror of its own, which is gone with it';
   return waited === '' ? reason : `${reason}; ${waited}`;
+}
+
+/** What became of the claim on making a snapshot; undefined where none was needed. */
+export function describeClaim({ claim }: RestoredMirror): string | undefined {
+  switch (claim) {
+    case 'not-needed':
+      return undefined;
+    case 'acquired':
+      return 'had: this job cloned, to save a snapshot for the others';
+    case 'waited':
+      return 'another job had it, and saved the snapshot that this one waited for';
+    case 'timed-out':
+      return 'another job held it until `lock-timeout`: this one went on alone';
+    case 'unavailable':
+      return 'not to be had: this job went on alone';
+  }
 }
 
 export function describePrime(prime: PrimeResult): string {

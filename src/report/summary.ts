@@ -9,6 +9,7 @@ import type { SaveResult } from '../save-snapshot.ts';
 import { adviseOn } from './advice.ts';
 import { toCode, toMarkdown } from './markdown.ts';
 import {
+  describeClaim,
   describeHead,
   describeLock,
   describeMirror,
@@ -22,8 +23,9 @@ import { drawTimeline } from './timeline.ts';
 
 /** Of main, where the mirror is up to date. */
 export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job: Job): string {
-  const { account, store, upstream } = job;
+  const { account, upstream } = job;
   const { url } = upstream.access;
+  const claim = describeClaim(mirror);
   const lead = `**${toMarkdown(describeMirror(mirror, job))}**, in ${formatDuration(account.elapsedMs)}.`;
   return join(
     heading('Mirror', url, describeState(mirror), account.fallbacks.length > 0 ? WARNED : ''),
@@ -35,8 +37,9 @@ export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job:
       ['HEAD', toMarkdown(describeHead(mirror))],
       ['Refs', String(mirror.refs.length)],
       ['Mirror', toCode(mirror.path)],
-      ['Store', describeStore(store)],
+      ['Store', describeStore(job)],
       ['Lock', toMarkdown(describeLock(mirror))],
+      ...(claim === undefined ? [] : [['Claim', toMarkdown(claim)] as const]),
       ['Workspace', toMarkdown(describePrime(prime))],
     ]),
   );
@@ -56,19 +59,20 @@ export function summarizeFailure(error: unknown, job: Job | undefined): string {
           listPhases(job.account),
           tabulate([
             ['Upstream', toCode(job.upstream.access.url)],
-            ['Store', describeStore(job.store)],
+            ['Store', describeStore(job)],
           ]),
         ]),
   );
 }
 
 /** Of post, which came to a verdict. */
-export function summarizeSave(result: SaveResult, { account, store, upstream }: Job): string {
+export function summarizeSave(result: SaveResult, job: Job): string {
+  const { account, upstream } = job;
   const isPublished = result.result === 'published';
   const isBad = result.result === 'corrupt' || result.result === 'refused';
   const mark = isBad || account.fallbacks.length > 0 ? WARNED : '';
   const state = isPublished ? 'saved' : result.result === 'unchanged' ? 'unchanged' : 'not saved';
-  const where = isPublished ? `, to the ${describeStore(store)}` : '';
+  const where = isPublished ? `, to the ${describeStore(job)}` : '';
   const time = `in ${formatDuration(account.elapsedMs)}`;
   return join(
     heading('Snapshot', upstream.access.url, state, mark),
@@ -129,7 +133,7 @@ function tabulate(facts: readonly (readonly [string, string])[]): string[] {
   return ['<table>', ...rows, '</table>'];
 }
 
-function describeStore(store: Job['store']): string {
-  if (store === undefined) return 'none is set: the mirror lives on this machine only';
+function describeStore({ store, absence }: Job): string {
+  if (store === undefined) return toMarkdown(`none: ${absence}`);
   return `${store.kind} store ${toCode(store.location)}`;
 }

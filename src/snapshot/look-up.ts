@@ -17,12 +17,12 @@ export interface FoundSnapshot {
   snapshot: Snapshot;
 }
 
-/** `number` is the highest in the store, 0 where there is none. */
+/** What lies under a number; `createdAt` (milliseconds) is the word of its writer's clock. */
 export type LookUp =
   | { found: 'nothing'; number: 0 }
-  | { found: 'snapshot'; number: number; snapshot: FoundSnapshot }
-  | { found: 'revocation'; number: number; reason: string }
-  | { found: 'bad-manifest'; number: number; reason: string };
+  | { found: 'snapshot'; number: number; id: string; createdAt: number; snapshot: FoundSnapshot }
+  | { found: 'revocation'; number: number; id: string; createdAt: number; reason: string }
+  | { found: 'bad-manifest'; number: number; id: string; reason: string };
 
 /** What a stored manifest is, to somebody who wants a snapshot of that identity. */
 export async function readSnapshot(
@@ -31,17 +31,19 @@ export async function readSnapshot(
 ): Promise<LookUp> {
   if (stored === undefined) return { found: 'nothing', number: 0 };
   const { number, content } = stored;
+  const id = snapshotId(number, content);
   try {
     const manifest = await parseManifest(content, number);
+    const createdAt = Date.parse(manifest.createdAt);
     if (manifest.kind === 'revocation') {
-      return { found: 'revocation', number, reason: manifest.reason };
+      return { found: 'revocation', number, id, createdAt, reason: manifest.reason };
     }
     const fault = findIdentityFault(manifest, identity);
-    if (fault !== undefined) return { found: 'bad-manifest', number, reason: fault };
-    const id = snapshotId(number, content);
-    return { found: 'snapshot', number, snapshot: { number, id, content, snapshot: manifest } };
+    if (fault !== undefined) return { found: 'bad-manifest', number, id, reason: fault };
+    const snapshot = { number, id, content, snapshot: manifest };
+    return { found: 'snapshot', number, id, createdAt, snapshot };
   } catch (error) {
     if (!(error instanceof MirrorError) || error.code !== 'bad-snapshot') throw error;
-    return { found: 'bad-manifest', number, reason: error.message };
+    return { found: 'bad-manifest', number, id, reason: error.message };
   }
 }

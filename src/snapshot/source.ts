@@ -1,16 +1,27 @@
 /**
- * The store as the restore sees it: a source that may fail. What goes wrong with a snapshot or with
+ * The stores as the restore sees them: a source that may fail. What goes wrong with a snapshot or with
  * the store is said, and is an event of the life cycle, never an exception; only a cancelled job is.
  */
 import { MirrorError, toMirrorError } from '../errors.ts';
 import type { Job } from '../job.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import type { Event } from '../mirror/lifecycle.ts';
-import type { StoredManifest } from '../store/store.ts';
+import type { Store, StoredManifest } from '../store/store.ts';
 import { readSnapshot, type FoundSnapshot, type LookUp } from './look-up.ts';
 import { countBytes, type Identity } from './manifest.ts';
 import { withTransferDeadline } from './transfer.ts';
 import { unpackSnapshot, type Verification } from './unpack.ts';
+
+/** A store, and how far down its numbers it has been asked. */
+interface Line {
+  readonly store: Store;
+  /** Its newest manifest that was not judged yet. */
+  newest: StoredManifest | undefined;
+  /** Everything from this number on was judged. */
+  below: number | undefined;
+  /** Looked up, and not judged yet. */
+  next: LookUp | undefined;
+}
 
 export class SnapshotSource {
   /**
@@ -18,10 +29,10 @@ export class SnapshotSource {
    * newer than what this job fetches. Null where the store could not be asked.
    */
   fence: number | null = null;
-  /** The highest number that was found bad. */
-  rejected: number | null = null;
-  #newest: StoredManifest | undefined;
-  #found: FoundSnapshot | undefined;
+  /** Ids of what was found bad. */
+  readonly rejected: string[] = [];
+  #lines: Line[] = [];
+  #found: { snapshot: FoundSnapshot; store: Store } | undefined;
   readonly #job: Job;
   readonly #key: string;
   readonly #identity: Identity;
@@ -34,70 +45,104 @@ export class SnapshotSource {
     this.#verification = verification;
   }
 
-  /** Asks the store for its newest manifest: to be done before upstream is asked for its refs. */
+  /**
+   * Asks the stores for their newest manifests: to be done before upstream is asked for its refs.
+   * Done again, it begins anew.
+   */
   async open(): Promise<void> {
-    const { store, signal, account } = this.#job;
+    const { store, otherStores } = this.#job;
+    this.fence = null;
+    this.#lines = [];
     if (store === undefined) return;
+    const own = await this.#openLine(store, 'and nothing will be saved');
+    if (own !== undefined) this.fence = own.newest?.number ?? 0;
+    const others: (Line | undefined)[] = [];
+    for (const other of otherStores) others.push(await this.#openLine(other, 'from there'));
+    this.#lines = [own, ...others].filter((line) => line !== undefined);
+  }
+
+  async #openLine(store: Store, consequence: string): Promise<Line | undefined> {
+    const { signal, account } = this.#job;
     try {
-      this.#newest = await account.measure('look-up', () =>
+      const newest = await account.measure('look-up', () =>
         store.findManifest(this.#key, { signal }),
       );
-      this.fence = this.#newest?.number ?? 0;
+      return { store, newest, below: undefined, next: undefined };
     } catch (error) {
       account.fallBack(
-        `${storeFailure(error).message}; going on without a snapshot, and nothing will be saved`,
+        `${storeFailure(error).message}; going on without a snapshot, ${consequence}`,
       );
+      return undefined;
     }
   }
 
-  /** Judges the newest snapshot, or looks for the newest below a number. */
-  async lookUp(below: number | undefined): Promise<Event> {
-    const { store, signal, account } = this.#job;
-    if (store === undefined || this.fence === null) return { name: 'snapshot-absent' };
+  /** Whether somebody has published since the store was asked. */
+  async hasNewer(signal: AbortSignal): Promise<boolean> {
+    const newest = await this.#job.store?.findManifest(this.#key, { signal });
+    return (newest?.number ?? 0) > (this.fence ?? Infinity);
+  }
+
+  /** Judges the newest snapshot that was not judged yet. */
+  async lookUp(): Promise<Event> {
+    for (const line of this.#lines) await this.#advance(line);
+    // Stores count for themselves, so that only their writers' clocks can say which is newer.
+    const [line] = this.#lines
+      .filter(({ next }) => next !== undefined && next.found !== 'nothing')
+      .sort((one, other) => timeOf(other.next) - timeOf(one.next));
+    const next = line?.next;
+    if (line === undefined || next === undefined) {
+      const places = this.#lines.map(whereOf).join(' or ');
+      if (places !== '') this.#job.log.info(`No snapshot in ${places}`);
+      return { name: 'snapshot-absent' };
+    }
+    line.below = next.number;
+    line.next = undefined;
+    return this.#judge(next, line.store);
+  }
+
+  /** Looks up what is next in a line; one that fails is left out from here on. */
+  async #advance(line: Line): Promise<void> {
+    if (line.next !== undefined) return;
+    const { signal, account } = this.#job;
+    const { below, store } = line;
     try {
       const stored =
         below === undefined
-          ? this.#newest
+          ? line.newest
           : await account.measure('look-up', () =>
               store.findManifest(this.#key, { below, signal }),
             );
-      return this.#judge(await readSnapshot(stored, this.#identity), `in ${store.location}`);
+      line.next = await readSnapshot(stored, this.#identity);
     } catch (error) {
-      account.fallBack(`${storeFailure(error).message}; going on without a snapshot`);
-      return { name: 'snapshot-absent' };
+      account.fallBack(`${storeFailure(error).message}; going on without a snapshot from there`);
+      line.next = { found: 'nothing', number: 0 };
     }
   }
 
-  #judge(result: LookUp, where: string): Event {
-    const { account, log } = this.#job;
-    const { number } = result;
+  #judge(result: LookUp, store: Store): Event {
+    const { account } = this.#job;
     switch (result.found) {
       case 'nothing':
-        log.info(`No snapshot ${where}`);
         return { name: 'snapshot-absent' };
       case 'snapshot':
-        this.#found = result.snapshot;
-        return { name: 'snapshot-found', snapshot: number };
+        this.#found = { snapshot: result.snapshot, store };
+        return { name: 'snapshot-found' };
       case 'revocation':
-        account.fallBack(`Snapshots up to ${String(number)} were revoked: ${result.reason}`);
-        this.#reject(number);
+        account.fallBack(`Snapshots up to ${String(result.number)} were revoked: ${result.reason}`);
+        this.rejected.push(result.id);
         return { name: 'snapshot-revoked' };
       case 'bad-manifest':
-        account.fallBack(`Snapshot ${String(number)} is not used: ${result.reason}`);
-        this.#reject(number);
-        return { name: 'snapshot-bad', snapshot: number };
+        account.fallBack(`Snapshot ${String(result.number)} is not used: ${result.reason}`);
+        this.rejected.push(result.id);
+        return { name: 'snapshot-bad' };
     }
-  }
-
-  #reject(number: number): void {
-    this.rejected = Math.max(this.rejected ?? 0, number);
   }
 
   /** Fills an empty directory from the snapshot that was found; the candidate, or what went wrong. */
   async unpack(directory: string): Promise<Candidate | Event> {
-    const { store, git, signal, account, log } = this.#job;
-    const found = this.#found;
-    if (store === undefined || found === undefined) throw new Error('no snapshot was found');
+    const { git, signal, account, log } = this.#job;
+    if (this.#found === undefined) throw new Error('no snapshot was found');
+    const { store, snapshot: found } = this.#found;
     log.info(`Restoring snapshot ${found.id} from ${store.location}`);
     const verification = this.#verification;
     const work = (bounded: AbortSignal) =>
@@ -115,8 +160,8 @@ export class SnapshotSource {
     } catch (error) {
       if (error instanceof MirrorError && error.code === 'bad-snapshot') {
         account.fallBack(`Snapshot ${found.id} is not used: ${error.message}`);
-        this.#reject(found.number);
-        return { name: 'snapshot-bad', snapshot: found.number };
+        this.rejected.push(found.id);
+        return { name: 'snapshot-bad' };
       }
       account.fallBack(
         `Snapshot ${found.id} could not be restored: ${storeFailure(error).message}`,
@@ -124,6 +169,15 @@ export class SnapshotSource {
       return { name: 'snapshot-absent' };
     }
   }
+}
+
+/** What cannot be read has no time, and is got out of the way first. */
+function timeOf(next: LookUp | undefined): number {
+  return next !== undefined && 'createdAt' in next ? next.createdAt : Infinity;
+}
+
+function whereOf({ store }: Line): string {
+  return store.location;
 }
 
 /** What is fallen back from: every failure of the store or of this disk, but not a cancelled job. */

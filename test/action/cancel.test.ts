@@ -30,6 +30,7 @@ import {
   expectMirrorOf,
   failureOf,
   listRefs,
+  readStore,
   readTree,
   succeed,
   useScenarios,
@@ -166,7 +167,7 @@ async function cancel(step: RunningStep, { job }: Target): Promise<StepResult> {
 /** What main says and leaves where it was cancelled. */
 async function expectMainCancelled(step: RunningStep, at: Target): Promise<void> {
   const hadMirror = existsSync(at.path);
-  const before = await readTree(at.store);
+  const before = await readStore(at.store);
   const result = await cancel(step, at);
   expect(failureOf(result)).toMatch(/cancelled/);
   expect(result.outputs).toEqual({});
@@ -176,11 +177,11 @@ async function expectMainCancelled(step: RunningStep, at: Target): Promise<void>
     `${basename(at.path)}.lock`,
   ]);
   expect(readdirSync(at.job.temp).filter((name) => !name.startsWith('_'))).toEqual([]);
-  expect(await readTree(at.store)).toEqual(before);
+  expect(await readStore(at.store)).toEqual(before);
 
   const post = await succeed(at.job.post());
   expect(verdict(post)).toMatch(/the fetch did not succeed/);
-  expect(await readTree(at.store)).toEqual(before);
+  expect(await readStore(at.store)).toEqual(before);
 }
 
 /** The next job finds the lock free, and makes the mirror what it should be. */
@@ -359,14 +360,14 @@ onPosix('post', () => {
     expect(result.exitCode).toBe(0);
     expect(verdict(result)).toMatch(/^Nothing saved: .*cancelled/);
     expect(result.annotations.map(({ level }) => level)).not.toContain('error');
-    const files = Object.keys(await readTree(at.store));
+    const files = Object.keys(await readStore(at.store));
     expect(files.filter((name) => /\/tmp\/./.test(name))).toEqual([]);
   }
 
   async function mainOf(at: Target): Promise<Record<string, string>> {
     cpSync(baseStore, at.store, { recursive: true });
     await succeed(at.job.main());
-    return readTree(at.store);
+    return readStore(at.store);
   }
 
   test('while it waits for the lock', async () => {
@@ -382,7 +383,7 @@ onPosix('post', () => {
     const step = start(at.job.startPost());
     await sleep(1_000);
     await expectPostCancelled(step, at);
-    expect(await readTree(at.store)).toEqual(before);
+    expect(await readStore(at.store)).toEqual(before);
     await cancel(holding, holder);
     await expectNextJobSucceeds(scenario, at);
   });
@@ -396,7 +397,7 @@ onPosix('post', () => {
     const before = await mainOf(at);
     const step = await letGitHang(() => at.job.startPost(), command, manner);
     await expectPostCancelled(step, at);
-    expect(await readTree(at.store)).toEqual(before);
+    expect(await readStore(at.store)).toEqual(before);
     await expectNextJobSucceeds(scenario, at);
   });
 
@@ -413,7 +414,7 @@ onPosix('post', () => {
       }
       expect(isHalf).toBe(true);
       await expectPostCancelled(step, at);
-      const files = Object.entries(await readTree(at.store));
+      const files = Object.entries(await readStore(at.store));
       expect(files.filter(([, what]) => what !== 'folder')).toEqual([]);
       await expectNextJobSucceeds(bulkyScenario, at);
       return;

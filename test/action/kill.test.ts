@@ -18,6 +18,7 @@ import { git } from '../support/git.ts';
 import { createRandom, testSeed } from '../support/random.ts';
 import { addCommits } from '../support/repository-fixture.ts';
 import {
+  endClaims,
   expectMirrorOf,
   listManifests,
   newestSnapshot,
@@ -272,6 +273,7 @@ onPosix('post is killed', () => {
       expect(after.length - before.length).toBeLessThanOrEqual(1);
       if (after.length > 0) await expectSoundStore(target.store);
       await expectDebrisIsListed(target.store);
+      await endClaims(target.store);
       await expectNextJobHeals(target);
       await expectSoundStore(target.store);
     });
@@ -302,6 +304,7 @@ onPosix('post is killed', () => {
     const anHourAgo = new Date(Date.now() - 2 * 3_600_000);
     for (const name of folders?.tmp ?? [])
       utimesSync(join(folders?.path ?? '', name), anHourAgo, anHourAgo);
+    await endClaims(target.store);
     await expectNextJobHeals(target);
     expect(foldersOf(target.store).flatMap(({ tmp }) => tmp)).toEqual([]);
     expect((await newestSnapshot(target.store)).number).toBe(2);

@@ -97,17 +97,33 @@ describe('save', () => {
 describe('max-snapshots', () => {
   test('older snapshots and their layers go after an hour of grace, and not before', async () => {
     const scenario = await scenarios.create();
-    const inputs = { save: 'always', 'max-snapshots': '1' };
-    for (let number = 1; number <= 3; number += 1) await scenario.run({ inputs });
+    const inputs = { 'max-snapshots': '1' };
+    const save = async () => {
+      await addCommits(scenario.upstream);
+      await scenario.run({ inputs });
+      const { folder, snapshot } = await newestSnapshot(scenario.store);
+      return {
+        named: snapshot.layers.map(({ name }) => name).sort(),
+        stored: (await readdir(join(folder, 'layers'))).sort(),
+      };
+    };
+    for (let number = 1; number <= 2; number += 1) await save();
+    const third = await save();
     expect(await numbersIn(scenario.store)).toEqual([1, 2, 3]);
+    expect(third.named).toHaveLength(3);
     await age(scenario.store);
-    await scenario.run({ inputs });
-    // The third stays as long as somebody may be reading it.
+    const fourth = await save();
+    // The third stays as long as somebody may be reading it, with its layers.
     expect(await numbersIn(scenario.store)).toEqual([3, 4]);
-    const { folder } = await newestSnapshot(scenario.store);
-    expect(await readdir(join(folder, 'layers'))).toHaveLength(2);
+    expect(fourth.named).toHaveLength(1);
+    expect(fourth.stored).toEqual([...third.named, ...fourth.named].sort());
+    await age(scenario.store);
+    const fifth = await save();
+    expect(await numbersIn(scenario.store)).toEqual([4, 5]);
+    expect(fifth.named).toEqual(expect.arrayContaining(fourth.named));
+    expect(fifth.stored).toEqual(fifth.named);
     const { main, mirror } = await scenario.run();
-    expect(main.outputs['snapshot']).toMatch(/^4-/);
+    expect(main.outputs['snapshot']).toMatch(/^5-/);
     await expectMirrorOf(mirror, scenario.upstream);
   });
 
@@ -235,7 +251,7 @@ describe('what happens to the mirror between main and post', () => {
       const post = await succeed(job.post());
       expect(verdict(post)).toMatch(/^Nothing saved, and the mirror was deleted: .* own checksum/);
       expect(post.annotations).toMatchObject([{ level: 'warning' }]);
-      expect(await readdir(scenario.store)).toEqual([]);
+      expect(await listManifests(scenario.store)).toEqual([]);
       expect(existsSync(mirror)).toBe(false);
       const next = await scenario.run({ root });
       expect(next.main.outputs['provenance']).toBe('cloned');

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, expect } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { RELEASED } from '../../src/lock/claim-format.ts';
 import { describeLayer, listPackFiles } from '../../src/snapshot/layers.ts';
 import {
   encodeManifest,
@@ -195,6 +196,21 @@ export async function readTree(folder: string): Promise<Record<string, string>> 
     else tree[name] = entry.isDirectory() ? 'folder' : 'something else';
   }
   return tree;
+}
+
+/** The same of a disk store, without its claims: those that were let go stay, for their epochs. */
+export async function readStore(store: string): Promise<Record<string, string>> {
+  const tree = await readTree(store);
+  return Object.fromEntries(
+    Object.entries(tree).filter(([name]) => !/(?:^|[\\/])claims(?:[\\/]|$)/.test(name)),
+  );
+}
+
+/** Lets the next job have what a killed one claimed, as if a minute had passed. */
+export async function endClaims(store: string): Promise<void> {
+  for (const name of Object.keys(await readTree(store))) {
+    if (name.endsWith('.heartbeat')) await writeFile(join(store, name), RELEASED);
+  }
 }
 
 function sha256(content: Uint8Array): string {

@@ -22,7 +22,7 @@ const record = {
   walkedRefsDigest: null,
   base: null,
   fence: null,
-  rejected: null,
+  rejected: [],
 };
 
 async function folderWith(content: string | object): Promise<string> {

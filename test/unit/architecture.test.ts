@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../../src', import.meta.url));
 /** What each part is; the first that matches a file is its own. A new file needs a place here. */
 const PARTS = {
   entries: /^(?:main|post|step)\.ts$/,
-  settings: /^(?:settings|ssh-inputs|trust)\.ts$/,
+  settings: /^(?:settings|cache-scopes|ssh-inputs|trust)\.ts$/,
   report: /^report(?:\.ts$|\/)/,
   'step state': /^step-state\.ts$/,
   'actions log': /^actions-log\.ts$/,
@@ -17,11 +17,12 @@ const PARTS = {
   job: /^(?:job|account)\.ts$/,
   snapshot: /^snapshot\//,
   mirror: /^mirror\//,
+  'child processes': /^git\/child\.ts$/,
   git: /^git\//,
   'store interface': /^store\/store\.ts$/,
   'store opener': /^store\/open-store\.ts$/,
   'store back ends': /^store\//,
-  'lock interface': /^lock\/(?:lock|claim-records)\.ts$/,
+  'lock interface': /^lock\/(?:lock|claim-records|claim-entries)\.ts$/,
   'lock back ends': /^lock\//,
   'generic files': /^(?:errors|log|progress|files|copy|deadline|durations|bytes|version)\.ts$/,
 } as const;
@@ -46,12 +47,19 @@ const ALLOWED: Record<Part, { values: readonly Part[]; types?: readonly Part[] }
     types: ['mirror', 'git', 'store interface', 'lock interface', 'generic files'],
   },
   snapshot: { values: ['mirror', 'git', 'generic files'], types: ['job', 'store interface'] },
-  mirror: { values: ['git', 'generic files'], types: ['lock interface'] },
-  git: { values: ['generic files'] },
+  mirror: { values: ['git', 'generic files'], types: ['child processes', 'lock interface'] },
+  'child processes': { values: ['generic files'] },
+  git: { values: ['child processes', 'generic files'] },
   'store interface': { values: ['generic files'] },
-  'store opener': { values: ['store back ends', 'generic files'], types: ['store interface'] },
+  // A store comes with the claims in it.
+  'store opener': {
+    values: ['store back ends', 'lock back ends', 'generic files'],
+    types: ['store interface', 'lock interface'],
+  },
   // Claims are kept in a store, by records that its back end makes.
-  'store back ends': { values: ['store interface', 'lock interface', 'generic files'] },
+  'store back ends': {
+    values: ['store interface', 'lock interface', 'child processes', 'generic files'],
+  },
   'lock interface': { values: ['generic files'] },
   'lock back ends': { values: ['generic files'], types: ['lock interface'] },
   'generic files': { values: [] },
@@ -196,7 +204,11 @@ describe('only some files', () => {
     ]);
   });
 
-  test('start processes: those of git/', () => {
+  test('run the toolkit of the Actions cache: the program of a process of its own', () => {
+    expect(importersOf(/^@actions\/cache/)).toEqual(['store/cache-worker.ts']);
+  });
+
+  test('start processes: one of git/', () => {
     expect(importersOf(/^(?:node:)?child_process$|^@actions\/exec/)).toEqual(['git/child.ts']);
     expect(importersOf(/^@actions\/io/).filter((file) => !file.startsWith('git/'))).toEqual([]);
   });
@@ -223,6 +235,11 @@ describe('only some files', () => {
     const packages = imports
       .filter(({ to, isOurs }) => !isOurs && !to.startsWith('node:'))
       .map(({ to }) => to);
-    expect([...new Set(packages)].sort()).toEqual(['@actions/core', '@actions/io', 'valibot']);
+    expect([...new Set(packages)].sort()).toEqual([
+      '@actions/cache',
+      '@actions/core',
+      '@actions/io',
+      'valibot',
+    ]);
   });
 });

@@ -17,6 +17,7 @@ import {
 } from '../../src/report.ts';
 import { toCode, toMarkdown } from '../../src/report/markdown.ts';
 import {
+  describeClaim,
   describeLock,
   describePrime,
   describeSave,
@@ -51,6 +52,7 @@ const cloned: RestoredMirror = {
   refsDigest: 'd'.repeat(64),
   packBytes: 314 * 1024 ** 2,
   waitedMs: 0,
+  claim: 'not-needed',
 };
 
 const primed: PrimeResult = {
@@ -139,7 +141,9 @@ describe('outputs', () => {
       snapshot: '',
       head: OID,
       'refs-digest': cloned.refsDigest,
+      lock: 'not-needed',
     });
+    expect(outputsOf({ ...cloned, claim: 'waited' })).toMatchObject({ lock: 'waited' });
     expect(outputsOf(restored)).toMatchObject({ 'cache-hit': 'true', snapshot: '7-0123456789ab' });
     expect(outputsOf({ ...cloned, provenance: 'existing' })).toMatchObject({
       'cache-hit': 'false',
@@ -190,11 +194,14 @@ describe('the job summary of main', () => {
 
   test('says plainly that there is no store, as does a notice where it cost a clone', async () => {
     const account = new Account(silentLog);
-    const job = { ...jobOf(account), store: undefined };
+    const absence = 'the cache is not <here>, and `disk-path` is not set';
+    const job = { ...jobOf(account), store: undefined, absence };
     const first = await listen(() => reportMirror(cloned, primed, job));
-    expect(summary()).toContain('**Cloned: no store is set**');
-    expect(summary()).toContain('<td>none is set: the mirror lives on this machine only</td>');
-    expect(first.annotations).toMatchObject([{ level: 'notice' }]);
+    expect(summary()).toContain('**Cloned: there is no store**');
+    expect(summary()).toContain('<td>none: the cache is not &lt;here&gt;, and <code>disk-path');
+    expect(first.annotations).toMatchObject([
+      { level: 'notice', message: expect.stringContaining(absence) },
+    ]);
     const existing = { ...cloned, provenance: 'existing' as const };
     expect((await listen(() => reportMirror(existing, primed, job))).annotations).toEqual([]);
   });
@@ -267,6 +274,16 @@ describe('post says in one line', () => {
 });
 
 describe('what is said of', () => {
+  test.each([
+    ['not-needed', undefined],
+    ['acquired', 'had: this job cloned, to save a snapshot for the others'],
+    ['waited', 'another job had it, and saved the snapshot that this one waited for'],
+    ['timed-out', 'another job held it until `lock-timeout`: this one went on alone'],
+    ['unavailable', 'not to be had: this job went on alone'],
+  ] as const)('the claim, %s: %s', (claim, expected) => {
+    expect(describeClaim({ ...cloned, claim })).toBe(expected);
+  });
+
   test.each([
     [{}, 'free'],
     [{ waitedMs: 2_500 }, 'waited 2.5 s for another job'],

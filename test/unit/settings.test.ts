@@ -24,6 +24,7 @@ const EXPRESSIONS = { 'github.repository': 'owner/name', 'github.token': CANARY 
 const ENVIRONMENT = {
   GITHUB_EVENT_NAME: 'push',
   GITHUB_JOB: 'build',
+  GITHUB_REF: 'refs/heads/feature',
   GITHUB_REPOSITORY: 'owner/name',
   GITHUB_RUN_ATTEMPT: '2',
   GITHUB_RUN_ID: '1000',
@@ -91,12 +92,17 @@ describe('action.yml and settings', () => {
       },
       mirrorPath: undefined,
       primedFolder: resolve('/work/name/name'),
-      store: { kind: 'none' },
+      store: {
+        kind: 'actions-cache',
+        scopes: { own: 'refs/heads/feature', others: ['default'] },
+        isAskedFor: false,
+      },
       cacheKey: '',
       lockTimeoutMs: 10 * 60_000,
       fetchTimeoutMs: 60 * 60_000,
       verification: 'standard',
       save: 'auto',
+      publish: 'post',
       maxSnapshots: 3,
       runner: {
         mirrorsFolder: resolve('/work/name/_mirrors'),
@@ -237,10 +243,30 @@ describe('what is allowed', () => {
     expect(settingsOf(given).store).toEqual({ kind: 'disk', path: resolve(path) });
   });
 
+  test('the Actions cache, whose snapshots are those of the refs of this run', async () => {
+    const folder = await directories.create('event');
+    const path = join(folder, 'event.json');
+    await writeFile(path, JSON.stringify({ repository: { default_branch: 'feature' } }));
+    const event = { GITHUB_EVENT_PATH: path };
+    const kind = 'actions-cache';
+    const scopes = { own: 'default', others: [] };
+    expect(settingsOf({}, event).store).toEqual({ kind, scopes, isAskedFor: false });
+    expect(settingsOf({ store: kind }, event).store).toEqual({ kind, scopes, isAskedFor: true });
+    const pull = {
+      ...event,
+      ...{ GITHUB_EVENT_NAME: 'pull_request', GITHUB_REF: 'refs/pull/1/merge' },
+      GITHUB_BASE_REF: 'release',
+    };
+    expect(settingsOf({}, pull).store).toMatchObject({
+      scopes: { own: 'refs/pull/1/merge', others: ['refs/heads/release', 'default'] },
+    });
+  });
+
   test('durations, choices and counts at their limits', () => {
     expect(settingsOf({ 'lock-timeout': '0' }).lockTimeoutMs).toBe(0);
     expect(settingsOf({ 'fetch-timeout': '1s' }).fetchTimeoutMs).toBe(1_000);
     expect(settingsOf({ 'fetch-timeout': '24h' }).fetchTimeoutMs).toBe(86_400_000);
+    expect(settingsOf({ publish: 'early' }).publish).toBe('early');
     expect(settingsOf({ 'max-snapshots': '1' }).maxSnapshots).toBe(1);
     expect(settingsOf({ 'max-snapshots': '1000' }).maxSnapshots).toBe(1_000);
     expect(settingsOf({ 'cache-key': 'x'.repeat(512) }).cacheKey).toHaveLength(512);
@@ -260,7 +286,7 @@ describe('what is refused, by a message that names the input, the value and what
   const countAllowed = 'a whole number from 1 to 1000';
   const primedAllowed = 'a folder in the workspace, outside any `.git`: `.`, or a relative path';
   const pathAllowed = 'outside the workspace that does not contain it';
-  const storeAllowed = '`auto`, `disk`';
+  const storeAllowed = '`auto`, `actions-cache`, `disk`';
 
   test.each<[string, string, string]>([
     ['github-server-url', 'github.com', serverAllowed],
@@ -351,6 +377,8 @@ describe('what is refused, by a message that names the input, the value and what
     ['verify', 'true', '`standard`, `tip`, `full`'],
     ['save', 'false', '`auto`, `always`, `never`'],
     ['save', 'on', '`auto`, `always`, `never`'],
+    ['publish', 'late', '`post`, `early`'],
+    ['publish', '', '`post`, `early`'],
     ['max-snapshots', '0', countAllowed],
     ['max-snapshots', '', countAllowed],
     ['max-snapshots', '-1', countAllowed],
@@ -383,6 +411,11 @@ describe('what is refused, by a message that names the input, the value and what
   test('a store on disk without its folder', () => {
     const { message } = failureOf({ store: 'disk' });
     expect(message).toMatch(/`disk-path` is ""; .*existing folder, since `store` is `disk`/);
+  });
+
+  test('the Actions cache with a folder', () => {
+    const { message } = failureOf({ store: 'actions-cache', 'disk-path': '/mnt' });
+    expect(message).toMatch(/`disk-path` is "\/mnt"; .*nothing, since `store` is `actions-cache`/);
   });
 
   test('a folder with control characters', () => {
