@@ -8,8 +8,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const COUNTS = { KILLS: '40', CORRUPTIONS: '20', MIRROR_LOCK_ROUNDS: '500' };
-const SUITES = ['test/action/kill', 'test/action/corruption', 'test/contract/machine-lock'];
+const COUNTS = { KILLS: '40', CORRUPTIONS: '20', MIRROR_LOCK_ROUNDS: '500', OUTAGES: '54' };
+const SUITES = [
+  'test/action/kill',
+  'test/action/corruption',
+  'test/action/actions-cache-outages',
+  'test/contract/machine-lock',
+];
 
 interface Report {
   testResults: {

@@ -36,14 +36,17 @@ try {
     placeOf: (key: string) => placeOf(settings, key),
     temporaryFolder: settings.runner.temporaryFolder,
   };
+  let isClaimed = false;
   const { mirror, used: prime } = await restoreMirror(job, options, async (held, made, claim) => {
     if (isPublishedEarly && made.provenance === 'cloned') {
-      reportEarlySave(await saveEarly(held, claim, saveOptionsOf(settings, held, made)));
+      const saved = await saveEarly(held, saveOptionsOf(settings, held, made), claim);
+      reportEarlySave(saved);
+      isClaimed = saved === undefined && claim !== undefined;
     }
     return primeWorkspace(held, made, settings.primedFolder);
   });
   const { path, isPrivate, key, objectFormat } = mirror;
-  writeStepState({ path, isPrivate, key, objectFormat });
+  writeStepState({ path, isPrivate, key, objectFormat, isClaimed });
   reportOutputs(mirror);
   await reportMirror(mirror, prime, job);
 } catch (error) {

@@ -36,5 +36,5 @@ async function run(state: StepState): Promise<void> {
 async function save(opened: Job, settings: Settings, state: StepState): Promise<SaveResult> {
   const reason = decideNotToSave(settings.save, settings.lowTrust);
   if (reason !== undefined) return { result: 'skipped', reason };
-  return saveSnapshot(opened, saveOptionsOf(settings, opened, state));
+  return saveSnapshot(opened, saveOptionsOf(settings, opened, state), state.isClaimed);
 }

@@ -76,13 +76,21 @@ export function decideNotToSave(
   return policy === 'auto' ? lowTrust : undefined;
 }
 
-/** Throws the named failure of the store or of git; nothing new is visible in the store then. */
-export async function saveSnapshot(job: Job, options: SaveOptions): Promise<SaveResult> {
+/**
+ * `isClaimed` says that main has the claim on what is to be saved, and could not use it: not every
+ * store lets go of one. Throws the named failure of the store or of git; nothing new is visible in the
+ * store then.
+ */
+export async function saveSnapshot(
+  job: Job,
+  options: SaveOptions,
+  isClaimed: boolean,
+): Promise<SaveResult> {
   const { store, signal } = job;
   if (store === undefined) return skip('there is no store');
   if (keyNow(job, options) !== options.key)
     return refuse('the inputs are not those of main any more');
-  if (options.isPrivate) return new Save(job, store, options).run(false);
+  if (options.isPrivate) return new Save(job, store, options).run(isClaimed);
   const lock = job.lockOf(options.path);
   const acquisition = await job.account.measure('lock', () =>
     lock.acquire({ timeoutMs: LOCK_TIMEOUT_MS, signal }),
@@ -91,7 +99,8 @@ export async function saveSnapshot(job: Job, options: SaveOptions): Promise<Save
     return skip(`another job is at work on ${options.path}`);
   }
   try {
-    return await new Save(bindSignal(job, acquisition.hold.lost), store, options).run(false);
+    const save = new Save(bindSignal(job, acquisition.hold.lost), store, options);
+    return await save.run(isClaimed);
   } finally {
     await acquisition.hold.release();
   }
@@ -104,8 +113,8 @@ export async function saveSnapshot(job: Job, options: SaveOptions): Promise<Save
  */
 export async function saveEarly(
   job: Job,
-  claim: Hold | undefined,
   options: SaveOptions,
+  claim: Hold | undefined,
 ): Promise<SaveResult | undefined> {
   const { store, account } = job;
   if (store === undefined) return undefined;

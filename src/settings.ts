@@ -318,7 +318,12 @@ function parseStore(input: (name: string) => string, environment: NodeJS.Process
     baseRef: environment['GITHUB_BASE_REF'] ?? '',
     readPayload: () => readEvent(environment),
   });
-  return { kind: 'actions-cache', scopes, isAskedFor: kind === 'actions-cache' };
+  return {
+    kind: 'actions-cache',
+    scopes,
+    epoch: parseEpoch(environment),
+    isAskedFor: kind === 'actions-cache',
+  };
 }
 
 function parseCacheKey(text: string): string {
@@ -367,6 +372,13 @@ function readFolder(environment: NodeJS.ProcessEnv, name: string): string {
   const path = environment[name] ?? '';
   if (isAbsolute(path)) return path;
   throw new MirrorError('invalid-input', `${name} is not set: this runs as a step of a workflow`);
+}
+
+/** Other platforms may number their runs otherwise. */
+function parseEpoch(environment: NodeJS.ProcessEnv): string {
+  const named = ['GITHUB_RUN_ID', 'GITHUB_RUN_ATTEMPT'];
+  const epoch = named.map((name) => environment[name] ?? '').join('-');
+  return epoch.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 100);
 }
 
 function describeRun(environment: NodeJS.ProcessEnv): string {

@@ -15,6 +15,8 @@ const stateSchema = v.strictObject({
   isPrivate: v.boolean(),
   key: v.string(),
   objectFormat: v.picklist(['sha1', 'sha256']),
+  /** Whether main has the claim on the snapshot that is still to be made. */
+  isClaimed: v.boolean(),
 });
 
 export type StepState = Omit<v.InferOutput<typeof stateSchema>, 'version'>;

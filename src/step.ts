@@ -11,7 +11,7 @@ import { createMachineLock } from './lock/machine.ts';
 import { findTemporaryFolder, type Settings } from './settings.ts';
 import type { SaveOptions } from './save-snapshot.ts';
 import type { StepState } from './step-state.ts';
-import { openStore } from './store/open-store.ts';
+import { openStore, type OpenStore } from './store/open-store.ts';
 import { VERSION } from './version.ts';
 
 /**
@@ -58,7 +58,12 @@ export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh
   const { url, token, refspecs } = settings.upstream;
   const access = ssh === undefined ? { url, token } : { url, token, sshCommand: ssh.command };
   const log = actionsLog;
-  const opened = await openStore(settings.store, settings.run);
+  const opened = await openStore(settings.store, {
+    holder: settings.run,
+    environment: settings.environment,
+    temporaryFolder: settings.runner.temporaryFolder,
+  });
+  log.info(describeChoice(opened));
   const git = await openGit({
     environment: settings.environment,
     workingDirectory: settings.runner.temporaryFolder,
@@ -76,11 +81,16 @@ export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh
   };
 }
 
+function describeChoice({ store, otherStores, absence }: OpenStore): string {
+  if (store === undefined) return `Store: none, for ${absence}`;
+  return `Store: ${[store, ...otherStores].map(({ location }) => location).join(', else ')}`;
+}
+
 /** What is saved, by post or early by main. */
 export function saveOptionsOf(
   settings: Settings,
   { otherStores }: Job,
-  { path, isPrivate, key, objectFormat }: StepState,
+  { path, isPrivate, key, objectFormat }: Omit<StepState, 'isClaimed'>,
 ): SaveOptions {
   // Where snapshots are read from other stores as well, few can read what this job saves.
   const isScoped = settings.save === 'auto' && otherStores.length > 0;

@@ -72,7 +72,7 @@ export function summarizeSave(result: SaveResult, job: Job): string {
   const isBad = result.result === 'corrupt' || result.result === 'refused';
   const mark = isBad || account.fallbacks.length > 0 ? WARNED : '';
   const state = isPublished ? 'saved' : result.result === 'unchanged' ? 'unchanged' : 'not saved';
-  const where = isPublished ? `, to the ${describeStore(job)}` : '';
+  const where = isPublished ? `, to ${describeStore(job)}` : '';
   const time = `in ${formatDuration(account.elapsedMs)}`;
   return join(
     heading('Snapshot', upstream.access.url, state, mark),
@@ -135,5 +135,5 @@ function tabulate(facts: readonly (readonly [string, string])[]): string[] {
 
 function describeStore({ store, absence }: Job): string {
   if (store === undefined) return toMarkdown(`none: ${absence}`);
-  return `${store.kind} store ${toCode(store.location)}`;
+  return toMarkdown(store.location);
 }

@@ -50,6 +50,21 @@ export async function withCacheFolder<T>(
   }
 }
 
+/** Bytes of all files in the folder, as far as they can be read while it is worked in. */
+export async function countCacheBytes({ workspace, temporary }: CacheFolder): Promise<number> {
+  const files = await Promise.all([workspace, temporary].map(listFiles));
+  const sizes = await Promise.all(
+    files.flat().map(async (path) => (await lstat(path).catch(() => undefined))?.size ?? 0),
+  );
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+async function listFiles(folder: string): Promise<string[]> {
+  // What vanishes meanwhile is movement enough.
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries.filter((each) => each.isFile()).map((each) => join(each.parentPath, each.name));
+}
+
 /** An archive may have brought folders that may not be written to. */
 async function removeStubbornly(path: string): Promise<void> {
   try {

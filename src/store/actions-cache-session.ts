@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MirrorError, describeError, throwIfCancelled, toMirrorError } from '../errors.ts';
 import { removeTree } from '../files.ts';
 import { workerEnvironment } from './actions-cache-environment.ts';
-import { withCacheFolder, type CacheFolder } from './actions-cache-folder.ts';
+import { countCacheBytes, withCacheFolder, type CacheFolder } from './actions-cache-folder.ts';
 import {
   fateOfSave,
   isRateLimit,
@@ -13,7 +13,7 @@ import {
   restoredKey,
   type SaveFate,
 } from './actions-cache-words.ts';
-import { withWorker, type Ask } from './actions-cache-worker.ts';
+import { withWorker, type Ask, type Asking } from './actions-cache-worker.ts';
 import { readPlainFile } from './copy.ts';
 
 /**
@@ -21,8 +21,10 @@ import { readPlainFile } from './copy.ts';
  * service answers with errors only.
  */
 const PATIENCE_MS = 60_000;
-/** After an outage, until a call has succeeded: a job makes some ten calls. */
+/** For both after an outage, until a call has succeeded: a job makes some ten calls. */
 const SHORT_PATIENCE_MS = 10_000;
+/** Of a transfer; twice as long where only its folder shows that it moves. */
+const STANDSTILL_MS = 2 * 60_000;
 const RATE_LIMIT_RETRIES = 2;
 const RATE_LIMIT_PAUSE_MS = 4_000;
 /** The only file of an entry that is no layer. */
@@ -33,10 +35,12 @@ export interface ActionsCacheOptions {
   environment: NodeJS.ProcessEnv;
   /** A folder that exists, RUNNER_TEMP say; best on the mirror's disk. Nothing stays there. */
   temporaryFolder: string;
+  /** How long a transfer of a layer may stand still, in milliseconds. */
+  standstillMs?: number;
 }
 
 export interface Transfer {
-  /** Bounded by the signal of the call, not by its time. */
+  /** Bounded by the signal of the call, and by how long it stands still; not by the call's time. */
   isLong: boolean;
   onShare?: ((share: number) => void) | undefined;
 }
@@ -63,8 +67,11 @@ export class ActionsCache {
     work: (session: CacheSession) => Promise<T>,
   ): Promise<T> {
     throwIfCancelled(signal);
-    const { environment, temporaryFolder } = this.#options;
-    const patienceMs = this.#outage === undefined ? PATIENCE_MS : SHORT_PATIENCE_MS;
+    const { environment, temporaryFolder, standstillMs = STANDSTILL_MS } = this.#options;
+    const times =
+      this.#outage === undefined
+        ? { patienceMs: PATIENCE_MS, standstillMs }
+        : { patienceMs: SHORT_PATIENCE_MS, standstillMs: SHORT_PATIENCE_MS };
     try {
       const result = await withCacheFolder(temporaryFolder, (folder) => {
         const options = {
@@ -72,9 +79,7 @@ export class ActionsCache {
           workingDirectory: folder.workspace,
           signal,
         };
-        return withWorker(options, (ask) =>
-          work(new CacheSession(ask, folder, patienceMs, signal)),
-        );
+        return withWorker(options, (ask) => work(new CacheSession(ask, folder, times, signal)));
       });
       this.#outage = undefined;
       return result;
@@ -95,24 +100,33 @@ export class ActionsCache {
   }
 }
 
+interface SessionTimes {
+  patienceMs: number;
+  standstillMs: number;
+}
+
 /** What can be asked during one call, one after the other. Throws what the words tell. */
 export class CacheSession {
   readonly folder: CacheFolder;
   readonly #ask: Ask;
   readonly #signal: AbortSignal;
+  readonly #standstillMs: number;
   #leftMs: number;
 
-  constructor(ask: Ask, folder: CacheFolder, patienceMs: number, signal: AbortSignal) {
+  constructor(ask: Ask, folder: CacheFolder, times: SessionTimes, signal: AbortSignal) {
     this.#ask = ask;
     this.folder = folder;
-    this.#leftMs = patienceMs;
+    this.#leftMs = times.patienceMs;
+    this.#standstillMs = times.standstillMs;
     this.#signal = signal;
   }
 
   /** The key of the first prefix that is one, or of the newest entry whose key begins with it. */
   async lookUp(prefixes: readonly string[]): Promise<string | undefined> {
     return matchedKey(
-      await this.#timed((timeoutMs) => this.#ask({ do: 'look-up', keys: prefixes }, { timeoutMs })),
+      await this.#timed((patienceMs) =>
+        this.#ask({ do: 'look-up', keys: prefixes }, { patienceMs }),
+      ),
     );
   }
 
@@ -171,15 +185,14 @@ export class CacheSession {
     return (await readPlainFile(file, maxBytes)) ?? Buffer.alloc(0);
   }
 
-  #move<T>(
-    { isLong, onShare }: Transfer,
-    work: (asking: { timeoutMs: number; onShare: Transfer['onShare'] }) => Promise<T>,
-  ): Promise<T> {
-    if (isLong) return work({ timeoutMs: Infinity, onShare });
-    return this.#timed((timeoutMs) => work({ timeoutMs, onShare }));
+  #move<T>({ isLong, onShare }: Transfer, work: (asking: Asking) => Promise<T>): Promise<T> {
+    if (!isLong) return this.#timed((patienceMs) => work({ patienceMs, onShare }));
+    // The toolkit tells nothing of packing and unpacking, and not of every download.
+    const gauge = () => countCacheBytes(this.folder);
+    return work({ patienceMs: this.#standstillMs, gauge, onShare });
   }
 
-  async #timed<T>(work: (timeoutMs: number) => Promise<T>): Promise<T> {
+  async #timed<T>(work: (patienceMs: number) => Promise<T>): Promise<T> {
     const startedMs = performance.now();
     try {
       return await work(Math.max(this.#leftMs, 1));

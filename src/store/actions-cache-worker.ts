@@ -11,8 +11,6 @@ import { scrub } from './actions-cache-words.ts';
 /** Beside the bundle; or run from the sources. */
 const ENTRY = import.meta.url.endsWith('.ts') ? './cache-worker.ts' : './cache-worker.js';
 const PROGRAM = fileURLToPath(new URL(ENTRY, import.meta.url));
-/** setTimeout fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const END_GRACE_MS = 2_000;
 /** Of what it says about its own end. */
 const MAX_LAST_WORDS = 500;
@@ -24,8 +22,13 @@ export interface WorkerOptions {
 }
 
 export interface Asking {
-  /** In milliseconds; then the worker is ended, and everything asked fails with `store-unavailable`. */
-  timeoutMs: number;
+  /**
+   * In milliseconds, without an answer and without progress; then the worker is ended, and everything
+   * asked fails with `store-unavailable`.
+   */
+  patienceMs: number;
+  /** Progress that the toolkit does not tell: any number that changes with it. */
+  gauge?: () => Promise<number>;
   onShare?: ((share: number) => void) | undefined;
 }
 
@@ -75,21 +78,30 @@ class Worker {
     );
   }
 
-  async ask(request: CacheRequest, { timeoutMs, onShare }: Asking): Promise<CacheAnswer> {
+  async ask(request: CacheRequest, { patienceMs, gauge, onShare }: Asking): Promise<CacheAnswer> {
     const { promise, resolve } = Promise.withResolvers<CacheAnswer>();
-    this.#asked = { resolve, onShare };
+    let gauged = 0;
+    const expire = async (): Promise<void> => {
+      const before = gauged;
+      gauged = (await gauge?.()) ?? before;
+      if (this.#asked?.resolve !== resolve) return;
+      if (gauged !== before) {
+        deadline.refresh();
+        return;
+      }
+      const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}`;
+      this.#late.abort(new MirrorError('store-unavailable', message));
+    };
+    const deadline = setTimeout(() => void expire(), patienceMs);
+    let furthest = 0;
+    const take = (share: number): void => {
+      // The toolkit tells it every second, whether anything has moved or not.
+      if (share > furthest) deadline.refresh();
+      furthest = Math.max(furthest, share);
+      onShare?.(share);
+    };
+    this.#asked = { resolve, onShare: take };
     this.#input.write(`${JSON.stringify(request)}\n`);
-    const deadline = setTimeout(
-      () => {
-        this.#late.abort(
-          new MirrorError(
-            'store-unavailable',
-            `the Actions cache did not answer within ${formatDuration(timeoutMs)}`,
-          ),
-        );
-      },
-      Math.min(timeoutMs, LONGEST_TIMER_MS),
-    );
     try {
       const answer = await Promise.race([promise, this.#ended]);
       if (answer instanceof MirrorError) throw answer;

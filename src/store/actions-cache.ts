@@ -57,7 +57,6 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
 }
 
 class ActionsCacheStore implements Store {
-  readonly kind = 'actions-cache';
   readonly location: string;
   readonly #cache: ActionsCache;
   readonly #scope: string;
@@ -65,7 +64,7 @@ class ActionsCacheStore implements Store {
   constructor(cache: ActionsCache, scope: string) {
     this.#cache = cache;
     this.#scope = scope;
-    this.location = `the Actions cache, for ${scope}`;
+    this.location = `the Actions cache (${scope})`;
   }
 
   async findManifest(

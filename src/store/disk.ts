@@ -38,11 +38,12 @@ export function createDiskStore({ path }: DiskStoreOptions): Store {
 }
 
 class DiskStore implements Store {
-  readonly kind = 'disk';
   readonly location: string;
+  readonly #path: string;
 
   constructor(path: string) {
-    this.location = path;
+    this.#path = path;
+    this.location = `the disk store ${path}`;
   }
 
   async findManifest(
@@ -201,7 +202,7 @@ class DiskStore implements Store {
 
   #folders(key: string): DiskFolders {
     assertNames('key', key);
-    return new DiskFolders(this.location, key);
+    return new DiskFolders(this.#path, key);
   }
 
   async #attempt<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
@@ -209,7 +210,7 @@ class DiskStore implements Store {
     try {
       return await endSoon(work(), signal);
     } catch (error) {
-      throw toMirrorError(error, 'store-unavailable', `${what} in the disk store ${this.location}`);
+      throw toMirrorError(error, 'store-unavailable', `${what} in ${this.location}`);
     }
   }
 }

@@ -34,8 +34,7 @@ class Shelf {
 }
 
 class MemoryStore implements Store {
-  readonly kind = 'memory';
-  readonly location = 'memory';
+  readonly location = 'a store in memory';
   readonly #shelves = new Map<string, Shelf>();
   readonly #now: () => number;
 

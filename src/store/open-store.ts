@@ -4,6 +4,11 @@ import { access, stat } from 'node:fs/promises';
 import { MirrorError, describeError } from '../errors.ts';
 import { createClaimLock } from '../lock/claims.ts';
 import type { ClaimLock } from '../lock/lock.ts';
+import { createActionsCacheClaim } from '../lock/actions-cache.ts';
+import { createActionsCacheClaimEntries } from './actions-cache-claims.ts';
+import { findActionsCacheFault } from './actions-cache-environment.ts';
+import { openActionsCache } from './actions-cache-session.ts';
+import { createActionsCacheStore } from './actions-cache.ts';
 import { createDiskRecords } from './disk-records.ts';
 import { createDiskStore } from './disk.ts';
 import type { Store } from './store.ts';
@@ -12,7 +17,13 @@ import type { Store } from './store.ts';
 export type StoreChoice =
   | { kind: 'disk'; path: string }
   /** Where it was not asked for, it is taken if it is there. */
-  | { kind: 'actions-cache'; scopes: CacheScopes; isAskedFor: boolean };
+  | {
+      kind: 'actions-cache';
+      scopes: CacheScopes;
+      /** Run and attempt, whose jobs contend for a claim. */
+      epoch: string;
+      isAskedFor: boolean;
+    };
 
 /** Whose snapshots in the Actions cache a job may use. */
 export interface CacheScopes {
@@ -34,16 +45,29 @@ export interface OpenStore {
   absence: string;
 }
 
-/**
- * The store that the settings name. What was asked for and cannot be had throws `invalid-input`:
- * going on without it would look like a healthy run and clone every time. `holder` says to other jobs
- * who claims.
- */
-export async function openStore(choice: StoreChoice, holder: string): Promise<OpenStore> {
-  return choice.kind === 'disk' ? openDisk(choice.path, holder) : openCache(choice);
+export interface StoreSurroundings {
+  /** Who claims, for the people of other jobs. */
+  holder: string;
+  /** Of the job. */
+  environment: NodeJS.ProcessEnv;
+  /** Nothing stays there. */
+  temporaryFolder: string;
 }
 
-async function openDisk(path: string, holder: string): Promise<OpenStore> {
+/**
+ * The store that the settings name. What was asked for and cannot be had throws `invalid-input`:
+ * going on without it would look like a healthy run and clone every time.
+ */
+export async function openStore(
+  choice: StoreChoice,
+  surroundings: StoreSurroundings,
+): Promise<OpenStore> {
+  return choice.kind === 'disk'
+    ? openDisk(choice.path, surroundings)
+    : openCache(choice, surroundings);
+}
+
+async function openDisk(path: string, { holder }: StoreSurroundings): Promise<OpenStore> {
   await checkFolder(path);
   return {
     store: createDiskStore({ path }),
@@ -53,13 +77,32 @@ async function openDisk(path: string, holder: string): Promise<OpenStore> {
   };
 }
 
-function openCache(choice: Extract<StoreChoice, { kind: 'actions-cache' }>): OpenStore {
-  const fault = 'the Actions cache is not in this version';
-  if (choice.isAskedFor) {
-    throw new MirrorError('invalid-input', `Input \`store\` is "actions-cache", but ${fault}`);
+function openCache(
+  { scopes, epoch, isAskedFor }: Extract<StoreChoice, { kind: 'actions-cache' }>,
+  { holder, environment, temporaryFolder }: StoreSurroundings,
+): OpenStore {
+  const fault = findActionsCacheFault(environment);
+  if (fault !== undefined) {
+    if (isAskedFor) {
+      throw new MirrorError(
+        'invalid-input',
+        `Input \`store\` is "actions-cache", which this job cannot have: ${fault}`,
+      );
+    }
+    const absence = `\`disk-path\` is not set, and ${fault}`;
+    return { store: undefined, otherStores: [], claimOf: undefined, absence };
   }
-  const absence = `${fault}, and \`disk-path\` is not set`;
-  return { store: undefined, otherStores: [], claimOf: undefined, absence };
+  const cache = openActionsCache({ environment, temporaryFolder });
+  const { own, others } = scopes;
+  return {
+    store: createActionsCacheStore({ cache, scope: own }),
+    otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
+    claimOf: (key, number) => {
+      const entries = createActionsCacheClaimEntries({ cache, scope: own, key });
+      return createActionsCacheClaim(entries, { number, epoch, holder });
+    },
+    absence: '',
+  };
 }
 
 async function checkFolder(path: string): Promise<void> {

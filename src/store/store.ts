@@ -28,7 +28,6 @@
 import type { OnBytes } from '../progress.ts';
 
 export interface Store {
-  readonly kind: StoreKind;
   /** Where it is, for people; holds no secret. */
   readonly location: string;
 
@@ -74,8 +73,6 @@ export interface Store {
   /** Removes what `list` has shown; what is gone already is no error. */
   remove(key: string, what: Removal, signal: AbortSignal): Promise<void>;
 }
-
-export type StoreKind = 'actions-cache' | 'disk' | 'memory';
 
 export interface FindOptions {
   below?: number;

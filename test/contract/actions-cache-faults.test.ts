@@ -203,6 +203,25 @@ describe('a download that fails', () => {
     expect(await describeFolder(await get(layer, reader))).toEqual(describeContents(contents));
   });
 
+  test('because it stands still ends, and one that crawls does not', async () => {
+    const layer = await put(contents);
+    const cache = openActionsCache({
+      environment: environmentOf(MAIN),
+      temporaryFolder,
+      standstillMs: 4_000,
+    });
+    const reader = createActionsCacheStore({ cache, scope: 'default' });
+    const crawl = { kind: 'slow' as const, bytesPerSecond: 50_000 };
+    service.fault({ on: 'download', times: 1, behave: crawl });
+    expect(await outcomeOf(get(layer, reader))).toBe('fulfilled');
+    const stall = { kind: 'stall' as const, afterBytes: 100_000, forMs: 600_000 };
+    service.fault({ on: 'download', behave: stall });
+    // The toolkit has a time for this itself.
+    expect(await outcomeOf(get(layer, reader))).toBe('store-unavailable');
+    service.fault({ on: 'upload', behave: { kind: 'stall', afterBytes: 1_000, forMs: 600_000 } });
+    expect(await failureOf(put(contents, reader, 'other'))).toMatch(/within 4\.0 s/);
+  });
+
   test('of a manifest, in wrong bytes, is a manifest that no reader takes', async () => {
     await create(store, 1, 'text');
     service.fault({ on: 'download', behave: { kind: 'garbage-stream', afterBytes: 0 } });

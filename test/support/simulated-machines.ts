@@ -158,7 +158,10 @@ export class Machine {
       // As timers do: never early, and never in no time. A suspended clock has to catch up.
       const leftMs = dueMs - this.#now();
       if (signal.aborted || leftMs <= 0) end();
-      else this.#world.after(Math.max(leftMs / this.rate, 0.01), () => { this.#deliver(arm); });
+      else
+        this.#world.after(Math.max(leftMs / this.rate, 0.01), () => {
+          this.#deliver(arm);
+        });
     };
     arm();
     signal.addEventListener('abort', end);
@@ -185,19 +188,31 @@ export class Machine {
       reject(new MirrorError('cancelled', 'the job was cancelled'));
     };
     const answer = (settle: () => void): void => {
-      this.#world.after(this.#latencyMs(), () => { this.#deliver(settle); });
+      this.#world.after(this.#latencyMs(), () => {
+        this.#deliver(settle);
+      });
     };
     const fail = (): void => {
-      answer(() => { reject(new MirrorError('store-unavailable', 'a simulated failure')); });
+      answer(() => {
+        reject(new MirrorError('store-unavailable', 'a simulated failure'));
+      });
     };
     const arrive = async (): Promise<void> => {
       const { failures, lostReplies, repeats, isDown } = this.#network;
       const fate = this.#random.next();
-      if (isDown || fate < failures) { fail(); return; }
+      if (isDown || fate < failures) {
+        fail();
+        return;
+      }
       let result = await this.#world.perform(work);
       if (fate > 1 - repeats) result = await this.#world.perform(work);
-      if (fate < failures + lostReplies) { fail(); return; }
-      answer(() => { resolve(result); });
+      if (fate < failures + lostReplies) {
+        fail();
+        return;
+      }
+      answer(() => {
+        resolve(result);
+      });
     };
     const send = (): void => {
       this.#world.after(this.#latencyMs(), () => void arrive());
@@ -205,7 +220,9 @@ export class Machine {
     if (signal.aborted) cancel();
     signal.addEventListener('abort', cancel);
     // A machine may be halted between what it knows and what it does about it.
-    this.#world.after(this.#random.next() * 20, () => { this.#deliver(send); });
+    this.#world.after(this.#random.next() * 20, () => {
+      this.#deliver(send);
+    });
     return promise.finally(() => {
       signal.removeEventListener('abort', cancel);
     });

@@ -171,7 +171,7 @@ describe('the job summary of main', () => {
       '\n- Snapshot 7 is not used: it is damaged\n',
       '| 3.0 MiB from upstream |',
       `<td>refs/heads/main at ${OID}</td>`,
-      '<th align="left">Store</th><td>memory store <code>memory</code></td>',
+      '<th align="left">Store</th><td>a store in memory</td>',
       '<th align="left">Lock</th><td>waited 1 min 5 s for another job</td>',
       '<td>primed /work/name/name: 1.0 KiB by hard links</td>',
     ]) {

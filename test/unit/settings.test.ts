@@ -95,6 +95,7 @@ describe('action.yml and settings', () => {
       store: {
         kind: 'actions-cache',
         scopes: { own: 'refs/heads/feature', others: ['default'] },
+        epoch: '1000-2',
         isAskedFor: false,
       },
       cacheKey: '',
@@ -249,9 +250,9 @@ describe('what is allowed', () => {
     await writeFile(path, JSON.stringify({ repository: { default_branch: 'feature' } }));
     const event = { GITHUB_EVENT_PATH: path };
     const kind = 'actions-cache';
-    const scopes = { own: 'default', others: [] };
-    expect(settingsOf({}, event).store).toEqual({ kind, scopes, isAskedFor: false });
-    expect(settingsOf({ store: kind }, event).store).toEqual({ kind, scopes, isAskedFor: true });
+    const common = { kind, scopes: { own: 'default', others: [] }, epoch: '1000-2' };
+    expect(settingsOf({}, event).store).toEqual({ ...common, isAskedFor: false });
+    expect(settingsOf({ store: kind }, event).store).toEqual({ ...common, isAskedFor: true });
     const pull = {
       ...event,
       ...{ GITHUB_EVENT_NAME: 'pull_request', GITHUB_REF: 'refs/pull/1/merge' },

@@ -15,6 +15,7 @@ const state: StepState = {
   isPrivate: false,
   key: 'github.com_owner_name-0',
   objectFormat: 'sha256',
+  isClaimed: true,
 };
 
 beforeEach(async () => {
