@@ -2,7 +2,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepResult } from '../support/action-runner.ts';
 import { waitUntil } from '../support/processes.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
 import {
@@ -11,6 +10,7 @@ import {
   packsOf,
   newestSnapshot,
   succeed,
+  tally,
   useScenarios,
   verdict,
   type Scenario,
@@ -19,15 +19,6 @@ import {
 const scenarios = useScenarios();
 const MACHINES = 6;
 const TIMEOUT_MS = 120_000;
-
-function tally(results: readonly StepResult[], output: string): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { outputs } of results) {
-    const value = outputs[output] ?? '';
-    counts[value] = (counts[value] ?? 0) + 1;
-  }
-  return counts;
-}
 
 /** Jobs of a matrix, each on a machine of its own, all at once. */
 function matrix(scenario: Scenario, inputs: Record<string, string>) {

@@ -143,6 +143,16 @@ export function verdict(post: StepResult): string {
   return found?.[0] ?? `no verdict in: ${post.log}`;
 }
 
+/** How many steps put out which value. */
+export function tally(results: readonly StepResult[], output: string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { outputs } of results) {
+    const value = outputs[output] ?? '';
+    counts[value] = (counts[value] ?? 0) + 1;
+  }
+  return counts;
+}
+
 /** The message that a failed step shows. */
 export function failureOf(step: StepResult): string {
   expect(step.exitCode).toBe(1);
