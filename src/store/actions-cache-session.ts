@@ -71,7 +71,10 @@ export class ActionsCache {
     const times =
       this.#outage === undefined
         ? { patienceMs: PATIENCE_MS, standstillMs }
-        : { patienceMs: SHORT_PATIENCE_MS, standstillMs: SHORT_PATIENCE_MS };
+        : {
+            patienceMs: SHORT_PATIENCE_MS,
+            standstillMs: Math.min(standstillMs, SHORT_PATIENCE_MS),
+          };
     try {
       const result = await withCacheFolder(temporaryFolder, (folder) => {
         const options = {

@@ -33,9 +33,10 @@ class DiskRecords implements ClaimRecords {
   async create(name: string, content: Uint8Array, signal: AbortSignal): Promise<boolean> {
     const path = this.#path(name);
     assertRecordSize(content);
+    const copy = Uint8Array.from(content);
     return this.#attempt(`creating ${name}`, signal, async () => {
       await this.#folders.makeClaims();
-      return this.#folders.createIfAbsent(path, content, signal);
+      return this.#folders.createIfAbsent(path, copy, signal);
     });
   }
 
@@ -51,11 +52,12 @@ class DiskRecords implements ClaimRecords {
   async write(name: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
     const path = this.#path(name);
     assertRecordSize(content);
+    const copy = Uint8Array.from(content);
     await this.#attempt(`writing ${name}`, signal, async () => {
       await this.#folders.makeClaims();
       await this.#folders.withTemporary(async (temporary) => {
         const draft = join(temporary, 'draft');
-        await writeNewFile(draft, content);
+        await writeNewFile(draft, copy);
         throwIfCancelled(signal);
         // The name need not be durable: where the disk's machine fails, so do those who wait for it.
         await renameStubbornly(draft, path);

@@ -13,6 +13,7 @@ import {
   failureOf,
   listManifests,
   listRefs,
+  readStore,
   readTree,
   succeed,
   useScenarios,
@@ -97,14 +98,14 @@ onSmallDisks('the disk of the mirror is full', () => {
     ['within its fetch', 4 * MIB],
   ])('while it is restored, %s: main fails, nothing is left', async (_, bytes) => {
     const disk = disks.memory(bytes);
-    const before = await readTree(baseStore);
+    const before = await readStore(baseStore);
     const job = scenario.job({
       inputs: { 'mirror-path': join(disk, 'name.git'), 'disk-path': baseStore },
     });
     expect(failureOf(await job.main())).toMatch(NO_SPACE);
     expect(left(disk)).toEqual(['name.git.lock']);
     expect(verdict(await succeed(job.post()))).toMatch(/the fetch did not succeed/);
-    expect(await readTree(baseStore)).toEqual(before);
+    expect(await readStore(baseStore)).toEqual(before);
   });
 
   test.each([
@@ -159,7 +160,7 @@ onSmallDisks('the disk of the store is full', () => {
     const post = await succeed(job.post());
     expect(verdict(post)).toMatch(/^Nothing saved: .*no space left/);
     expect(post.annotations).toMatchObject([{ level: 'warning' }]);
-    expect(filesIn(await readTree(disk))).toEqual(['ballast']);
+    expect(filesIn(await readStore(disk))).toEqual(['ballast']);
 
     free();
     const later = await scenario.run({ inputs: { 'disk-path': disk } });
@@ -172,11 +173,11 @@ onSmallDisks('the disk of the store is full', () => {
     const disk = disks.memory(16 * MIB);
     cpSync(baseStore, disk, { recursive: true });
     fill(disk, MIB);
-    const before = await readTree(disk);
+    const before = await readStore(disk);
     const { main, post, mirror } = await scenario.run({ inputs: { 'disk-path': disk } });
     expect(main.outputs['provenance']).toBe('restored');
     expect(verdict(post)).toMatch(/^Nothing saved: .*no space left/);
-    expect(await readTree(disk)).toEqual(before);
+    expect(await readStore(disk)).toEqual(before);
     expect(await listManifests(disk)).toHaveLength(1);
     await expectMirrorOf(mirror, scenario.upstream);
     const again = await succeed(scenario.job({ inputs: { 'disk-path': disk } }).main());
@@ -195,12 +196,12 @@ onSmallDisks("the disk of the runner's temporary files is full", () => {
     const disk = disks.memory(16 * MIB);
     const root = join(disk, 'machine');
     const job = scenario.job({ root, inputs: { 'mirror-path': join(base, '..', 'other.git') } });
-    const before = await readTree(scenario.store);
+    const before = await readStore(scenario.store);
     fill(disk, 0);
     const main = await job.main();
     // What the runner is told cannot be written: the step must not claim success.
     expect(failureOf(main)).toMatch(NO_SPACE);
     await succeed(job.post());
-    expect(await readTree(scenario.store)).toEqual(before);
+    expect(await readStore(scenario.store)).toEqual(before);
   });
 });

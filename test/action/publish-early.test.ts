@@ -117,6 +117,25 @@ describe('a job that waits', () => {
       await holder.finished;
     }
   });
+
+  test(
+    'takes over from one that was killed, and one clone serves the others',
+    async () => {
+      const scenario = await scenarios.create();
+      scenario.server.fault({ on: 'clone', times: 1, behave: { kind: 'stall', afterBytes: 0 } });
+      const holder = scenario.job({ inputs: { publish: 'early' } }).startMain();
+      await waitUntil(() => scenario.server.clones > 0, { timeoutMs: 20_000, what: 'a clone' });
+      holder.kill();
+      await holder.finished;
+      const jobs = matrix(scenario, { publish: 'early' });
+      const mains = await Promise.all(jobs.map((job) => succeed(job.main())));
+      expect(tally(mains, 'lock')).toEqual({ acquired: 1, waited: MACHINES - 1 });
+      expect(tally(mains, 'provenance')).toEqual({ cloned: 1, restored: MACHINES - 1 });
+      expect(scenario.server.clones).toBe(2);
+      expect((await listManifests(scenario.store)).map(({ number }) => number)).toEqual([1]);
+    },
+    TIMEOUT_MS,
+  );
 });
 
 describe('what is saved early', () => {

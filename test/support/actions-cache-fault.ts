@@ -37,45 +37,8 @@ export interface CacheFault {
   behave: CacheFaultBehaviour;
 }
 
-export interface ActiveCacheFault {
-  /** Requests it was applied to. */
-  readonly applied: number;
-  remove(): void;
-}
-
-export class CacheFaultList {
-  readonly #entries: { fault: CacheFault; applied: number }[] = [];
-
-  add(fault: CacheFault): ActiveCacheFault {
-    const entry = { fault, applied: 0 };
-    this.#entries.push(entry);
-    return {
-      get applied() {
-        return entry.applied;
-      },
-      remove: () => {
-        const index = this.#entries.indexOf(entry);
-        if (index >= 0) this.#entries.splice(index, 1);
-      },
-    };
-  }
-
-  clear(): void {
-    this.#entries.length = 0;
-  }
-
-  /** The first fault that matches, which is one application of it. */
-  take(request: CacheRequest): CacheFault | undefined {
-    const entry = this.#entries.find(
-      ({ fault: { on, times = Infinity }, applied }) => applied < times && matches(on, request),
-    );
-    if (entry === undefined) return undefined;
-    entry.applied++;
-    return entry.fault;
-  }
-}
-
-function matches(on: CacheFault['on'], request: CacheRequest): boolean {
+/** Whether a fault is meant for a request. */
+export function isFor({ on }: CacheFault, request: CacheRequest): boolean {
   if (typeof on === 'function') return on(request);
   return on === 'any' || on === request.kind;
 }

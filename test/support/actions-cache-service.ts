@@ -5,13 +5,8 @@ import { counted, plain, readAll, send, shortened } from './actions-cache-answer
 import { CacheBlobs } from './actions-cache-blobs.ts';
 import { CacheCalls } from './actions-cache-calls.ts';
 import { CacheEntries, type CacheEntry } from './actions-cache-entries.ts';
-import {
-  CacheFaultList,
-  bodyFault,
-  replyInstead,
-  type ActiveCacheFault,
-  type CacheFault,
-} from './actions-cache-fault.ts';
+import { isFor, bodyFault, replyInstead, type CacheFault } from './actions-cache-fault.ts';
+import { FaultList, type ActiveFault } from './fault-list.ts';
 import { passOn } from './actions-cache-proxy.ts';
 import { callError } from './actions-cache-reply.ts';
 import {
@@ -54,7 +49,7 @@ export class ActionsCacheService {
   readonly #blobs: CacheBlobs;
   readonly #calls: CacheCalls;
   readonly #entries = new CacheEntries();
-  readonly #faults = new CacheFaultList();
+  readonly #faults = new FaultList<CacheFault>();
   readonly #secret = randomBytes(32);
   readonly #server: Server;
   readonly #stopping = new AbortController();
@@ -124,7 +119,7 @@ export class ActionsCacheService {
   }
 
   /** The first fault added that matches a request is applied to it. */
-  fault(fault: CacheFault): ActiveCacheFault {
+  fault(fault: CacheFault): ActiveFault {
     return this.#faults.add(fault);
   }
 
@@ -196,7 +191,7 @@ export class ActionsCacheService {
   ): Promise<void> {
     const body = await readAll(counted(message, request));
     this.#calls.describe(request, body);
-    const fault = this.#faults.take(request);
+    const fault = this.#faults.take((each) => isFor(each, request));
     if (fault && !fault.afterwards && (await this.#replace(fault, request, response, signal))) {
       return;
     }
@@ -216,7 +211,7 @@ export class ActionsCacheService {
   ): Promise<void> {
     const owner = this.#entries.owner(request.path.replace(/^.*\//s, ''));
     if (owner) Object.assign(request, { key: owner.key, scope: owner.scope });
-    const fault = this.#faults.take(request);
+    const fault = this.#faults.take((each) => isFor(each, request));
     if (fault && !fault.afterwards && (await this.#replace(fault, request, response, signal))) {
       message.resume();
       return;

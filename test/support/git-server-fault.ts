@@ -55,48 +55,12 @@ function matches(target: FaultTarget, request: GitRequest): boolean {
   }
 }
 
-export interface ActiveFault {
-  /** Requests it was applied to. */
-  readonly applied: number;
-  remove(): void;
-}
-
-export class FaultList {
-  readonly #entries: { fault: Fault; applied: number }[] = [];
-
-  add(fault: Fault): ActiveFault {
-    const entry = { fault, applied: 0 };
-    this.#entries.push(entry);
-    return {
-      get applied() {
-        return entry.applied;
-      },
-      remove: () => {
-        const index = this.#entries.indexOf(entry);
-        if (index >= 0) this.#entries.splice(index, 1);
-      },
-    };
-  }
-
-  clear(): void {
-    this.#entries.length = 0;
-  }
-
-  /**
-   * The behaviour of the first fault that matches, which is one application of it. `url` is that of
-   * the request's repository: the goal of a redirection on the same server is left alone.
-   */
-  take(request: GitRequest, url: string): FaultBehaviour | undefined {
-    const entry = this.#entries.find(
-      ({ fault: { on, times = Infinity, behave }, applied }) =>
-        applied < times &&
-        matches(on, request) &&
-        !(behave.kind === 'redirect' && behave.to === url),
-    );
-    if (entry === undefined) return undefined;
-    entry.applied++;
-    return entry.fault.behave;
-  }
+/**
+ * Whether a fault is meant for a request. `url` is that of the request's repository: the goal of a
+ * redirection on the same server is left alone.
+ */
+export function isFor({ on, behave }: Fault, request: GitRequest, url: string): boolean {
+  return matches(on, request) && !(behave.kind === 'redirect' && behave.to === url);
 }
 
 export interface Reply {

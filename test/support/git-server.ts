@@ -5,14 +5,8 @@ import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { endBackend, startBackend, type Backend } from './git-server-backend.ts';
 import { CutConnection, damaged, silence } from './git-server-damage.ts';
-import {
-  FaultList,
-  replyInstead,
-  unauthorized,
-  type ActiveFault,
-  type Fault,
-  type Reply,
-} from './git-server-fault.ts';
+import { isFor, replyInstead, unauthorized, type Fault, type Reply } from './git-server-fault.ts';
+import { FaultList, type ActiveFault } from './fault-list.ts';
 import { describeRequest, type GitRequest } from './git-server-request.ts';
 import { waitUntil } from './processes.ts';
 
@@ -50,7 +44,7 @@ export class GitServer {
   readonly #server: Server;
   readonly #backends = new Set<Backend>();
   readonly #stopping = new AbortController();
-  readonly #faults = new FaultList();
+  readonly #faults = new FaultList<Fault>();
 
   constructor(options: GitServerOptions) {
     this.#options = options;
@@ -179,7 +173,8 @@ export class GitServer {
       reply(request, response, unauthorized);
       return;
     }
-    const behave = this.#faults.take(request, this.repositoryUrl(request.repository));
+    const url = this.repositoryUrl(request.repository);
+    const behave = this.#faults.take((fault) => isFor(fault, request, url))?.behave;
     const instead = behave && replyInstead(behave, request.service);
     if (instead) {
       reply(request, response, instead);
