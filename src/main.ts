@@ -6,6 +6,7 @@ import {
   reportFailure,
   reportMirror,
   reportOutputs,
+  reportStores,
 } from './report.ts';
 import type { Ssh } from './git/ssh.ts';
 import type { Job } from './job.ts';
@@ -25,6 +26,7 @@ try {
   maskKey(settings.upstream.ssh?.privateKey);
   ssh = await openKey(settings, signal);
   job = await openJob(settings, signal, ssh);
+  reportStores(job);
   const isPublishedEarly =
     settings.publish === 'early' && decideNotToSave(settings.save, settings.lowTrust) === undefined;
   const options = {

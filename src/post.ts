@@ -1,7 +1,14 @@
 /** Entry of the post step: wire, run, report. It never fails the job. */
 import type { Job } from './job.ts';
 import { removePrivatePlace } from './mirror/place.ts';
-import { maskKey, maskToken, reportNotSaved, reportNothingToSave, reportSave } from './report.ts';
+import {
+  maskKey,
+  maskToken,
+  reportNotSaved,
+  reportNothingToSave,
+  reportSave,
+  reportStores,
+} from './report.ts';
 import { decideNotToSave, saveSnapshot, type SaveResult } from './save-snapshot.ts';
 import { readSettings, type Settings } from './settings.ts';
 import { findStepState, type StepState } from './step-state.ts';
@@ -24,6 +31,7 @@ async function run(state: StepState): Promise<void> {
   maskKey(settings.upstream.ssh?.privateKey);
   try {
     job = await openJob(settings, signal);
+    reportStores(job);
     await reportSave(await save(job, settings, state), job);
   } finally {
     if (state.isPrivate) {

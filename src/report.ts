@@ -6,7 +6,7 @@ import { basicCredential } from './git/environment.ts';
 import type { Job } from './job.ts';
 import type { PrimeResult } from './prime-workspace.ts';
 import { adviseOn } from './report/advice.ts';
-import { describeMirror, describeSave } from './report/outcome.ts';
+import { describeMirror, describeSave, describeStores } from './report/outcome.ts';
 import {
   summarizeFailure,
   summarizeMirror,
@@ -39,6 +39,11 @@ export function reportOutputs(mirror: RestoredMirror): void {
   setOutput('head', mirror.head?.oid ?? '');
   setOutput('refs-digest', mirror.refsDigest);
   setOutput('lock', mirror.claim);
+}
+
+/** What was chosen, before anything is done with it. */
+export function reportStores(job: Job): void {
+  actionsLog.info(`Store: ${describeStores(job)}`);
 }
 
 /** What people see of main: the log's last lines and the job summary. */

@@ -11,7 +11,7 @@ import { createMachineLock } from './lock/machine.ts';
 import { findTemporaryFolder, type Settings } from './settings.ts';
 import type { SaveOptions } from './save-snapshot.ts';
 import type { StepState } from './step-state.ts';
-import { openStore, type OpenStore } from './store/open-store.ts';
+import { openStore } from './store/open-store.ts';
 import { VERSION } from './version.ts';
 
 /**
@@ -63,7 +63,6 @@ export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh
     environment: settings.environment,
     temporaryFolder: settings.runner.temporaryFolder,
   });
-  log.info(describeChoice(opened));
   const git = await openGit({
     environment: settings.environment,
     workingDirectory: settings.runner.temporaryFolder,
@@ -79,11 +78,6 @@ export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh
     signal,
     lockOf: (path) => createMachineLock(`${path}.lock`),
   };
-}
-
-function describeChoice({ store, otherStores, absence }: OpenStore): string {
-  if (store === undefined) return `Store: none, for ${absence}`;
-  return `Store: ${[store, ...otherStores].map(({ location }) => location).join(', else ')}`;
 }
 
 /** What is saved, by post or early by main. */

@@ -18,6 +18,12 @@ export function describeState({ provenance, recloned }: RestoredMirror): string 
   return recloned ? 'cloned afresh' : provenance;
 }
 
+/** Where snapshots are looked for, the first being where they are saved. */
+export function describeStores({ store, otherStores, absence }: Job): string {
+  if (store === undefined) return `none: ${absence}`;
+  return [store, ...otherStores].map(({ location }) => location).join(', else ');
+}
+
 /** How the mirror came to be, without an end. */
 export function describeMirror(
   { provenance, recloned, snapshot }: RestoredMirror,

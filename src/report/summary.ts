@@ -16,6 +16,7 @@ import {
   describePrime,
   describeSave,
   describeState,
+  describeStores,
   describeTransfer,
   nameOf,
 } from './outcome.ts';
@@ -37,7 +38,7 @@ export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job:
       ['HEAD', toMarkdown(describeHead(mirror))],
       ['Refs', String(mirror.refs.length)],
       ['Mirror', toCode(mirror.path)],
-      ['Store', describeStore(job)],
+      ['Store', toMarkdown(describeStores(job))],
       ['Lock', toMarkdown(describeLock(mirror))],
       ...(claim === undefined ? [] : [['Claim', toMarkdown(claim)] as const]),
       ['Workspace', toMarkdown(describePrime(prime))],
@@ -59,7 +60,7 @@ export function summarizeFailure(error: unknown, job: Job | undefined): string {
           listPhases(job.account),
           tabulate([
             ['Upstream', toCode(job.upstream.access.url)],
-            ['Store', describeStore(job)],
+            ['Store', toMarkdown(describeStores(job))],
           ]),
         ]),
   );
@@ -72,7 +73,7 @@ export function summarizeSave(result: SaveResult, job: Job): string {
   const isBad = result.result === 'corrupt' || result.result === 'refused';
   const mark = isBad || account.fallbacks.length > 0 ? WARNED : '';
   const state = isPublished ? 'saved' : result.result === 'unchanged' ? 'unchanged' : 'not saved';
-  const where = isPublished ? `, to ${describeStore(job)}` : '';
+  const where = isPublished ? `, to ${toMarkdown(job.store?.location ?? '')}` : '';
   const time = `in ${formatDuration(account.elapsedMs)}`;
   return join(
     heading('Snapshot', upstream.access.url, state, mark),
@@ -131,9 +132,4 @@ function tabulate(facts: readonly (readonly [string, string])[]): string[] {
     ([name, value]) => `<tr><th align="left">${name}</th><td>${value}</td></tr>`,
   );
   return ['<table>', ...rows, '</table>'];
-}
-
-function describeStore({ store, absence }: Job): string {
-  if (store === undefined) return toMarkdown(`none: ${absence}`);
-  return toMarkdown(store.location);
 }

@@ -4,6 +4,8 @@ import type { CacheAnswer } from './actions-cache-protocol.ts';
 
 /** What is fit for a message. */
 const MAX_CAUSE_LENGTH = 500;
+/** Advice that the toolkit gives whatever happens. */
+const ADVICE = / If you are using self-hosted runners, please make sure .*/s;
 const NO_SPACE = /\bENOSPC\b|\bEDQUOT\b|no space left on device|disk quota exceeded/i;
 const SECRETS = [
   /(?<=[?&;]sig=)[^&\s"']+/gi,
@@ -76,7 +78,7 @@ function causeOf({ words }: CacheAnswer): string {
   const telling = words
     .map(({ level, text }) => ({
       level,
-      text: text.replace(/^Failed to (?:reserve cache|restore|save): /, ''),
+      text: text.replace(/^Failed to (?:reserve cache|restore|save): /, '').replace(ADVICE, ''),
     }))
     .filter(({ text }) => !text.includes('another job may be creating this cache'));
   const grave = telling.filter(({ level }) => level !== 'info');

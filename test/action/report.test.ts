@@ -12,9 +12,11 @@ import { expectApproved, fillIn, type Placeholders } from '../support/approved.t
 import { flipBit } from '../support/corruption.ts';
 import { git } from '../support/git.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
+import { inCache, useCacheService } from './cache-scenario.ts';
 import { failureOf, succeed, useScenarios, type Scenario } from './scenario.ts';
 
 const scenarios = useScenarios();
+const cache = useCacheService();
 const onPosix = process.platform === 'win32' ? describe.skip : describe;
 
 /** What is true of one run only; sizes depend on git's version as well, and times on all. */
@@ -35,9 +37,10 @@ const OF_ONE_RUN: Placeholders = [
   [/(?:^ {2}git: .*\n)+/gm, '  git: <progress>\n'],
   [/git says: .*?(?=; c(?:leaning|loning) |$)/gm, 'git says: <words>'],
   // On a machine that was busy.
-  [/^(?:Lock|Look-up|Tidy): <time>\n/gm, ''],
-  [/^\| (?:Lock|Look-up|Tidy) \| <time> .*\n/gm, ''],
+  [/^(?:Lock|Look-up|Tidy|Wait): <time>\n/gm, ''],
+  [/^\| (?:Lock|Look-up|Tidy|Wait) \| <time> .*\n/gm, ''],
   [/^::group::.*\n::endgroup::\n/gm, ''],
+  [/\n<details><summary>Phases<\/summary>\n\n(?:\| .*\n){2}\n<\/details>\n/g, ''],
 ];
 
 function normalize(text: string, { root }: Scenario): string {
@@ -109,6 +112,23 @@ onPosix('what people see of', () => {
   test('a run without a store', async () => {
     const scenario = await scenarios.create();
     approve('no-store', scenario, await scenario.run({ inputs: { 'disk-path': '' } }));
+  });
+
+  test('a cold run with the Actions cache that saves early, and a branch that restores', async () => {
+    const scenario = await scenarios.create();
+    const { url } = scenario.server;
+    const inputs = { publish: 'early' };
+    approve('cache', scenario, await scenario.run(inCache(cache(), url, { inputs })));
+    await addCommits(scenario.upstream);
+    const ref = 'refs/heads/feature';
+    approve('cache-branch', scenario, await scenario.run(inCache(cache(), url, { ref, inputs })));
+  });
+
+  test('a run whose Actions cache does not answer', async () => {
+    const scenario = await scenarios.create();
+    cache().fault({ on: 'any', behave: { kind: 'close' } });
+    const options = inCache(cache(), scenario.server.url);
+    approve('cache-outage', scenario, await scenario.run(options));
   });
 
   test('a run that upstream refuses', async () => {

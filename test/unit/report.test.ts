@@ -67,7 +67,7 @@ const restored: RestoredMirror = { ...cloned, provenance: 'restored', snapshot: 
 /** As much of a job as reports look at. */
 function jobOf(account = new Account(silentLog), store: Job['store'] = createMemoryStore()): Job {
   const upstream = { access: { url: 'https://h/o/n', token: '' }, refspecs: [] };
-  return { account, upstream, store } as Partial<Job> as Job;
+  return { account, upstream, store, otherStores: [] } as Partial<Job> as Job;
 }
 
 /** The summary's file is looked up once in a process, so all tests share it. */
