@@ -148,6 +148,7 @@ const notAllowed: Record<string, string[]> = {
   'lock-timeout': ['a\u0007b', '', 'soon', '-1', '1.5h', '1d', '99999999', '10m\n10m'],
   'fetch-timeout': ['--upload-pack=x', '', '0', '0s', '-1s'],
   verify: ['a\u0007b', '', 'none', 'Full'],
+  publish: ['--upload-pack=x', '', 'main', 'Early', 'true'],
   save: ['--upload-pack=x', '', 'yes', 'true'],
   'max-snapshots': ['a\u0007b', '', '0', '-1', '1.5', 'three', '1001'],
 };
