@@ -56,8 +56,8 @@ export const ACTIONS_CACHE_TIMES: ActionsCacheClaimTimes = {
   patienceMs: 120_000,
 };
 
-/** A store that fails now and then is asked as often. */
-const CREATE_TRIES = 3;
+/** A store that fails now and then is asked as often; its back end has patience of its own. */
+const CREATE_TRIES = 2;
 
 export interface ActionsCacheClaimOptions {
   /** The snapshot that is to be made: one more than the newest. */

@@ -18,11 +18,11 @@ export function createActionsCacheClaimEntries({
   assertNames('key', key);
   return {
     has: ({ number, epoch }, signal) =>
-      cache.call('looking for a claim in the Actions cache', signal, (session) =>
+      cache.call('reading', 'looking for a claim in the Actions cache', signal, (session) =>
         session.has(claimKey(key, scope, number, epoch)),
       ),
     create: ({ number, epoch }, content, signal) =>
-      cache.call('creating a claim in the Actions cache', signal, (session) =>
+      cache.call('writing', 'creating a claim in the Actions cache', signal, (session) =>
         session.create(claimKey(key, scope, number, epoch), content),
       ),
   };

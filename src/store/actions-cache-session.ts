@@ -20,11 +20,11 @@ import { readPlainFile } from './copy.ts';
  * For all that a call asks, transfers of layers aside. The toolkit's own retries take 28 s where the
  * service answers with errors only.
  */
-const PATIENCE_MS = 60_000;
-/** For both after an outage, until a call has succeeded: a job makes some ten calls. */
+const PATIENCE_MS = 40_000;
+/** For both while there is an outage: a job makes some ten calls. */
 const SHORT_PATIENCE_MS = 10_000;
 /** Of a transfer; twice as long where only its folder shows that it moves. */
-const STANDSTILL_MS = 2 * 60_000;
+const STANDSTILL_MS = 60_000;
 const RATE_LIMIT_RETRIES = 2;
 const RATE_LIMIT_PAUSE_MS = 4_000;
 /** The only file of an entry that is no layer. */
@@ -54,7 +54,8 @@ export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
 
 export class ActionsCache {
   readonly #options: ActionsCacheOptions;
-  #outage: MirrorError | undefined;
+  /** The first failure of each way, until a call of that way has succeeded. */
+  readonly #outages = new Map<Way, MirrorError>();
 
   constructor(options: ActionsCacheOptions) {
     this.#options = options;
@@ -62,6 +63,7 @@ export class ActionsCache {
 
   /** Runs a call; throws errors of the family only, and TypeError. */
   async call<T>(
+    way: Way,
     what: string,
     signal: AbortSignal,
     work: (session: CacheSession) => Promise<T>,
@@ -69,7 +71,7 @@ export class ActionsCache {
     throwIfCancelled(signal);
     const { environment, temporaryFolder, standstillMs = STANDSTILL_MS } = this.#options;
     const times =
-      this.#outage === undefined
+      this.#outages.size === 0
         ? { patienceMs: PATIENCE_MS, standstillMs }
         : {
             patienceMs: SHORT_PATIENCE_MS,
@@ -84,24 +86,27 @@ export class ActionsCache {
         };
         return withWorker(options, (ask) => work(new CacheSession(ask, folder, times, signal)));
       });
-      this.#outage = undefined;
+      this.#outages.delete(way);
       return result;
     } catch (error) {
       if (error instanceof TypeError) throw error;
-      throw this.#note(toMirrorError(error, 'store-unavailable', what));
+      throw this.#note(way, toMirrorError(error, 'store-unavailable', what));
     }
   }
 
-  #note(error: MirrorError): MirrorError {
+  #note(way: Way, error: MirrorError): MirrorError {
     if (error.code !== 'store-unavailable') return error;
-    const before = this.#outage;
-    this.#outage ??= error;
+    const [before] = this.#outages.values();
+    if (!this.#outages.has(way)) this.#outages.set(way, error);
     if (before === undefined) return error;
     // What came first tells the cause; later calls may not have had the time to find out.
     const message = `${error.message}; before: ${describeError(before)}`;
     return new MirrorError(error.code, message, { cause: error.cause });
   }
 }
+
+/** The service may answer all that reads, and nothing that writes. */
+export type Way = 'reading' | 'writing';
 
 interface SessionTimes {
   patienceMs: number;

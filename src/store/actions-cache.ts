@@ -29,7 +29,7 @@ import {
   manifestKey,
   manifestPrefix,
 } from './actions-cache-keys.ts';
-import type { ActionsCache, CacheSession } from './actions-cache-session.ts';
+import type { ActionsCache, CacheSession, Way } from './actions-cache-session.ts';
 import { assertLayer, assertManifestNumber, assertManifestSize, assertNames } from './names.ts';
 import {
   type FindOptions,
@@ -73,7 +73,7 @@ class ActionsCacheStore implements Store {
   ): Promise<StoredManifest | undefined> {
     assertNames('key', key);
     if (below !== Infinity) assertManifestNumber(below);
-    return this.#call('finding a manifest', signal, async (session) => {
+    return this.#call('reading', 'finding a manifest', signal, async (session) => {
       let limit = Math.min(below - 1, MAX_NUMBER);
       for (let vanished = 0; vanished < MAX_VANISHED; vanished++) {
         const number = await this.#findHighest(session, key, limit);
@@ -96,7 +96,7 @@ class ActionsCacheStore implements Store {
     assertManifestNumber(number);
     assertManifestSize(content);
     const copy = Uint8Array.from(content);
-    return this.#call(`creating manifest ${number}`, signal, async (session) => {
+    return this.#call('writing', `creating manifest ${number}`, signal, async (session) => {
       const name = this.#manifest(key, number);
       return !(await session.has(name)) && (await session.create(name, copy));
     });
@@ -111,7 +111,7 @@ class ActionsCacheStore implements Store {
   async hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean> {
     assertNames('key', key);
     assertNames('layer', name);
-    return this.#call(`looking for layer ${name}`, signal, (session) =>
+    return this.#call('reading', `looking for layer ${name}`, signal, (session) =>
       session.has(layerKey(key, name)),
     );
   }
@@ -125,7 +125,7 @@ class ActionsCacheStore implements Store {
   ): Promise<void> {
     assertNames('key', key);
     assertLayer(layer);
-    await this.#call(`getting layer ${layer.name}`, signal, async (session) => {
+    await this.#call('reading', `getting layer ${layer.name}`, signal, async (session) => {
       const transfer = { isLong: true, onShare: tellBytes(layer, onBytes) };
       const outcome = await session.restore(layerKey(key, layer.name), transfer);
       if (outcome !== 'restored') {
@@ -146,7 +146,7 @@ class ActionsCacheStore implements Store {
   ): Promise<void> {
     assertNames('key', key);
     assertLayer(layer);
-    await this.#call(`putting layer ${layer.name}`, signal, async (session) => {
+    await this.#call('writing', `putting layer ${layer.name}`, signal, async (session) => {
       await layOut(layer, directory, session.folder.entry, { signal });
       const name = layerKey(key, layer.name);
       // Before the archive is made: it may have gigabytes.
@@ -187,11 +187,12 @@ class ActionsCacheStore implements Store {
   }
 
   #call<T>(
+    way: Way,
     what: string,
     signal: AbortSignal,
     work: (session: CacheSession) => Promise<T>,
   ): Promise<T> {
-    return this.#cache.call(`${what} in the Actions cache`, signal, work);
+    return this.#cache.call(way, `${what} in the Actions cache`, signal, work);
   }
 }
 
