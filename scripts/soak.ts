@@ -8,7 +8,13 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const COUNTS = { KILLS: '40', CORRUPTIONS: '20', MIRROR_LOCK_ROUNDS: '500', OUTAGES: '54' };
+const COUNTS = {
+  KILLS: '40',
+  REPACK_KILLS: '40',
+  CORRUPTIONS: '20',
+  MIRROR_LOCK_ROUNDS: '500',
+  OUTAGES: '53',
+};
 const SUITES = [
   'test/action/kill',
   'test/action/corruption',

@@ -28,6 +28,7 @@ const PHASES = {
   prime: { label: 'Prime', title: 'Prime the workspace', way: 'copied' },
   digest: { label: 'Checksums', title: 'Recompute the checksums of all packs' },
   walk: { label: 'Walk', title: 'Check that all objects are there' },
+  repack: { label: 'Repack', title: 'Make one pack of many', isMinor: true },
   upload: { label: 'Save', title: 'Save the snapshot', way: 'to the store' },
   tidy: { label: 'Tidy', title: 'Remove old snapshots', isMinor: true },
 } as const satisfies Record<string, PhaseKind>;

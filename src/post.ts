@@ -1,5 +1,6 @@
 /** Entry of the post step: wire, run, report. It never fails the job. */
 import type { Job } from './job.ts';
+import { maintainMirror } from './maintain-mirror.ts';
 import { removePrivatePlace } from './mirror/place.ts';
 import {
   maskKey,
@@ -43,6 +44,11 @@ async function run(state: StepState): Promise<void> {
 
 async function save(opened: Job, settings: Settings, state: StepState): Promise<SaveResult> {
   const reason = decideNotToSave(settings.save, settings.lowTrust);
-  if (reason !== undefined) return { result: 'skipped', reason };
-  return saveSnapshot(opened, saveOptionsOf(settings, opened, state), state.isClaimed);
+  const options = saveOptionsOf(settings, opened, state);
+  try {
+    if (reason !== undefined) return { result: 'skipped', reason };
+    return await saveSnapshot(opened, options, state.isClaimed);
+  } finally {
+    await maintainMirror(opened, options);
+  }
 }

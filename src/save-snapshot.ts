@@ -3,18 +3,16 @@
  * it has news, and if nobody else has published since that fetch began.
  */
 import { MirrorError, describeError, throwIfCancelled } from './errors.ts';
-import { countBytes } from './files.ts';
 import { bindSignal, type Job } from './job.ts';
 import type { Hold } from './lock/lock.ts';
-import { layOut, packDirectory, readRefs, wipe } from './mirror/directory.ts';
+import { layOut, readRefs, wipe } from './mirror/directory.ts';
 import { inspectPlace } from './mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from './mirror/record.ts';
-import { digestRefs, type ObjectFormat, type Ref } from './mirror/refs.ts';
-import { withProgress } from './progress.ts';
+import { digestRefs, listNeededOids, type ObjectFormat, type Ref } from './mirror/refs.ts';
 import { deriveKey } from './snapshot/key.ts';
-import { describeLayer, listPackFiles } from './snapshot/layers.ts';
 import { readSnapshot, type LookUp } from './snapshot/look-up.ts';
 import { FORMAT_VERSION, type Layer, type Snapshot } from './snapshot/manifest.ts';
+import { Packing, type Content } from './snapshot/packing.ts';
 import {
   checkConnectivity,
   hasHole,
@@ -24,7 +22,6 @@ import {
   writeBase,
 } from './snapshot/publish.ts';
 import { RETENTION_GRACE_MS, applyRetention } from './snapshot/retention.ts';
-import { chooseShared, findHeld } from './snapshot/shared-layers.ts';
 import { withTransferDeadline } from './snapshot/transfer.ts';
 import type { Store } from './store/store.ts';
 
@@ -44,6 +41,8 @@ export interface SaveOptions {
    */
   leastAgeMs: number;
   maxSnapshots: number;
+  /** A repack that takes longer is given up, and the packs are saved as they are. */
+  repackTimeoutMs: number;
   /** For people: the run that saves, and the version of the action. */
   run: string;
   action: string;
@@ -145,6 +144,20 @@ function refuse(reason: string): SaveResult {
   return { result: 'refused', reason };
 }
 
+/**
+ * Where others of the same store have saved since: the layers of the mirror's own base that the
+ * newest names too. A name is never used twice, so it has been restored or stored from here.
+ */
+function findNamedAgain(
+  own: Snapshot | undefined,
+  { rejected }: MirrorRecord,
+  newest: LookUp | undefined,
+): Layer[] {
+  if (newest?.found !== 'snapshot' || rejected.includes(newest.id)) return [];
+  const names = new Set(newest.snapshot.snapshot.layers.map(({ name }) => name));
+  return own?.layers.filter(({ name }) => names.has(name)) ?? [];
+}
+
 /** One save, alone at the mirror's place. */
 class Save {
   readonly #job: Job;
@@ -184,11 +197,7 @@ class Save {
     const newest = await this.#findNewest();
     const settled = this.#settle(record, fence, newest);
     if (settled !== undefined) return settled;
-    // A base that is not the newest may have been revoked meanwhile: then everything is walked.
-    const isCurrent = newest.some(
-      (each) => each.found === 'snapshot' && each.id === record.base?.id,
-    );
-    const save = (by: Save): Promise<SaveResult> => by.#save(record, refs, fence, isCurrent);
+    const save = (by: Save): Promise<SaveResult> => by.#save(record, refs, fence, newest);
     return isClaimed ? save(this) : this.#underClaim(fence + 1, save);
   }
 
@@ -259,54 +268,34 @@ class Save {
     record: MirrorRecord,
     refs: readonly Ref[],
     fence: number,
-    isBaseCurrent: boolean,
+    newest: readonly LookUp[],
   ): Promise<SaveResult> {
     const { path } = this.#options;
     const { account, git } = this.#job;
-    const base = isBaseCurrent ? await readBase(path, record) : undefined;
-    const shared = await this.#chooseShared(base);
-    const layer = await this.#orWipe(() =>
-      account.measure('digest', () => this.#describePacks(shared)),
+    const own = await readBase(path, record);
+    // A base that is not the newest may have been revoked meanwhile: then everything is walked.
+    const isCurrent = newest.some(
+      (each) => each.found === 'snapshot' && each.id === record.base?.id,
     );
+    const base = isCurrent ? own : undefined;
+    const packing = new Packing(this.#job, this.#store, this.#options);
+    const planned = await packing.plan(base?.layers ?? findNamedAgain(own, record, newest[0]));
+    const layer = await this.#orWipe(() => packing.describe(planned.shared));
     if ('result' in layer) return layer;
+    const faults = base && {
+      isIn: () => hasHole(git, path, base),
+      revoke: () => this.#revoke(fence),
+    };
     const walked = await this.#orWipe(
       () => account.measure('walk', () => checkConnectivity(git, path, record, base)),
-      base && { isIn: () => hasHole(git, path, base), revoke: () => this.#revoke(fence) },
+      faults,
     );
     if (typeof walked === 'object') return walked;
-    // Refs can move without new objects.
-    const layers = layer.files.length === 0 ? shared : [...shared, layer];
-    const snapshot = this.#describe(record, refs, layers, walked, fence);
-    return this.#publish(record, snapshot, layer);
-  }
-
-  /** What of its base the new snapshot names again: no layer that the store has let go of. */
-  async #chooseShared(base: Snapshot | undefined): Promise<Layer[]> {
-    const packs = packDirectory(this.#options.path);
-    const held = await findHeld(packs, base?.layers ?? []);
-    const isThere = await Promise.all(held.map(({ name }) => this.#isStored(name)));
-    const stored = held.filter((_, index) => isThere[index]);
-    return chooseShared(stored, await countBytes(packs, await this.#listNew(stored)));
-  }
-
-  #isStored(layer: string): Promise<boolean> {
-    return this.#store.hasLayer(this.#options.key, layer, this.#job.signal);
-  }
-
-  /** Names of the packs, and their indexes, that are in none of these layers. */
-  async #listNew(layers: readonly Layer[]): Promise<string[]> {
-    const old = new Set(layers.flatMap(({ files }) => files.map(({ name }) => name)));
-    const names = await listPackFiles(packDirectory(this.#options.path));
-    return names.filter((name) => !old.has(name));
-  }
-
-  async #describePacks(shared: readonly Layer[]): Promise<Layer> {
-    const packs = packDirectory(this.#options.path);
-    const names = await this.#listNew(shared);
-    const bytes = await countBytes(packs, names);
-    return withProgress(this.#job.log, 'reading packs', bytes, (onBytes) =>
-      describeLayer(packs, names, this.#options.objectFormat, onBytes),
-    );
+    const found = { shared: planned.shared, layer, walked };
+    const oids = listNeededOids(record.head ?? undefined, refs);
+    const content = await this.#orWipe(() => packing.repack(found, planned, oids), faults);
+    if ('result' in content) return content;
+    return this.#publish(record, this.#describe(record, refs, content, fence), content.layer);
   }
 
   /** Runs a check; where it finds damage, the mirror is wiped and nothing is saved. */
@@ -359,8 +348,7 @@ class Save {
   #describe(
     { head, refsDigest }: MirrorRecord,
     refs: readonly Ref[],
-    layers: readonly Layer[],
-    savesSinceFullWalk: number,
+    { shared, layer, walked }: Content,
     fence: number,
   ): Snapshot {
     const { access, refspecs } = this.#job.upstream;
@@ -373,8 +361,9 @@ class Save {
       head: head ?? undefined,
       refs,
       refsDigest,
-      layers: [...layers],
-      savesSinceFullWalk,
+      // Refs can move without new objects.
+      layers: layer.files.length === 0 ? shared : [...shared, layer],
+      savesSinceFullWalk: walked,
     };
   }
 

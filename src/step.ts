@@ -97,10 +97,14 @@ export function saveOptionsOf(
     isForced: settings.save === 'always',
     leastAgeMs: isScoped ? DAY_MS : 0,
     maxSnapshots: settings.maxSnapshots,
+    repackTimeoutMs: REPACK_TIMEOUT_MS,
     run: settings.run,
     action: VERSION,
   };
 }
+
+/** Less than `lock-timeout` is by default: other jobs wait for the mirror meanwhile. */
+const REPACK_TIMEOUT_MS = 8 * 60_000;
 
 const DAY_MS = 24 * 60 * 60_000;
 

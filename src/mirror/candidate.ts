@@ -13,6 +13,7 @@ import {
   digestRefs,
   findHeadCommit,
   findMovedRefs,
+  listNeededOids,
   type ObjectFormat,
   type Ref,
   type UpstreamRefs,
@@ -80,13 +81,12 @@ export async function bringUpToDate(
   const { directory } = candidate;
   const bytesBefore = await countPackBytes(directory);
   // A detached HEAD's commit need not be among what refs reach, and git takes HEAD for a ref.
-  const detached = head === undefined || 'ref' in head ? [] : [head.oid];
-  if (detached.length > 0 || findMovedRefs(candidate.refs, probed).length > 0) {
+  const isDetached = head !== undefined && !('ref' in head);
+  if (isDetached || findMovedRefs(candidate.refs, probed).length > 0) {
     // All ids and not only the new ones: git then knows at once what both sides have. With 20,000
     // refs that made 16 haves in one round of what were 20,000 haves in five.
-    const oids = [...new Set([...probed.map(({ oid }) => oid), ...detached])];
     try {
-      await fetchObjects(asking, directory, oids, deadline);
+      await fetchObjects(asking, directory, listNeededOids(head, probed), deadline);
     } finally {
       // A try that was cut leaves its temporary pack, also when the next one succeeds; a mirror that
       // stays although its fetch failed would keep it until the next run.

@@ -7,7 +7,7 @@ import type { Dirent } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { toMirrorError } from '../errors.ts';
-import { isPresent, removeTree, renameStubbornly, writeWhole } from '../files.ts';
+import { countBytes, isPresent, removeTree, renameStubbornly, writeWhole } from '../files.ts';
 import { RECORD_FILE } from './record.ts';
 import {
   findRefsFault,
@@ -49,6 +49,35 @@ export async function countPackBytes(directory: string): Promise<number> {
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }
 
+/** Names of the packs that have an index: the others are none to git. */
+export async function listPacks(directory: string): Promise<string[]> {
+  const names = new Set(await readdir(packDirectory(directory)));
+  const packs = [...names].filter((name) => name.endsWith('.pack'));
+  return packs.filter((name) => names.has(`${stemOf(name)}.idx`)).sort();
+}
+
+export interface PackSize {
+  /** Of its pack. */
+  name: string;
+  /** With its index. */
+  bytes: number;
+}
+
+export async function measurePacks(directory: string): Promise<PackSize[]> {
+  const folder = packDirectory(directory);
+  const names = await listPacks(directory);
+  return Promise.all(
+    names.map(async (name) => ({
+      name,
+      bytes: await countBytes(folder, [name, `${stemOf(name)}.idx`]),
+    })),
+  );
+}
+
+function stemOf(name: string): string {
+  return name.replace(/\.(?:pack|idx)$/, '');
+}
+
 /** A new, empty directory beside the mirror's place, which only this user can enter. */
 export async function createStaging(path: string): Promise<string> {
   await mkdir(dirname(path), { recursive: true });
@@ -87,11 +116,15 @@ export async function layOut(directory: string, objectFormat: ObjectFormat): Pro
   if (!(await isPresent(join(directory, 'HEAD')))) await writeHead(directory, undefined);
 }
 
-/** Removes what is neither a pack nor an index: temporary packs, locks, `.keep`, `.promisor`. */
+/**
+ * Removes what is neither a pack nor its index: temporary packs, locks, `.keep`, `.promisor`, and
+ * of a pack that was being made or removed the half that is left.
+ */
 export async function tidyPacks(directory: string): Promise<void> {
+  const whole = new Set((await listPacks(directory)).map(stemOf));
   await removeOthers(
     packDirectory(directory),
-    (entry) => entry.isFile() && KEPT_PACK.test(entry.name),
+    (entry) => entry.isFile() && KEPT_PACK.test(entry.name) && whole.has(stemOf(entry.name)),
   );
 }
 

@@ -162,6 +162,12 @@ export function findHeadCommit(head: Head | undefined, refs: readonly Ref[]): st
   return refs.find(({ oid, peeled }) => oid === head.oid || peeled === head.oid) && head.oid;
 }
 
+/** Ids that must be there, each once: a detached HEAD's commit need not be among what refs reach. */
+export function listNeededOids(head: Head | undefined, refs: readonly Ref[]): string[] {
+  const detached = head === undefined || 'ref' in head ? [] : [head.oid];
+  return [...new Set([...refs.map(({ oid }) => oid), ...detached])];
+}
+
 /** The refs of the second list that are new or moved against the first. */
 export function findMovedRefs(before: readonly Ref[], after: readonly Ref[]): Ref[] {
   const known = new Map(before.map(({ name, oid }) => [name, oid]));

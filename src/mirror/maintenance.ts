@@ -1,0 +1,157 @@
+/**
+ * Makes many packs one. The planner is tiers.ts; this does what it says, alone at the mirror's place.
+ *
+ * A new pack is whole before the first old one goes, and that it holds what they held is proven by
+ * their indexes: a process that is killed leaves objects twice, never not at all. Whatever else it
+ * leaves is swept with the rest (directory.ts). Who reads an old pack meanwhile, or has a link to
+ * it, keeps it: it is removed, never changed.
+ *
+ * `git pack-objects` and not `git repack`: that one decides by numbers of objects which packs are
+ * to be one, keeps others by `.keep` files or loses objects (`--keep-pack` in git 2.34), and
+ * removes packs without a look at the new one.
+ */
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { MirrorError } from '../errors.ts';
+import { removeTree } from '../files.ts';
+import type { Git } from '../git/git.ts';
+import { listPacks, packDirectory, tidyPacks } from './directory.ts';
+import { PackIndex } from './pack-index.ts';
+import type { ObjectFormat } from './refs.ts';
+
+const MAX_THREADS = 4;
+/** Each thread's, on top of some 150 bytes for each object: half a GiB for all of them. */
+const WINDOW_MEMORY = '128m';
+
+const CONFIGURATION = [
+  // Larger files are copied as they are and never held whole in memory, to look for a delta.
+  ['core.bigFileThreshold', '32m'],
+  // What a user's configuration may say, and would make several packs.
+  ['pack.packSizeLimit', '0'],
+] as const;
+
+export interface RepackOptions {
+  objectFormat: ObjectFormat;
+  timeoutMs: number;
+}
+
+/**
+ * Makes some packs one, without what the others hold as well. Throws `corrupt-mirror` for an object
+ * that is missing or damaged; after any failure all packs are there that were.
+ */
+export async function mergePacks(
+  git: Git,
+  directory: string,
+  packs: readonly string[],
+  options: RepackOptions,
+): Promise<void> {
+  const kept = (await listPacks(directory)).filter((name) => !packs.includes(name));
+  const lines = [...packs, ...kept.map((name) => `^${name}`)];
+  const made = await packObjects(git, directory, ['--stdin-packs'], lines, options);
+  await checkNothingIsLost(directory, packs, [...made, ...kept], options.objectFormat);
+  await removePacks(directory, packs, made);
+}
+
+/**
+ * Makes all packs one, of nothing but what these ids reach. Throws as `mergePacks`. What is reached
+ * is to be walked afterwards: here only the ids themselves are looked for in the new pack.
+ */
+export async function repackEverything(
+  git: Git,
+  directory: string,
+  oids: readonly string[],
+  options: RepackOptions,
+): Promise<void> {
+  const packs = await listPacks(directory);
+  const made = await packObjects(git, directory, ['--revs'], oids, options);
+  const ids = oids.map((oid) => Buffer.from(oid, 'hex'));
+  await checkHeld(directory, ids, made, options.objectFormat);
+  await removePacks(directory, packs, made);
+}
+
+/** Names of the packs that it made: one, or none where there was nothing to put into it. */
+async function packObjects(
+  git: Git,
+  directory: string,
+  mode: readonly string[],
+  lines: readonly string[],
+  { timeoutMs }: RepackOptions,
+): Promise<string[]> {
+  const configuration = CONFIGURATION.flatMap(([key, value]) => ['-c', `${key}=${value}`]);
+  const threads = Math.min(MAX_THREADS, availableParallelism());
+  const options = [
+    ...['--quiet', '--non-empty', '--delta-base-offset'],
+    ...[`--threads=${String(threads)}`, `--window-memory=${WINDOW_MEMORY}`],
+  ];
+  const target = join(packDirectory(directory), 'pack');
+  const command = {
+    gitDirectory: directory,
+    args: [...configuration, 'pack-objects', ...options, ...mode, target],
+    stdin: lines.map((line) => `${line}\n`).join(''),
+    timeoutMs,
+  };
+  try {
+    const output = await git.read(command, 'making one pack of many');
+    const hashes = output.toString('latin1').split('\n');
+    return hashes.filter((hash) => hash !== '').map((hash) => `pack-${hash}.pack`);
+  } finally {
+    // Temporary packs of a git that was ended, and reverse indexes, which no mirror of ours keeps.
+    await tidyPacks(directory);
+  }
+}
+
+async function checkNothingIsLost(
+  directory: string,
+  old: readonly string[],
+  others: readonly string[],
+  objectFormat: ObjectFormat,
+): Promise<void> {
+  for (const name of old) {
+    const index = await readIndex(directory, name, objectFormat);
+    await checkHeld(directory, index.oids(), others, objectFormat);
+  }
+}
+
+async function checkHeld(
+  directory: string,
+  oids: Iterable<Buffer>,
+  packs: readonly string[],
+  objectFormat: ObjectFormat,
+): Promise<void> {
+  let missing = oids;
+  for (const name of packs) {
+    const index = await readIndex(directory, name, objectFormat);
+    const left: Buffer[] = [];
+    for (const oid of missing) if (!index.has(oid)) left.push(oid);
+    // The index of a large pack is large: it is read only where something is not in the new one.
+    if (left.length === 0) return;
+    missing = left;
+  }
+  const [oid] = missing;
+  if (oid !== undefined) {
+    throw new MirrorError('unknown', `git left ${oid.toString('hex')} out of the new pack`);
+  }
+}
+
+function readIndex(
+  directory: string,
+  pack: string,
+  objectFormat: ObjectFormat,
+): Promise<PackIndex> {
+  const name = pack.replace(/\.pack$/, '.idx');
+  return PackIndex.read(join(packDirectory(directory), name), objectFormat);
+}
+
+/** A pack of the same objects has the same name: what was made again stays. */
+async function removePacks(
+  directory: string,
+  packs: readonly string[],
+  made: readonly string[],
+): Promise<void> {
+  for (const name of packs.filter((each) => !made.includes(each))) {
+    // Its index first: one without its pack is an error to git.
+    for (const file of [name.replace(/\.pack$/, '.idx'), name]) {
+      await removeTree(join(packDirectory(directory), file));
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Account } from '../../src/account.ts';
+import { openGit } from '../../src/git/git.ts';
+import type { Job } from '../../src/job.ts';
+import { createMachineLock } from '../../src/lock/machine.ts';
+import { silentLog } from '../../src/log.ts';
+import { maintainMirror } from '../../src/maintain-mirror.ts';
+import { packDirectory } from '../../src/mirror/directory.ts';
+import { primeWorkspace, type PrimeResult } from '../../src/prime-workspace.ts';
+import { restoreMirror, type RestoredMirror } from '../../src/restore-mirror.ts';
+import { saveSnapshot, type SaveOptions, type SaveResult } from '../../src/save-snapshot.ts';
+import { createDiskStore } from '../../src/store/disk.ts';
+import { gitEnvironment } from './git.ts';
+
+export interface MachineOptions {
+  /** Its folder, made if need be. */
+  root: string;
+  /** Of upstream. */
+  url: string;
+  /** Folder of a disk store, made if need be. */
+  store?: string;
+  repackTimeoutMs?: number;
+}
+
+/** One whose mirror stays, with the use cases run in this process: for many jobs in a row. */
+export class Machine {
+  /** Where its mirror is. */
+  readonly path: string;
+  repackTimeoutMs: number;
+  /** Of the last job. */
+  account = new Account(silentLog);
+  readonly #job: Omit<Job, 'account'>;
+  readonly #temporaryFolder: string;
+  #mirror: RestoredMirror | undefined;
+
+  private constructor(options: MachineOptions, job: Omit<Job, 'account'>) {
+    this.path = join(options.root, 'mirror.git');
+    this.repackTimeoutMs = options.repackTimeoutMs ?? 60_000;
+    this.#job = job;
+    this.#temporaryFolder = options.root;
+  }
+
+  static async create(options: MachineOptions): Promise<Machine> {
+    const { root, url, store } = options;
+    await mkdir(root, { recursive: true });
+    if (store !== undefined) await mkdir(store, { recursive: true });
+    const { signal } = new AbortController();
+    const environment = gitEnvironment();
+    const git = await openGit({ environment, workingDirectory: root, signal, log: silentLog });
+    const refspecs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'];
+    return new Machine(options, {
+      ...{ git, signal, log: silentLog, absence: '', otherStores: [], claimOf: undefined },
+      upstream: { access: { url, token: '' }, refspecs },
+      store: store === undefined ? undefined : createDiskStore({ path: store }),
+      lockOf: (path) => createMachineLock(`${path}.lock`),
+    });
+  }
+
+  get packs(): string {
+    return packDirectory(this.path);
+  }
+
+  /** Main; with a workspace, that is primed. */
+  async main(workspace?: string): Promise<{ mirror: RestoredMirror; used: PrimeResult }> {
+    this.account = new Account(silentLog);
+    const options = {
+      ...{ cacheKey: '', isPublishedEarly: false, verification: 'standard' as const },
+      ...{ lockTimeoutMs: 60_000, fetchTimeoutMs: 60_000 },
+      placeOf: () => this.path,
+      temporaryFolder: this.#temporaryFolder,
+    };
+    const job = { ...this.#job, account: this.account };
+    const restored = await restoreMirror(job, options, (held, mirror) =>
+      primeWorkspace(held, mirror, workspace),
+    );
+    this.#mirror = restored.mirror;
+    return restored;
+  }
+
+  /** Post: the save, and then what is left to tidy. */
+  async post(): Promise<SaveResult> {
+    if (this.#mirror === undefined) throw new Error('main comes first');
+    const { path, isPrivate, key, objectFormat } = this.#mirror;
+    this.account = new Account(silentLog);
+    const job = { ...this.#job, account: this.account };
+    const options: SaveOptions = {
+      ...{ path, isPrivate, key, objectFormat, cacheKey: '' },
+      ...{ isForced: false, leastAgeMs: 0, maxSnapshots: 3, run: 'a test', action: '0' },
+      repackTimeoutMs: this.repackTimeoutMs,
+    };
+    try {
+      return await saveSnapshot(job, options, false);
+    } finally {
+      await maintainMirror(job, options);
+    }
+  }
+}
