@@ -1,8 +1,9 @@
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
-  // Suites named *.server.test.ts need a real server; they run on their own, by --testMatch.
-  testMatch: ['<rootDir>/test/**/*.test.ts', '!**/*.server.test.ts'],
+  // Suites named *.server.test.ts need a real server; they run on their own, by --testMatch. Those
+  // named *.s3.test.ts have a configuration of their own.
+  testMatch: ['<rootDir>/test/**/*.test.ts', '!**/*.server.test.ts', '!**/*.s3.test.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '\\.ts$': [
