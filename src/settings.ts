@@ -165,14 +165,20 @@ function parseBoolean(name: string, text: string, byDefault: boolean): boolean {
 const SERVER_ALLOWED = 'an http or https URL without user, query or fragment: https://github.com';
 
 function parseServer(text: string): string {
+  const url = parsePlainUrl(text);
+  if (url === undefined) throw invalid('github-server-url', hideUser(text), SERVER_ALLOWED);
+  // URL lower-cases the host and drops default ports: one server, one spelling.
+  return (url.origin + url.pathname).replace(/\/+$/, '');
+}
+
+/** Undefined unless it is an http or https URL that holds nothing but the address. */
+function parsePlainUrl(text: string): URL | undefined {
   const url = URL.canParse(text) && !hasControlCharacters(text) ? new URL(text) : undefined;
   const isPlain =
     url !== undefined &&
     ['http:', 'https:'].includes(url.protocol) &&
     [url.username, url.password, url.search, url.hash].every((part) => part === '');
-  if (!isPlain) throw invalid('github-server-url', hideUser(text), SERVER_ALLOWED);
-  // URL lower-cases the host and drops default ports: one server, one spelling.
-  return (url.origin + url.pathname).replace(/\/+$/, '');
+  return isPlain ? url : undefined;
 }
 
 /** Up to the last @: a password that was not escaped may hold anything, also slashes. */
@@ -303,15 +309,26 @@ function parsePath(name: string, text: string, environment: NodeJS.ProcessEnv): 
 }
 
 function parseStore(input: (name: string) => string, environment: NodeJS.ProcessEnv): StoreChoice {
-  const kind = parseChoice('store', input('store'), ['auto', 'actions-cache', 'disk']);
-  const text = input('disk-path');
-  if (kind === 'disk' && text === '') {
-    throw invalid('disk-path', text, 'the path of an existing folder, since `store` is `disk`');
+  const kind = parseChoice('store', input('store'), ['auto', 'actions-cache', 'disk', 's3']);
+  const path = input('disk-path');
+  const bucket = input('s3-bucket');
+  if (kind === 's3' && bucket === '') {
+    throw invalid('s3-bucket', bucket, 'the name of a bucket, since `store` is `s3`');
   }
-  if (kind === 'actions-cache' && text !== '') {
-    throw invalid('disk-path', text, 'nothing, since `store` is `actions-cache`');
+  if (kind === 'disk' && path === '') {
+    throw invalid('disk-path', path, 'the path of an existing folder, since `store` is `disk`');
   }
-  if (text !== '') return { kind: 'disk', path: parsePath('disk-path', text, environment) };
+  if ((kind === 'actions-cache' || kind === 'disk') && bucket !== '') {
+    throw invalid('s3-bucket', bucket, `nothing, since \`store\` is \`${kind}\``);
+  }
+  if (kind === 'actions-cache' && path !== '') {
+    throw invalid('disk-path', path, 'nothing, since `store` is `actions-cache`');
+  }
+  if (bucket !== '' && path !== '') {
+    throw invalid('disk-path', path, 'nothing, since `s3-bucket` is set');
+  }
+  if (bucket !== '') return { kind: 's3', place: parseBucket(bucket, input) };
+  if (path !== '') return { kind: 'disk', path: parsePath('disk-path', path, environment) };
   const scopes = deriveCacheScopes({
     event: environment['GITHUB_EVENT_NAME'] ?? '',
     ref: environment['GITHUB_REF'] ?? '',
@@ -324,6 +341,44 @@ function parseStore(input: (name: string) => string, environment: NodeJS.Process
     epoch: parseEpoch(environment),
     isAskedFor: kind === 'actions-cache',
   };
+}
+
+function parseBucket(
+  bucket: string,
+  input: (name: string) => string,
+): Extract<StoreChoice, { kind: 's3' }>['place'] {
+  // Names of buckets, and of access points; servers other than AWS allow capitals and `_`.
+  if (!/^(?:arn:[A-Za-z0-9:/._-]{10,200}|[A-Za-z0-9][A-Za-z0-9._-]{1,62})$/.test(bucket)) {
+    throw invalid('s3-bucket', bucket, "a bucket's name, or the ARN of an access point");
+  }
+  const prefix = input('s3-prefix');
+  const segments = prefix.split('/');
+  const isName = (part: string) => /^[A-Za-z0-9._-]+$/.test(part) && !/^\.{1,2}$/.test(part);
+  if (prefix !== '' && (prefix.length > 200 || !segments.every(isName))) {
+    const allowed = 'names of letters, digits, ".", "_" and "-" with single slashes between them';
+    throw invalid('s3-prefix', prefix, allowed);
+  }
+  const region = input('s3-region');
+  if (!/^[A-Za-z0-9-]{0,40}$/.test(region)) {
+    throw invalid('s3-region', region, "a region's name: eu-central-1");
+  }
+  const endpoint = input('s3-endpoint');
+  return {
+    bucket,
+    prefix,
+    region: region === '' ? undefined : region,
+    endpoint: endpoint === '' ? undefined : parseEndpoint(endpoint),
+    isPathStyle: parseBoolean('s3-force-path-style', input('s3-force-path-style'), false),
+  };
+}
+
+function parseEndpoint(text: string): string {
+  const url = parsePlainUrl(text);
+  if (url === undefined) {
+    const allowed = 'an http or https URL without user, query or fragment: https://s3.example.org';
+    throw invalid('s3-endpoint', hideUser(text), allowed);
+  }
+  return (url.origin + url.pathname).replace(/\/+$/, '');
 }
 
 function parseCacheKey(text: string): string {

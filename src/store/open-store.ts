@@ -11,11 +11,13 @@ import { openActionsCache } from './actions-cache-session.ts';
 import { createActionsCacheStore } from './actions-cache.ts';
 import { createDiskRecords } from './disk-records.ts';
 import { createDiskStore } from './disk.ts';
+import type { S3Place } from './s3-open.ts';
 import type { Store } from './store.ts';
 
 /** What the settings say about the store. */
 export type StoreChoice =
   | { kind: 'disk'; path: string }
+  | { kind: 's3'; place: S3Place }
   /** Where it was not asked for, it is taken if it is there. */
   | {
       kind: 'actions-cache';
@@ -62,9 +64,14 @@ export async function openStore(
   choice: StoreChoice,
   surroundings: StoreSurroundings,
 ): Promise<OpenStore> {
-  return choice.kind === 'disk'
-    ? openDisk(choice.path, surroundings)
-    : openCache(choice, surroundings);
+  switch (choice.kind) {
+    case 'disk':
+      return openDisk(choice.path, surroundings);
+    case 's3':
+      return openBucket(choice.place, surroundings);
+    case 'actions-cache':
+      return openCache(choice, surroundings);
+  }
 }
 
 async function openDisk(path: string, { holder }: StoreSurroundings): Promise<OpenStore> {
@@ -73,6 +80,21 @@ async function openDisk(path: string, { holder }: StoreSurroundings): Promise<Op
     store: createDiskStore({ path }),
     otherStores: [],
     claimOf: (key, number) => createClaimLock(createDiskRecords({ path, key }), { number, holder }),
+    absence: '',
+  };
+}
+
+async function openBucket(
+  place: S3Place,
+  { holder, environment }: StoreSurroundings,
+): Promise<OpenStore> {
+  // The toolkit of AWS takes a while to load.
+  const { openS3 } = await import('./s3-open.ts');
+  const { store, recordsOf } = await openS3(place, environment);
+  return {
+    store,
+    otherStores: [],
+    claimOf: (key, number) => createClaimLock(recordsOf(key), { number, holder }),
     absence: '',
   };
 }

@@ -13,7 +13,7 @@ import {
 
 export function testManifests(bench: () => StoreBench, traits: StoreTraits): void {
   testFinding(bench);
-  testFencing(bench);
+  testFencing(bench, traits);
   if (traits.canRemove ?? true) testRemoval(bench);
   else testNoRemoval(bench);
 }
@@ -77,7 +77,7 @@ function testFinding(bench: () => StoreBench): void {
   });
 }
 
-function testFencing(bench: () => StoreBench): void {
+function testFencing(bench: () => StoreBench, { hasAtomicCreate = true }: StoreTraits): void {
   test('a number that exists is never replaced', async () => {
     const { store } = bench();
     expect(await create(store, 5, 'first')).toBe(true);
@@ -86,15 +86,18 @@ function testFencing(bench: () => StoreBench): void {
     expect(await find(store)).toBe('5 first');
   });
 
-  test("of twelve writers of one number exactly one wins, and the content is the winner's", async () => {
+  test("of twelve writers of one number one wins, and the content is the winner's", async () => {
     for (let number = 1; number <= 5; number++) {
       const writers = Array.from({ length: 12 }, (_, index) => index);
       const won = await Promise.all(
         writers.map((writer) => create(bench().open(), number, `by ${writer}`)),
       );
       const winners = writers.filter((writer) => won[writer]);
-      expect(winners).toHaveLength(1);
-      expect(await find(bench().store)).toBe(`${number} by ${winners[0]!}`);
+      expect(winners.length).toBeLessThanOrEqual(1);
+      if (hasAtomicCreate) expect(winners).toHaveLength(1);
+      const found = await find(bench().store, { below: number + 1 });
+      if (winners.length === 1) expect(found).toBe(`${number} by ${winners[0]!}`);
+      else expect(found?.startsWith(`${number} `) ?? false).toBe(false);
     }
   });
 
@@ -138,13 +141,13 @@ function testRemoval(bench: () => StoreBench): void {
     expect(first.layers.map(({ name }) => name).sort()).toEqual(['layer-a', 'layer-b']);
     expect(first.debris).toEqual([]);
 
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    await new Promise((resolve) => setTimeout(resolve, 2_100));
     const second = await bench().open().list(KEY, signal);
     const ages = [...second.manifests, ...second.layers].map(({ ageMs }) => ageMs);
     const before = [...first.manifests, ...first.layers].map(({ ageMs }) => ageMs);
     for (const [index, ageMs] of ages.entries()) {
       expect(before[index]).toBeGreaterThanOrEqual(0);
-      // Some stores tell time by the second.
+      // Some stores tell time by the second, and round up.
       expect(ageMs).toBeGreaterThan(before[index]!);
       expect(ageMs).toBeLessThan(60_000);
     }

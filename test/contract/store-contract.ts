@@ -40,6 +40,8 @@ export interface StoreTraits {
   hasOutages: boolean;
   /** False where the store lets go of things by itself, and only so; true if left out. */
   canRemove?: boolean;
+  /** False where of many who create one manifest at once none may win; true if left out. */
+  hasAtomicCreate?: boolean;
 }
 
 export function describeStoreContract(

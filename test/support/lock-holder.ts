@@ -7,6 +7,7 @@
  *   release                released
  *   cancel                 ends a wait
  *   forget                 drops the hold without releasing it, and collects garbage: forgotten
+ *   create <number>        creates that manifest, told by its holder's name: created or refused
  *   count <file> <rounds>  adds one to the number in a file, each time under the lock: counted
  *   guard <file>           enters and leaves for ever, entered each time; violated if another
  *                          process was inside as well
@@ -20,11 +21,20 @@ import type { ClaimTimes } from '../../src/lock/claim-times.ts';
 import type { Acquisition, Hold, Lock } from '../../src/lock/lock.ts';
 import { createMachineLock } from '../../src/lock/machine.ts';
 import { createDiskRecords } from '../../src/store/disk-records.ts';
+import type { OpenedS3, S3Place } from './s3-stores.ts';
 
 /** What it contends for. */
 export type HeldThing =
   | { kind: 'machine'; file: string }
-  | { kind: 'claim'; path: string; number: number; holder: string; times: Partial<ClaimTimes> };
+  | { kind: 'claim'; path: string; number: number; holder: string; times: Partial<ClaimTimes> }
+  | {
+      kind: 's3-claim';
+      place: S3Place;
+      key: string;
+      number: number;
+      holder: string;
+      times: Partial<ClaimTimes>;
+    };
 
 export interface Report {
   event: Acquisition['outcome'] | Progress;
@@ -42,19 +52,32 @@ type Progress =
   | 'released'
   | 'forgotten'
   | 'counted'
+  | 'created'
+  | 'refused'
   | 'entered'
   | 'violated';
 
 const PATIENCE_MS = 60_000;
 
-const lock = createLock(JSON.parse(process.argv[2] ?? '') as HeldThing);
+const held = JSON.parse(process.argv[2] ?? '') as HeldThing;
+const lock = await createLock(held);
 const cancellation = new AbortController();
 let hold: Hold | undefined;
 
-function createLock(thing: HeldThing): Lock {
+async function createLock(thing: HeldThing): Promise<Lock> {
   if (thing.kind === 'machine') return createMachineLock(thing.file);
+  if (thing.kind === 's3-claim') {
+    const { place, key, ...options } = thing;
+    return createClaimLock((await openS3(place)).recordsOf(key), options);
+  }
   const { path, ...options } = thing;
   return createClaimLock(createDiskRecords({ path, key: 'key' }), options);
+}
+
+/** The toolkit of AWS takes a while to load. */
+async function openS3(place: S3Place): Promise<OpenedS3> {
+  const { S3Stores } = await import('./s3-stores.ts');
+  return S3Stores.at(place);
 }
 
 function tell(report: Report): void {
@@ -77,6 +100,8 @@ async function obey(command: string, first = '', second = ''): Promise<void> {
       await collectGarbage();
       tell({ event: 'forgotten' });
       return;
+    case 'create':
+      return create(Number(first));
     case 'count':
       return count(first, Number(second));
     case 'guard':
@@ -109,6 +134,15 @@ async function acquire(timeoutMs: number): Promise<void> {
     if (!(error instanceof MirrorError) || error.code !== 'cancelled') throw error;
     tell({ event: 'cancelled' });
   }
+}
+
+async function create(number: number): Promise<void> {
+  if (held.kind !== 's3-claim') throw new Error('it is for buckets');
+  const content = Buffer.from(held.holder);
+  const { store } = await openS3(held.place);
+  const { signal } = cancellation;
+  const isCreated = await store.createManifest(held.key, number, content, signal);
+  tell({ event: isCreated ? 'created' : 'refused' });
 }
 
 async function enter(): Promise<Hold> {

@@ -208,6 +208,18 @@ describe('only some files', () => {
     expect(importersOf(/^@actions\/cache/)).toEqual(['store/cache-worker.ts']);
   });
 
+  test('know the toolkit of AWS: those that are loaded only where S3 is used', () => {
+    const importers = importersOf(/^@aws-sdk\//);
+    expect(importers).toEqual(['store/s3-bucket.ts', 'store/s3-client.ts', 'store/s3-open.ts']);
+    const opener = imports.filter(({ from, isType }) => from === 'store/open-store.ts' && !isType);
+    // The one way to them, which is dynamic.
+    expect(opener.filter(({ to }) => to.includes('s3')).map(({ to }) => to)).toEqual([
+      'store/s3-open.ts',
+    ]);
+    const source = readFileSync(join(root, 'store/open-store.ts'), 'utf8');
+    expect(source).toContain("await import('./s3-open.ts')");
+  });
+
   test('start processes: one of git/', () => {
     expect(importersOf(/^(?:node:)?child_process$|^@actions\/exec/)).toEqual(['git/child.ts']);
     expect(importersOf(/^@actions\/io/).filter((file) => !file.startsWith('git/'))).toEqual([]);
@@ -239,6 +251,7 @@ describe('only some files', () => {
       '@actions/cache',
       '@actions/core',
       '@actions/io',
+      '@aws-sdk/client-s3',
       'valibot',
     ]);
   });

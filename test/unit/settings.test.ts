@@ -69,6 +69,7 @@ describe('action.yml and settings', () => {
     const asked: string[] = [];
     settingsOf({}, {}, asked);
     settingsOf({ store: 'disk', 'disk-path': '/mnt', 'github-server-url': 'http://h' }, {}, asked);
+    settingsOf({ 's3-bucket': 'bucket' }, {}, asked);
     expect([...new Set(asked)].sort()).toEqual([...defaults.keys()].sort());
   });
 
@@ -244,6 +245,23 @@ describe('what is allowed', () => {
     expect(settingsOf(given).store).toEqual({ kind: 'disk', path: resolve(path) });
   });
 
+  test.each([
+    [{}, { prefix: 'git-mirrors', region: undefined, endpoint: undefined, isPathStyle: false }],
+    [{ store: 's3', 's3-prefix': 'a/b.c-d_e' }, { prefix: 'a/b.c-d_e' }],
+    [
+      { 's3-prefix': '', 's3-region': 'auto' },
+      { prefix: '', region: 'auto' },
+    ],
+    [{ 's3-endpoint': 'HTTPS://S3.example.org:443/' }, { endpoint: 'https://s3.example.org' }],
+    [{ 's3-endpoint': 'http://[::1]:9000/a/' }, { endpoint: 'http://[::1]:9000/a' }],
+    [{ 's3-force-path-style': 'true' }, { isPathStyle: true }],
+  ])('a bucket, with %j', (given, place) => {
+    for (const bucket of ['my-bucket.1', 'arn:aws:s3:eu-west-1:123456789012:accesspoint/mine']) {
+      const { store } = settingsOf({ 's3-bucket': bucket, ...given });
+      expect(store).toMatchObject({ kind: 's3', place: { bucket, ...place } });
+    }
+  });
+
   test('the Actions cache, whose snapshots are those of the refs of this run', async () => {
     const folder = await directories.create('event');
     const path = join(folder, 'event.json');
@@ -287,7 +305,7 @@ describe('what is refused, by a message that names the input, the value and what
   const countAllowed = 'a whole number from 1 to 1000';
   const primedAllowed = 'a folder in the workspace, outside any `.git`: `.`, or a relative path';
   const pathAllowed = 'outside the workspace that does not contain it';
-  const storeAllowed = '`auto`, `actions-cache`, `disk`';
+  const storeAllowed = '`auto`, `actions-cache`, `disk`, `s3`';
 
   test.each<[string, string, string]>([
     ['github-server-url', 'github.com', serverAllowed],
@@ -417,6 +435,37 @@ describe('what is refused, by a message that names the input, the value and what
   test('the Actions cache with a folder', () => {
     const { message } = failureOf({ store: 'actions-cache', 'disk-path': '/mnt' });
     expect(message).toMatch(/`disk-path` is "\/mnt"; .*nothing, since `store` is `actions-cache`/);
+  });
+
+  test.each([
+    [{ store: 's3' }, /`s3-bucket` is ""; .*since `store` is `s3`/],
+    [{ store: 'disk', 'disk-path': '/mnt', 's3-bucket': 'b-b' }, /`s3-bucket`.*`store` is `disk`/],
+    [{ store: 'actions-cache', 's3-bucket': 'b-b' }, /`s3-bucket`.*`store` is `actions-cache`/],
+    [{ 's3-bucket': 'b-b', 'disk-path': '/mnt' }, /`disk-path`.*since `s3-bucket` is set/],
+    ...['-b-b', 'a/b', 'a b', 's3://bucket', 'x'.repeat(64)].map((bucket): [object, RegExp] => [
+      { 's3-bucket': bucket },
+      /`s3-bucket` .*a bucket's name/,
+    ]),
+    ...['/a', 'a/', 'a//b', '..', 'a/../b', 'a b', 'x'.repeat(201)].map(
+      (prefix): [object, RegExp] => [{ 's3-bucket': 'b-b', 's3-prefix': prefix }, /`s3-prefix` /],
+    ),
+    [{ 's3-bucket': 'b-b', 's3-region': 'eu central' }, /`s3-region` .*eu-central-1/],
+    [{ 's3-bucket': 'b-b', 's3-force-path-style': 'yes' }, /`s3-force-path-style` is "yes"/],
+    ...['s3.example.org', 'ftp://s3.example.org', 'https://h/?a=b', 'https://h\n/'].map(
+      (endpoint): [object, RegExp] => [
+        { 's3-bucket': 'b-b', 's3-endpoint': endpoint },
+        /`s3-endpoint` .*https:\/\/s3.example.org/,
+      ],
+    ),
+  ])('a bucket with %j', (given, message) => {
+    expect(failureOf(given as Record<string, string>).message).toMatch(message);
+  });
+
+  test('an endpoint with a secret, which is not shown', () => {
+    const endpoint = 'https://user:hunter2@s3.example.org';
+    const { message } = failureOf({ 's3-bucket': 'b-b', 's3-endpoint': endpoint });
+    expect(message).toContain('`s3-endpoint`');
+    expect(message).not.toContain('hunter2');
   });
 
   test('a folder with control characters', () => {
