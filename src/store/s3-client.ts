@@ -1,4 +1,5 @@
 /** A client of the toolkit as the store needs it, for AWS and for what speaks its protocol. */
+import { readFile } from 'node:fs/promises';
 import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { describeError } from '../errors.ts';
 
@@ -9,7 +10,7 @@ export interface S3Access {
   endpoint: string | undefined;
   /** Whether the bucket's name goes into the path and not into the host. */
   isPathStyle: boolean;
-  /** Of the job: it names proxies, and perhaps the region. */
+  /** Of the job: it names proxies, and perhaps the region and a file of certificates. */
   environment: NodeJS.ProcessEnv;
 }
 
@@ -23,27 +24,39 @@ const MAX_ATTEMPTS = 5;
 /** What nearly all that speak S3 take, where there are no regions. */
 const DEFAULT_REGION = 'us-east-1';
 
-/** Credentials come from the toolkit's own chain; they are asked for by the first request. */
+/**
+ * Credentials come from the toolkit's own chain; they are asked for by the first request. Throws what
+ * makes the machine's settings useless.
+ */
 export async function createS3Client(access: S3Access): Promise<S3Client> {
   const { environment } = access;
+  const authorities = await readAuthorities(environment);
   // The AWS tools know AWS_DEFAULT_REGION; the toolkit does not.
   const named = [access.region, environment['AWS_REGION'], environment['AWS_DEFAULT_REGION']];
   const region = named.find((each) => each !== undefined && each !== '');
-  const client = new S3Client(describeClient(access, region));
+  const client = new S3Client(describeClient(access, region, authorities));
   try {
     await client.config.region();
     return client;
   } catch (error) {
     if (!/region is missing/i.test(describeError(error))) throw error;
     client.destroy();
-    return new S3Client(describeClient(access, DEFAULT_REGION));
+    return new S3Client(describeClient(access, DEFAULT_REGION, authorities));
   }
+}
+
+/** As the AWS tools know it, who trust these authorities and no other; the toolkit does not know it. */
+async function readAuthorities(environment: NodeJS.ProcessEnv): Promise<string | undefined> {
+  const path = environment['AWS_CA_BUNDLE'] ?? '';
+  return path === '' ? undefined : readFile(path, 'utf8');
 }
 
 /** What a client is made of; its credentials come from the toolkit's own chain. */
 export function describeClient(
   { endpoint, isPathStyle, environment }: S3Access,
   region: string | undefined,
+  /** Certificates of those who are trusted, in PEM; undefined for those whom Node trusts. */
+  authorities?: string,
 ): S3ClientConfig {
   // HTTP_PROXY, HTTPS_PROXY, NO_PROXY, as Node reads them.
   const agent = { maxSockets: MAX_SOCKETS, keepAlive: true, proxyEnv: environment };
@@ -62,7 +75,7 @@ export function describeClient(
       connectionTimeout: CONNECTION_TIMEOUT_MS,
       socketTimeout: SILENCE_MS,
       httpAgent: agent,
-      httpsAgent: agent,
+      httpsAgent: { ...agent, ...(authorities !== undefined && { ca: authorities }) },
     },
   };
 }

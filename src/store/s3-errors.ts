@@ -157,7 +157,7 @@ function explain(
   const system = findSystemCode(error);
   if (WANTS_CERTIFICATE.test(system)) {
     return unavailable(
-      `the certificate of ${server} is not trusted: name its authority's file in NODE_EXTRA_CA_CERTS`,
+      `the certificate of ${server} is not trusted: name its authority's file in AWS_CA_BUNDLE`,
     );
   }
   if (UNREACHABLE.has(system)) {

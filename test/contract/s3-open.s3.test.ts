@@ -1,10 +1,11 @@
 /** Where a job finds its bucket: by inputs, variables, profiles and proxies, as the AWS tools do. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, request as connect, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect as connectTo, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import type { S3Place } from '../../src/store/s3-open.ts';
 import { runProcess } from '../support/processes.ts';
 import type { OpenerReport } from '../support/s3-opener.ts';
@@ -145,6 +146,58 @@ describeIf('a bucket is found', () => {
       const environment = { ...credentials(), HTTP_PROXY: at, NO_PROXY: '127.0.0.1' };
       expect((await open(environment)).outcome).toBe('none');
       expect(asked).toEqual([]);
+    });
+  });
+
+  describe('behind a certificate of an authority of its own', () => {
+    let front: TlsServer;
+    let endpoint = '';
+    let identity = { key: '', cert: '' };
+    beforeAll(async () => {
+      identity = await makeCertificate();
+      const { hostname, port } = new URL(server!.endpoint);
+      front = createTlsServer(identity, (socket) => {
+        const inner = connectTo(Number(port), hostname);
+        // A client that trusts nobody hangs up.
+        for (const each of [socket, inner]) each.on('error', () => each.destroy());
+        socket.pipe(inner).pipe(socket);
+      });
+      await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+      endpoint = `https://127.0.0.1:${String((front.address() as AddressInfo).port)}`;
+    });
+    afterAll(() => new Promise((resolve) => front.close(resolve)));
+
+    async function makeCertificate(): Promise<{ key: string; cert: string }> {
+      const folder = await directories.create('certificate');
+      const [key, cert] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
+      const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key];
+      const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
+      await runProcess('openssl', [...request, '-out', cert, '-days', '2', ...subject]);
+      return { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') };
+    }
+
+    async function writeCertificate(): Promise<string> {
+      const path = join(await directories.create('certificate'), 'certificate.pem');
+      await writeFile(path, identity.cert);
+      return path;
+    }
+
+    test.each(['AWS_CA_BUNDLE', 'NODE_EXTRA_CA_CERTS'])('that %s names', async (variable) => {
+      const environment = { ...credentials(), [variable]: await writeCertificate() };
+      expect((await open(environment, { endpoint })).outcome).toBe('none');
+    });
+
+    test('unless nothing does, which is said', async () => {
+      const { outcome } = await open(credentials(), { endpoint });
+      expect(outcome).toContain("name its authority's file in AWS_CA_BUNDLE");
+    });
+
+    test('or the file is not there, which is said', async () => {
+      const { outcome } = await open(
+        { ...credentials(), AWS_CA_BUNDLE: '/not/there' },
+        { endpoint },
+      );
+      expect(outcome).toMatch(/AWS settings of this machine cannot be used.*\/not\/there/);
     });
   });
 
