@@ -3,7 +3,8 @@ import { MirrorError, type ErrorCode } from '../errors.ts';
 
 const AGAIN = 'Run the job again';
 
-const ADVICE: Record<ErrorCode, string> = {
+/** Also the source of docs/troubleshooting.md. */
+export const ADVICE: Record<ErrorCode, string> = {
   authentication:
     'Check that `token`, or `ssh-key`, is set, has not expired and may read the repository. The token of a workflow reads its own repository only.',
   'not-found':

@@ -89,3 +89,23 @@ describe('decisions', () => {
     ]);
   });
 });
+
+describe('the threat model', () => {
+  const page = join(root, 'docs', 'threat-model.md');
+  /** `[action/poison: a forged snapshot]`: a test file, and words that it says. */
+  const references = [
+    ...read(page).matchAll(/\[((?:action|contract|unit|integration|faults)\/[^\]]+)\]/g),
+  ]
+    .flatMap(([, text = '']) => text.replace(/\s+/g, ' ').replace(/\.$/, '').split(/[,;] /))
+    .map((reference) => reference.split(': '));
+
+  test('names tests', () => {
+    expect(references.length).toBeGreaterThan(15);
+  });
+
+  test.each(references)('names %s, %s', (file = '', words = '') => {
+    const [path = ''] = globSync(`test/${file}{,.test,.server.test,.s3.test}.ts`, { cwd: root });
+    expect(path).toMatch(/\.ts$/);
+    expect(read(join(root, path)).toLowerCase()).toContain(words.toLowerCase());
+  });
+});
