@@ -11,6 +11,8 @@ export interface CheckoutJob {
   temp: string;
   /** HOME, whose `.gitconfig` counts; that of the machine does not. */
   home: string;
+  /** For each git; a minute by default. */
+  timeoutMs?: number;
 }
 
 /** Runs git in the folder of one checkout, and keeps account of it. */
@@ -79,7 +81,9 @@ export class CheckoutGit {
 
   #start(gitArguments: string[]): Promise<ProcessResult> {
     this.commands.push(gitArguments);
-    return runProcess('git', gitArguments, { cwd: this.folder, environment: this.#environment });
+    const { timeoutMs = 60_000 } = this.#job;
+    const environment = this.#environment;
+    return runProcess('git', gitArguments, { cwd: this.folder, environment, timeoutMs });
   }
 }
 
