@@ -8,7 +8,7 @@ import { BASE_MANIFEST_FILE, packDirectory } from '../mirror/directory.ts';
 import { walkAll, walkFrom, walkNew } from '../mirror/objects.ts';
 import type { MirrorRecord } from '../mirror/record.ts';
 import { withProgress } from '../progress.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, StoredManifest } from '../store/store.ts';
 import { listPackFiles } from './layers.ts';
 import {
   encodeManifest,
@@ -73,8 +73,8 @@ export type Publication =
   | { is: 'superseded'; number: number };
 
 /**
- * Puts the new layer, unless it is empty, and creates the manifest. A refusal is looked at: a write that was carried
- * out although its answer was lost is a success.
+ * Puts the new layer, unless it is empty, and creates the manifest. A refusal is looked at: a write
+ * that was carried out although its answer was lost is a success.
  */
 export async function publishSnapshot(
   store: Store,
@@ -103,10 +103,13 @@ async function encodeReadable(manifest: Manifest): Promise<Uint8Array> {
 
 /** A writer that died may have left a number that is taken, and under which nothing is found. */
 const MAX_DEAD_NUMBERS = 3;
+/** For one more try of what must not stay undone. A cancelled job has 7.5 s. */
+const LAST_TRY_MS = 2_000;
 
 /**
  * Creates a manifest under its number, and takes it back if a higher one is there. Numbers that are
- * taken with nothing under them are passed over, a few.
+ * taken with nothing under them are passed over, a few. What was created is judged also where the
+ * job is cancelled, or has lost its claim, meanwhile; where that fails, it is taken back if possible.
  */
 export async function publishManifest(
   store: Store,
@@ -117,16 +120,44 @@ export async function publishManifest(
   const last = manifest.number + MAX_DEAD_NUMBERS;
   for (let { number } = manifest; ; number++) {
     const content = await encodeReadable({ ...manifest, number });
-    const isCreated = await store.createManifest(key, number, content, signal);
-    const newest = await store.findManifest(key, { signal });
-    const isOurs = newest?.number === number && Buffer.compare(newest.content, content) === 0;
-    if (isOurs) return { is: 'published', number, id: snapshotId(number, content), content };
-    const isDead = !isCreated && (newest?.number ?? 0) < manifest.number;
-    if (isDead && number < last) continue;
+    const find = (bounded: AbortSignal) => store.findManifest(key, { signal: bounded });
+    const withdraw = (bounded: AbortSignal) => store.withdrawManifest(key, number, bounded);
+    if (!(await store.createManifest(key, number, content, signal))) {
+      const newest = await find(signal);
+      if (isIt(newest, number, content)) return published(number, content);
+      const isDead = (newest?.number ?? 0) < manifest.number;
+      if (isDead && number < last) continue;
+      return { is: 'superseded', number: newest?.number ?? number };
+    }
+    const newest = await insist(find, signal).catch(async (error: unknown) => {
+      await withdraw(AbortSignal.timeout(LAST_TRY_MS)).catch(() => undefined);
+      throw error;
+    });
+    if (isIt(newest, number, content)) return published(number, content);
     // Retention frees old numbers: a job that comes very late can take one that was used before.
-    if (isCreated) await store.withdrawManifest(key, number, signal);
+    await insist(withdraw, signal);
     return { is: 'superseded', number: newest?.number ?? number };
   }
+}
+
+function isIt(found: StoredManifest | undefined, number: number, content: Uint8Array): boolean {
+  return found?.number === number && Buffer.compare(found.content, content) === 0;
+}
+
+function published(number: number, content: Uint8Array): Publication {
+  return { is: 'published', number, id: snapshotId(number, content), content };
+}
+
+/** Tries once more, for a moment, what failed or was cancelled; then throws the first failure. */
+async function insist<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  signal: AbortSignal,
+): Promise<T> {
+  return work(signal).catch((error: unknown) =>
+    work(AbortSignal.timeout(LAST_TRY_MS)).catch(() => {
+      throw error;
+    }),
+  );
 }
 
 /** The manifest that lies in a mirror for its base, if it is that one and sound. */

@@ -2,32 +2,12 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { addCommits } from '../support/repository-fixture.ts';
-import { s3Servers, type S3Server } from '../support/s3-servers.ts';
+import { s3Servers } from '../support/s3-servers.ts';
 import { S3Stores } from '../support/s3-stores.ts';
-import type { JobOptions } from '../support/action-runner.ts';
+import { inBucket } from './s3-scenario.ts';
 import { expectMirrorOf, useScenarios, verdict } from './scenario.ts';
 
 const scenarios = useScenarios();
-
-/** The inputs and variables of a job that keeps snapshots below a prefix. */
-function using(server: S3Server, prefix: string): Pick<JobOptions, 'inputs' | 'environment'> {
-  const { accessKeyId, secretAccessKey, sessionToken } = server;
-  return {
-    inputs: {
-      'disk-path': '',
-      's3-bucket': server.bucket,
-      's3-prefix': prefix,
-      's3-endpoint': server.endpoint,
-      's3-region': server.region,
-      's3-force-path-style': 'true',
-    },
-    environment: {
-      AWS_ACCESS_KEY_ID: accessKeyId,
-      AWS_SECRET_ACCESS_KEY: secretAccessKey,
-      ...(sessionToken && { AWS_SESSION_TOKEN: sessionToken }),
-    },
-  };
-}
 
 describe.each(s3Servers())('$name', (server) => {
   const folder = `action-test/${randomUUID()}`;
@@ -39,7 +19,7 @@ describe.each(s3Servers())('$name', (server) => {
 
   test('a machine restores what another one has saved, and saves what is new', async () => {
     const scenario = await scenarios.create();
-    const options = using(server, `${folder}/shared`);
+    const options = inBucket(server, `${folder}/shared`);
     const cold = await scenario.run(options);
     expect(cold.main.outputs).toMatchObject({ provenance: 'cloned', 'cache-hit': 'false' });
     expect(verdict(cold.post)).toMatch(/^Saved snapshot 1-/);
@@ -62,24 +42,6 @@ describe.each(s3Servers())('$name', (server) => {
     expect(said).not.toContain(server.secretAccessKey);
   });
 
-  test('of jobs that need a snapshot at once one clones, where the bucket has claims', async () => {
-    const scenario = await scenarios.create();
-    const { inputs, environment } = using(server, `${folder}/early`);
-    const options = { inputs: { ...inputs, publish: 'early' }, environment: environment! };
-    const jobs = [1, 2, 3].map(() => scenario.job(options));
-    const results = await Promise.all(jobs.map((job) => job.main()));
-    expect(results.map(({ exitCode }) => exitCode)).toEqual([0, 0, 0]);
-    const locks = results.map(({ outputs }) => outputs['lock']).sort();
-    const provenances = results.map(({ outputs }) => outputs['provenance']).sort();
-    if (server.hasConditionalWrites) {
-      expect(locks.filter((lock) => lock === 'acquired')).toHaveLength(1);
-      expect(provenances).toEqual(['cloned', 'restored', 'restored']);
-    } else {
-      expect(locks).not.toContain('acquired');
-      expect(results.map(({ log }) => log).join('\n')).toContain('has no conditional writes');
-    }
-  });
-
   test.each([
     ['credentials', {}, { AWS_ACCESS_KEY_ID: '', AWS_SECRET_ACCESS_KEY: '' }, 'no AWS credentials'],
     ['the right secret', {}, { AWS_SECRET_ACCESS_KEY: 'another' }, 'does not take these'],
@@ -87,7 +49,7 @@ describe.each(s3Servers())('$name', (server) => {
     ['its server', { 's3-endpoint': 'http://127.0.0.1:9' }, {}, 'cannot be reached'],
   ])('without %s a job clones, and says why', async (_, inputs, environment, text) => {
     const scenario = await scenarios.create();
-    const options = using(server, `${folder}/none`);
+    const options = inBucket(server, `${folder}/none`);
     const { main, post } = await scenario.run({
       inputs: { ...options.inputs, ...inputs },
       environment: { ...options.environment, AWS_EC2_METADATA_DISABLED: 'true', ...environment },

@@ -1,5 +1,5 @@
 /** Claims, in memory and among real processes on a disk, some of them killed or stopped. */
-import { chmod, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createClaimLock } from '../../src/lock/claims.ts';
@@ -8,19 +8,13 @@ import type { ClaimRecords } from '../../src/lock/claim-records.ts';
 import type { ClaimLock, Hold, Lock } from '../../src/lock/lock.ts';
 import { createDiskRecords } from '../../src/store/disk-records.ts';
 import { createMemoryRecords, type MemoryRecords } from '../../src/store/memory-records.ts';
-import { Holder } from '../support/holder.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
+import { describeClaimProcesses } from './claim-processes-contract.ts';
 import { acquire, describeLockContract, take } from './lock-contract.ts';
 
 const directories = temporaryDirectories();
-const holders: Holder[] = [];
 
-afterEach(async () => {
-  const started = holders.splice(0);
-  await Promise.all(started.map((holder) => holder.kill()));
-  await directories.removeAll();
-  expect(started.map((holder) => holder.complaints).join('')).toBe('');
-});
+afterEach(() => directories.removeAll());
 
 /** Lives long enough for a busy machine, and looks often enough for a test. */
 const TIMES = { lifeMs: 20_000, heartbeatMs: 50, retryMs: 20, firstPollMs: 10, longestPollMs: 100 };
@@ -177,77 +171,18 @@ describe('where the store fails', () => {
   });
 });
 
-describe('processes', () => {
-  /** Short, and yet longer than a busy machine leaves a process without a turn. */
-  const times = { ...TIMES, lifeMs: 6_000 };
-
-  async function startHolder(path: string, holder: string): Promise<Holder> {
-    const started = new Holder({ kind: 'claim', path, number: NUMBER, holder, times });
-    holders.push(started);
-    await started.expect('ready');
-    return started;
-  }
-
-  test('a holder that was killed is succeeded after its life', async () => {
+describeClaimProcesses(
+  'claims on a disk',
+  async () => {
     const path = await directories.create('claims');
-    const holder = await startHolder(path, 'the dead');
-    await holder.take();
-    await holder.kill();
-    const next = await startHolder(path, 'the next');
-    // It may still live, for all that anybody knows.
-    expect((await next.acquire(0)).event).toBe('timed-out');
-    next.send('acquire 60000');
-    expect(await next.next()).toEqual({ event: 'waiting', holder: 'the dead' });
-    const { event, waitedMs } = await next.next();
-    expect(event).toBe('acquired');
-    expect(waitedMs).toBeGreaterThan(times.lifeMs / 2);
-  });
-
-  test('one that lets go is succeeded at once', async () => {
-    const path = await directories.create('claims');
-    const holder = await startHolder(path, 'one');
-    await holder.take();
-    holder.send('release');
-    await holder.expect('released');
-    const next = await startHolder(path, 'other');
-    await next.take();
-  });
-
-  test('one that was stopped for longer than its life has lost, and learns it', async () => {
-    const path = await directories.create('claims');
-    const stopped = await startHolder(path, 'the stopped');
-    await stopped.take();
-    stopped.signal('SIGSTOP');
-    const next = await startHolder(path, 'the next');
-    expect((await next.acquire(60_000)).event).toBe('acquired');
-    stopped.signal('SIGCONT');
-    await stopped.expect('lost');
-    // What it does now is its own affair: the other one still holds.
-    stopped.send('release');
-    await stopped.expect('released');
-    const third = await startHolder(path, 'the third');
-    expect((await third.acquire(0)).event).toBe('timed-out');
-    next.send('release');
-    await next.expect('released');
-    await third.take();
-  });
-
-  test('of many who contend at once one gets it, in each of some rounds', async () => {
-    const path = await directories.create('claims');
-    const names = Array.from({ length: 10 }, (_, index) => `contender ${index}`);
-    const contenders = await Promise.all(names.map((name) => startHolder(path, name)));
-    for (let round = 0; round < 10; round++) {
-      const reports = await Promise.all(contenders.map((contender) => contender.acquire(0)));
-      const winners = contenders.filter((_, index) => reports[index]?.event === 'acquired');
-      expect(winners).toHaveLength(1);
-      winners[0]!.send('release');
-      await winners[0]!.expect('released');
-    }
-    // Those of earlier rounds are gone.
-    const left = await readdir(join(path, 'v1', 'key', 'claims'));
-    expect(left.length).toBeLessThanOrEqual(4);
-  });
-});
+    return {
+      thingOf: (holder, times) => ({ kind: 'claim', path, number: NUMBER, holder, times }),
+      records: createDiskRecords({ path, key: 'key' }),
+      close: () => directories.removeAll(),
+    };
+  },
+  { times: TIMES, shortLifeMs: 6_000, contenders: 10, rounds: 10, raceTimeoutMs: 60_000 },
+);
 
 /** Until a condition holds; the test's own timeout ends it. */
 async function waitFor(isTrue: () => boolean): Promise<void> {

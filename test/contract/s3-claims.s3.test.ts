@@ -2,10 +2,13 @@
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { createClaimLock } from '../../src/lock/claims.ts';
+import type { ClaimTimes } from '../../src/lock/claim-times.ts';
 import type { Hold, Lock } from '../../src/lock/lock.ts';
-import { Holder } from '../support/holder.ts';
+import { useHolders } from '../support/holder.ts';
+import type { HeldThing } from '../support/lock-holder.ts';
 import { s3Servers } from '../support/s3-servers.ts';
 import { S3Stores } from '../support/s3-stores.ts';
+import { describeClaimProcesses } from './claim-processes-contract.ts';
 import { describeClaimRecordsContract } from './claim-records-contract.ts';
 import { acquire, describeLockContract } from './lock-contract.ts';
 import { create, find, KEY } from './store-contract.ts';
@@ -25,25 +28,31 @@ const ROUNDS = Number(process.env['S3_RACE_ROUNDS'] ?? 10);
 const PROCESSES = 16;
 const RACE_TIMEOUT_MS = 60_000 + ROUNDS * 6_000;
 
-describe.each(servers.filter(({ hasConditionalWrites }) => hasConditionalWrites))(
-  '$name',
-  (server) => {
+// There may be none of a kind, of which `each` would complain.
+for (const server of servers.filter(({ hasConditionalWrites }) => hasConditionalWrites)) {
+  describe(server.name, () => {
     const stores = new S3Stores(server, `claims-test/${randomUUID()}`);
     let prefix = '';
-    const holders: Holder[] = [];
+    let machines = 0;
+    const startHolder = useHolders();
 
     beforeEach(() => {
       prefix = randomUUID();
     });
-    afterEach(async () => {
-      const started = holders.splice(0);
-      await Promise.all(started.map((holder) => holder.kill()));
-      await stores.removeAll(prefix);
-      expect(started.map((holder) => holder.complaints).join('')).toBe('');
-    });
+    afterEach(() => stores.removeAll(prefix));
     afterAll(() => {
       stores.close();
     });
+
+    function thingOf(
+      below: string,
+      holder: string,
+      times: Partial<ClaimTimes>,
+    ): HeldThing & { kind: 's3-claim' } {
+      // Machines may come by different ways.
+      const place = stores.placeOf(below, machines++ % 2 === 1);
+      return { kind: 's3-claim', place, key: KEY, number: NUMBER, holder, times };
+    }
 
     describeClaimRecordsContract('in a bucket', () => {
       const bench = prefix;
@@ -76,52 +85,32 @@ describe.each(servers.filter(({ hasConditionalWrites }) => hasConditionalWrites)
       });
     });
 
-    async function startHolder(holder: string, lifeMs = TIMES.lifeMs): Promise<Holder> {
-      const times = { ...TIMES, lifeMs };
-      // Machines may come by different ways.
-      const place = stores.placeOf(prefix, holders.length % 2 === 1);
-      const thing = { kind: 's3-claim', place, key: KEY, number: NUMBER, holder, times } as const;
-      const started = new Holder(thing);
-      holders.push(started);
-      await started.expect('ready');
-      return started;
-    }
-
-    test('a holder that was killed is succeeded after its life', async () => {
-      const holder = await startHolder('the dead', 8_000);
-      await holder.take();
-      await holder.kill();
-      const next = await startHolder('the next', 8_000);
-      expect((await next.acquire(0)).event).toBe('timed-out');
-      next.send('acquire 60000');
-      expect(await next.next()).toEqual({ event: 'waiting', holder: 'the dead' });
-      expect((await next.next()).event).toBe('acquired');
-    });
-
-    test(
-      'of many processes that contend at once one gets it, in each of some rounds',
-      async () => {
-        const names = Array.from({ length: PROCESSES }, (_, index) => `contender ${String(index)}`);
-        const contenders = await Promise.all(names.map((name) => startHolder(name)));
-        for (let round = 0; round < ROUNDS; round++) {
-          const reports = await Promise.all(contenders.map((contender) => contender.acquire(0)));
-          const winners = contenders.filter((_, index) => reports[index]?.event === 'acquired');
-          expect(reports.map(({ event }) => event).sort()).toEqual([
-            'acquired',
-            ...Array.from({ length: PROCESSES - 1 }, () => 'timed-out'),
-          ]);
-          winners[0]!.send('release');
-          await winners[0]!.expect('released');
-        }
+    describeClaimProcesses(
+      'claims in a bucket',
+      () => {
+        const bench = prefix;
+        return Promise.resolve({
+          thingOf: (holder, times) => thingOf(bench, holder, times),
+          records: stores.open(bench).recordsOf(KEY),
+          close: () => stores.removeAll(bench),
+        });
       },
-      RACE_TIMEOUT_MS,
+      {
+        times: TIMES,
+        shortLifeMs: 8_000,
+        contenders: PROCESSES,
+        rounds: ROUNDS,
+        raceTimeoutMs: RACE_TIMEOUT_MS,
+      },
     );
 
     test(
       'of many processes that create one manifest at once one does, in each of some rounds',
       async () => {
         const names = Array.from({ length: PROCESSES }, (_, index) => `writer ${String(index)}`);
-        const writers = await Promise.all(names.map((name) => startHolder(name)));
+        const writers = await Promise.all(
+          names.map((name) => startHolder(thingOf(prefix, name, TIMES))),
+        );
         for (let number = 1; number <= ROUNDS; number++) {
           for (const writer of writers) writer.send(`create ${String(number)}`);
           const reports = await Promise.all(writers.map((writer) => writer.next()));
@@ -132,12 +121,11 @@ describe.each(servers.filter(({ hasConditionalWrites }) => hasConditionalWrites)
       },
       RACE_TIMEOUT_MS,
     );
-  },
-);
+  });
+}
 
-describe.each(servers.filter(({ hasConditionalWrites }) => !hasConditionalWrites))(
-  '$name, which has no conditional writes',
-  (server) => {
+for (const server of servers.filter(({ hasConditionalWrites }) => !hasConditionalWrites)) {
+  describe(`${server.name}, which has no conditional writes`, () => {
     const stores = new S3Stores(server, `claims-test/${randomUUID()}`);
     afterAll(async () => {
       await stores.removeAll();
@@ -161,5 +149,5 @@ describe.each(servers.filter(({ hasConditionalWrites }) => !hasConditionalWrites
       expect(await find(store)).toBe('2 third');
       expect(await find(store, { below: 2 })).toBe('1 first');
     });
-  },
-);
+  });
+}

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { expect } from '@jest/globals';
+import { afterEach, expect } from '@jest/globals';
 import type { HeldThing, Report } from './lock-holder.ts';
 
 const PROGRAM = fileURLToPath(new URL('lock-holder.ts', import.meta.url));
@@ -13,6 +13,27 @@ export interface HolderOptions {
   nodeOptions?: string[];
   /** Its user and group, where this process may choose. */
   user?: number | undefined;
+  /** Added to that of this process. */
+  environment?: Record<string, string>;
+}
+
+/**
+ * Starts holders, once they are ready. Call it once in a file or block, before its own afterEach: what
+ * was started ends with its test, and must not have complained.
+ */
+export function useHolders(): (thing: HeldThing, options?: HolderOptions) => Promise<Holder> {
+  const holders: Holder[] = [];
+  afterEach(async () => {
+    const started = holders.splice(0);
+    await Promise.all(started.map((holder) => holder.kill()));
+    expect(started.map((holder) => holder.complaints).join('')).toBe('');
+  });
+  return async (thing, options) => {
+    const holder = new Holder(thing, options);
+    holders.push(holder);
+    await holder.expect('ready');
+    return holder;
+  };
 }
 
 /** A child process that runs lock-holder.ts; whoever starts it ends it. */
@@ -22,10 +43,12 @@ export class Holder {
   readonly #ended: Promise<unknown>;
   complaints = '';
 
-  constructor(thing: HeldThing, { prefix = [], nodeOptions = [], user }: HolderOptions = {}) {
+  constructor(thing: HeldThing, options: HolderOptions = {}) {
+    const { prefix = [], nodeOptions = [], user, environment } = options;
     const argv = [...prefix, process.execPath, ...nodeOptions, PROGRAM, JSON.stringify(thing)];
     const identity = user === undefined ? {} : { uid: user, gid: user };
-    this.#child = spawn(argv[0]!, argv.slice(1), { stdio: 'pipe', ...identity });
+    const env = { ...process.env, ...environment };
+    this.#child = spawn(argv[0]!, argv.slice(1), { stdio: 'pipe', env, ...identity });
     this.#ended = once(this.#child, 'close');
     this.#reports = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
     this.#child.stderr!.on('data', (text) => (this.complaints += String(text)));

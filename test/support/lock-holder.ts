@@ -8,6 +8,8 @@
  *   cancel                 ends a wait
  *   forget                 drops the hold without releasing it, and collects garbage: forgotten
  *   create <number>        creates that manifest, told by its holder's name: created or refused
+ *   publish <number>       publishes that manifest by the claim it holds, if it does: published,
+ *                          superseded, or failed
  *   count <file> <rounds>  adds one to the number in a file, each time under the lock: counted
  *   guard <file>           enters and leaves for ever, entered each time; violated if another
  *                          process was inside as well
@@ -15,11 +17,13 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MirrorError } from '../../src/errors.ts';
+import { describeError, MirrorError } from '../../src/errors.ts';
 import { createClaimLock } from '../../src/lock/claims.ts';
 import type { ClaimTimes } from '../../src/lock/claim-times.ts';
 import type { Acquisition, Hold, Lock } from '../../src/lock/lock.ts';
 import { createMachineLock } from '../../src/lock/machine.ts';
+import { FORMAT_VERSION, type Manifest } from '../../src/snapshot/manifest.ts';
+import { publishManifest } from '../../src/snapshot/publish.ts';
 import { createDiskRecords } from '../../src/store/disk-records.ts';
 import type { OpenedS3, S3Place } from './s3-stores.ts';
 
@@ -42,6 +46,8 @@ export interface Report {
   reason?: string;
   /** Who is waited for. */
   holder?: string;
+  /** Of the manifest that was published, or is the newest. */
+  number?: number;
 }
 
 type Progress =
@@ -54,6 +60,9 @@ type Progress =
   | 'counted'
   | 'created'
   | 'refused'
+  | 'published'
+  | 'superseded'
+  | 'failed'
   | 'entered'
   | 'violated';
 
@@ -102,6 +111,8 @@ async function obey(command: string, first = '', second = ''): Promise<void> {
       return;
     case 'create':
       return create(Number(first));
+    case 'publish':
+      return publish(Number(first));
     case 'count':
       return count(first, Number(second));
     case 'guard':
@@ -143,6 +154,23 @@ async function create(number: number): Promise<void> {
   const { signal } = cancellation;
   const isCreated = await store.createManifest(held.key, number, content, signal);
   tell({ event: isCreated ? 'created' : 'refused' });
+}
+
+async function publish(number: number): Promise<void> {
+  if (held.kind !== 's3-claim') throw new Error('it is for buckets');
+  const { store } = await openS3(held.place);
+  // The smallest manifest that there is.
+  const manifest: Manifest = {
+    ...{ version: FORMAT_VERSION, kind: 'revocation', number, reason: held.holder },
+    ...{ createdAt: new Date().toISOString(), run: 'a test', git: '2.50.0', action: '0' },
+  };
+  const signal = AbortSignal.any([cancellation.signal, ...(hold === undefined ? [] : [hold.lost])]);
+  try {
+    const { is, number: newest } = await publishManifest(store, held.key, manifest, signal);
+    tell({ event: is, number: newest });
+  } catch (error) {
+    tell({ event: 'failed', reason: describeError(error) });
+  }
 }
 
 async function enter(): Promise<Hold> {

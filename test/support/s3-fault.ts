@@ -23,6 +23,8 @@ export type S3FaultBehaviour =
   | { kind: 'close'; reset?: boolean }
   /** Silent before the server is asked. */
   | { kind: 'delay'; forMs: number }
+  /** Silent until then, before the server is asked. */
+  | { kind: 'hold'; until: Promise<unknown> }
   /** The server is asked without the conditions, as if it were one of those that ignore them. */
   | { kind: 'unconditional' }
   | BodyFault;
@@ -129,6 +131,7 @@ export function bodyFault(behave: S3FaultBehaviour | undefined): BodyFault | und
     case 'status':
     case 'close':
     case 'delay':
+    case 'hold':
     case 'unconditional':
     case undefined:
       return undefined;

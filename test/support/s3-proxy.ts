@@ -253,6 +253,7 @@ async function replaced(
 ): Promise<boolean> {
   if (behave.kind === 'close') throw new CutConnection(behave.reset ?? false);
   if (behave.kind === 'delay') await silence(behave.forMs, signal);
+  if (behave.kind === 'hold') await Promise.race([behave.until, silence(undefined, signal)]);
   if (behave.kind !== 'status') return false;
   const { status, headers, body } = s3Error(behave);
   // To HEAD there is an answer without a body, which tells its length nevertheless.

@@ -60,9 +60,9 @@ export class S3Stores {
     };
   }
 
-  /** The objects below one of the prefixes, by their names after it. */
+  /** The objects below one of the prefixes, or all, by their names after it. */
   async list(prefix: string): Promise<string[]> {
-    const start = `${this.#prefix}/${prefix}`;
+    const start = this.#startOf(prefix);
     const names: string[] = [];
     let ContinuationToken: string | undefined;
     do {
@@ -76,7 +76,7 @@ export class S3Stores {
   }
 
   async removeAll(prefix = ''): Promise<void> {
-    const start = prefix === '' ? this.#prefix : `${this.#prefix}/${prefix}`;
+    const start = this.#startOf(prefix);
     for (const name of await this.list(prefix)) {
       await this.#client(this.#server.endpoint).send(
         new DeleteObjectCommand({ Bucket: this.#server.bucket, Key: `${start}/${name}` }),
@@ -87,6 +87,10 @@ export class S3Stores {
   close(): void {
     for (const client of this.#clients.values()) client.destroy();
     this.#clients.clear();
+  }
+
+  #startOf(prefix: string): string {
+    return prefix === '' ? this.#prefix : `${this.#prefix}/${prefix}`;
   }
 
   #client(endpoint: string): S3Client {
