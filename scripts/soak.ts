@@ -1,82 +1,111 @@
 /**
- * `npm run soak [-- seed [suite…]]`: the suites that choose at random or race, with full counts instead
- * of samples; all of them, or those named. Those of S3 have a configuration of their own, so jest runs
- * once for each. Writes what they did to docs/reliability/soak.md.
+ * `npm run soak -- [--seed N] [--runs N] [suite…]`: the suites that choose at random or race, with full
+ * counts instead of samples; all of them, or those named. `--runs` is how many runs of chance there are.
+ * Those of S3 have a configuration of their own, so jest runs once for each. What they did goes into
+ * docs/reliability/soak.md, where suites that did not run now keep their lines.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 
-const COUNTS = {
-  KILLS: '40',
-  REPACK_KILLS: '40',
-  CORRUPTIONS: '20',
-  MIRROR_LOCK_ROUNDS: '500',
-  OUTAGES: '53',
-  S3_RACE_ROUNDS: '50',
-  S3_COLD_JOBS: '20',
+const { values, positionals } = parseArgs({
+  options: { seed: { type: 'string' }, runs: { type: 'string', default: '1000' } },
+  allowPositionals: true,
+});
+const seed = values.seed ?? String(Math.floor(Math.random() * 2 ** 31));
+
+/** The variable that sets a suite's count. */
+const SUITES: Record<string, Record<string, string>> = {
+  'test/action/kill.test.ts': { KILLS: '40' },
+  'test/action/kill-repack.test.ts': { REPACK_KILLS: '40' },
+  'test/action/corruption.test.ts': { CORRUPTIONS: '20' },
+  'test/action/actions-cache-outages.test.ts': { OUTAGES: '53' },
+  'test/contract/machine-lock.test.ts': { MIRROR_LOCK_ROUNDS: '500' },
+  'test/contract/s3-claims.s3.test.ts': { S3_RACE_ROUNDS: '50' },
+  'test/action/s3-jobs.s3.test.ts': { S3_COLD_JOBS: '20' },
+  'test/faults/random-runs.test.ts': { FAULT_RUNS: values.runs },
+  'test/faults/failpoints.test.ts': { FAILPOINT_ROUNDS: '30' },
 };
-const SUITES = [
-  'test/action/kill',
-  'test/action/corruption',
-  'test/action/actions-cache-outages',
-  'test/contract/machine-lock',
-  'test/contract/s3-claims',
-  'test/action/s3-jobs',
-];
-/** Each runs those of the suites that it knows. */
-const CONFIGURATIONS = ['jest.config.js', 'jest.s3.config.js'];
+const PAGE = 'docs/reliability/soak.md';
 
 interface Report {
   testResults: {
-    name: string;
     startTime: number;
     endTime: number;
     assertionResults: { status: 'passed' | 'failed' | 'pending' }[];
   }[];
 }
 
-const [seed = String(Math.floor(Math.random() * 2 ** 31)), ...named] = process.argv.slice(2);
-const suites = named.length > 0 ? named : SUITES;
-const folder = mkdtempSync(join(tmpdir(), 'mirror-action-soak-'));
-const runs = CONFIGURATIONS.map((configuration) => {
-  const report = join(folder, `${configuration}.json`);
-  const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
-  jest.push('node_modules/jest/bin/jest.js', `--config=${configuration}`, '--passWithNoTests');
-  jest.push('--runInBand', '--json', `--outputFile=${report}`);
-  const { status } = spawnSync(process.execPath, [...jest, ...suites], {
-    env: { ...process.env, ...COUNTS, TEST_SEED: seed, MIRROR_LOCK_SEED: seed },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  // There is none where jest could not begin: where the S3 servers are not installed, say.
-  const text = existsSync(report) ? readFileSync(report, 'utf8') : '{"testResults":[]}';
-  return { status: status ?? 1, ...(JSON.parse(text) as Report) };
-});
-rmSync(folder, { recursive: true });
+const chosen = Object.keys(SUITES).filter(
+  (suite) => positionals.length === 0 || positionals.some((name) => suite.includes(name)),
+);
+if (chosen.length === 0)
+  throw new Error(`no such suite; there are ${Object.keys(SUITES).join(', ')}`);
 
-const rows = runs
-  .flatMap(({ testResults }) => testResults)
-  .map(({ name, startTime, endTime, assertionResults }) => {
-    const count = (wanted: string) =>
-      String(assertionResults.filter((result) => result.status === wanted).length);
-    const seconds = ((endTime - startTime) / 1_000).toFixed(0);
-    const suite = name.replaceAll('\\', '/').replace(/^.*\/test\//, 'test/');
-    return `| ${suite} | ${count('passed')} | ${count('failed')} | ${count('pending')} | ${seconds} |`;
-  });
-const settings = Object.entries(COUNTS).map(([name, value]) => `\`${name}=${value}\``);
-const page = [
-  '# Soak',
-  '',
-  `Made by \`npm run soak -- ${[seed, ...named].join(' ')}\`: ${settings.join(', ')}.`,
-  `${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), ${process.platform}, Node ${process.version}.`,
-  '',
-  '| suite | passed | failed | skipped | s |',
-  '| --- | --- | --- | --- | --- |',
-  ...rows.sort(),
-  '',
-].join('\n');
-mkdirSync('docs/reliability', { recursive: true });
-writeFileSync('docs/reliability/soak.md', page);
-console.log(page);
-process.exitCode = rows.length === 0 ? 1 : Math.max(...runs.map(({ status }) => status));
+const rows = new Map(readRows());
+for (const suite of chosen) {
+  const { row, isPassed } = run(suite);
+  rows.set(suite, row);
+  if (!isPassed) process.exitCode = 1;
+  // After each: a soak takes hours, and may be ended before its time.
+  write();
+}
+console.log(readFileSync(PAGE, 'utf8'));
+
+function run(suite: string): { row: string; isPassed: boolean } {
+  const folder = mkdtempSync(join(tmpdir(), 'mirror-action-soak-'));
+  const report = join(folder, 'report.json');
+  const configuration = suite.endsWith('.s3.test.ts') ? 'jest.s3.config.js' : 'jest.config.js';
+  const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
+  jest.push('node_modules/jest/bin/jest.js', `--config=${configuration}`, '--runInBand');
+  const counts = SUITES[suite] ?? {};
+  const { status } = spawnSync(
+    process.execPath,
+    [...jest, '--json', `--outputFile=${report}`, '--runTestsByPath', suite],
+    {
+      env: { ...process.env, ...counts, TEST_SEED: seed, MIRROR_LOCK_SEED: seed },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  );
+  // There is none where jest could not begin: where the S3 servers are not installed, say.
+  if (!existsSync(report)) throw new Error(`${suite} did not run`);
+  const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as Report;
+  rmSync(folder, { recursive: true });
+  const results = testResults.flatMap(({ assertionResults }) => assertionResults);
+  const count = (wanted: string) =>
+    String(results.filter((result) => result.status === wanted).length);
+  const ms = testResults.reduce((sum, { startTime, endTime }) => sum + endTime - startTime, 0);
+  const setting = Object.entries(counts).map(([name, value]) => `\`${name}=${value}\``);
+  const cells = [suite, ...setting, seed, count('passed'), count('failed'), count('pending')];
+  const isPassed = status === 0 && count('passed') !== '0';
+  return { row: `| ${[...cells, (ms / 1_000).toFixed(0), date()].join(' | ')} |`, isPassed };
+}
+
+function date(): string {
+  return new Date().toISOString().slice(0, 10);
+}
+
+function readRows(): [string, string][] {
+  const text = existsSync(PAGE) ? readFileSync(PAGE, 'utf8') : '';
+  const lines = text.split('\n').filter((line) => line.startsWith('| test/'));
+  return lines.map((line) => [/^\| (\S+)/.exec(line)?.[1] ?? '', line]);
+}
+
+function write(): void {
+  const page = [
+    '# Soak',
+    '',
+    'Made by `npm run soak`. A seed repeats a line: `npm run soak -- --seed <seed> <suite>`.',
+    `${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), ${process.platform}, Node ${process.version}.`,
+    '',
+    '| suite | count | seed | passed | failed | skipped | s | on |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...Object.keys(SUITES).flatMap((suite) => rows.get(suite) ?? []),
+    '',
+  ].join('\n');
+  mkdirSync('docs/reliability', { recursive: true });
+  writeFileSync(PAGE, page);
+  spawnSync('npx', ['prettier', '--write', PAGE], { stdio: 'ignore', shell: true });
+}

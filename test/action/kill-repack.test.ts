@@ -15,7 +15,7 @@ import { endClaims, expectMirrorOf, succeed, useScenarios, type Scenario } from 
 const scenarios = useScenarios();
 const onPosix = process.platform === 'win32' ? describe.skip : describe;
 
-const KILLS = Number(process.env['REPACK_KILLS'] ?? 10);
+const KILLS = Number(process.env['REPACK_KILLS'] ?? 6);
 const random = createRandom(testSeed());
 const BEGINS = /git .* pack-objects /;
 

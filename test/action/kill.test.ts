@@ -32,7 +32,7 @@ import {
 const scenarios = useScenarios();
 const onPosix = process.platform === 'win32' ? describe.skip : describe;
 
-const KILLS = Number(process.env['KILLS'] ?? 10);
+const KILLS = Number(process.env['KILLS'] ?? 6);
 const POST_KILLS = Math.ceil(KILLS / 3);
 const random = createRandom(testSeed());
 
