@@ -75,11 +75,14 @@ class Upkeep {
     if (occupant.is !== 'mirror') return;
     const { record } = occupant;
     await layOut(path, objectFormat);
+    const packs = await measurePacks(path);
+    // Packs that are few enough without any layer are so with some.
+    if (planUpkeep([], packs).repack === 'nothing') return;
     const refs = await readRefs(path, objectFormat);
     // What refs do not reach is dropped: they must be those that the last fetch left.
     if (digestRefs(record.head ?? undefined, refs) !== record.refsDigest) return;
     try {
-      await this.#maintain(record, refs);
+      await this.#maintain(record, refs, packs);
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
       account.fallBack(`${error.message}; the mirror at ${path} is removed`);
@@ -87,12 +90,15 @@ class Upkeep {
     }
   }
 
-  async #maintain(record: MirrorRecord, refs: readonly Ref[]): Promise<void> {
+  async #maintain(
+    record: MirrorRecord,
+    refs: readonly Ref[],
+    packs: readonly PackSize[],
+  ): Promise<void> {
     const { path } = this.#options;
     const base = await readBase(path, record);
     const layers = await findHeld(packDirectory(path), base?.layers ?? []);
     const named = new Set(layers.flatMap(({ files }) => files.map(({ name }) => name)));
-    const packs = await measurePacks(path);
     const plan = planUpkeep(
       layers,
       packs.filter(({ name }) => !named.has(name)),

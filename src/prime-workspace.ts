@@ -13,7 +13,7 @@ import { describeError } from './errors.ts';
 import { isPresent, removeTree } from './files.ts';
 import type { Job } from './job.ts';
 import { packDirectory } from './mirror/directory.ts';
-import { formatPackedRefs, sortRefs, type Head, type Ref } from './mirror/refs.ts';
+import { formatPackedRefs, type Head, type Ref } from './mirror/refs.ts';
 import type { RestoredMirror } from './restore-mirror.ts';
 import { listPackFiles } from './snapshot/layers.ts';
 
@@ -179,12 +179,14 @@ async function detachHead({ git }: Job, gitDirectory: string): Promise<void> {
 
 const AUTHOR = ['-c', 'user.name=mirror-action', '-c', 'user.email=mirror-action@localhost'];
 
-/** Branches become the remote's, tags stay, and everything else, as pull requests, is left out. */
+/**
+ * Branches become the remote's, tags stay, and everything else, as pull requests, is left out. They
+ * are sorted as before: all of one kind begin alike, and `refs/remotes` comes before `refs/tags`.
+ */
 function toTrackingRefs(refs: readonly Ref[]): Ref[] {
-  const branches = refs
-    .filter(({ name }) => name.startsWith(BRANCHES))
-    .map((ref) => ({ ...ref, name: toTrackingName(ref.name) }));
-  return sortRefs([...branches, ...refs.filter(({ name }) => name.startsWith(TAGS))]);
+  const branches = refs.filter(({ name }) => name.startsWith(BRANCHES));
+  const tracking = branches.map((ref) => ({ ...ref, name: toTrackingName(ref.name) }));
+  return tracking.concat(refs.filter(({ name }) => name.startsWith(TAGS)));
 }
 
 function toTrackingName(branch: string): string {
@@ -194,7 +196,9 @@ function toTrackingName(branch: string): string {
 /** The branch that `refs/remotes/origin/HEAD` names, unless a branch of upstream has that name. */
 function findRemoteHead(head: Head | undefined, tracking: readonly Ref[]): string | undefined {
   if (head === undefined || !('ref' in head) || !head.ref.startsWith(BRANCHES)) return undefined;
-  const isTaken = tracking.some(({ name }) => `${name}/`.startsWith(`${REMOTE_HEAD}/`));
+  const isTaken = tracking.some(
+    ({ name }) => name === REMOTE_HEAD || name.startsWith(`${REMOTE_HEAD}/`),
+  );
   const target = toTrackingName(head.ref);
   return !isTaken && tracking.some(({ name }) => name === target) ? target : undefined;
 }

@@ -259,7 +259,7 @@ class Restoration {
     if (occupant.is === 'unusable') return this.#discard(occupant.reason);
     try {
       this.#candidate = await this.#job.account.measure('check', () =>
-        openMirror(this.#job.git, path, occupant.record, this.#probed.objectFormat),
+        openMirror(this.#job.git, path, occupant.record, this.#probed),
       );
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
@@ -399,7 +399,7 @@ class Restoration {
       snapshot: isRestored ? candidate.base?.id : undefined,
       head,
       refs: candidate.refs,
-      refsDigest: digestRefs(head, candidate.refs),
+      refsDigest: candidate.refsDigest ?? digestRefs(head, candidate.refs),
       packBytes,
       waitedMs: this.#place.waitedMs,
       claim: this.#claim.outcome,

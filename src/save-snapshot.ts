@@ -5,13 +5,13 @@
 import { MirrorError, describeError, throwIfCancelled } from './errors.ts';
 import { bindSignal, type Job } from './job.ts';
 import type { Hold } from './lock/lock.ts';
-import { layOut, readRefs, wipe } from './mirror/directory.ts';
+import { layOut, parseRefs, readPackedRefs, wipe } from './mirror/directory.ts';
 import { inspectPlace } from './mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from './mirror/record.ts';
-import { digestRefs, listNeededOids, type ObjectFormat, type Ref } from './mirror/refs.ts';
+import { digestPackedRefs, listNeededOids, type ObjectFormat, type Ref } from './mirror/refs.ts';
 import { deriveKey } from './snapshot/key.ts';
 import { readSnapshot, type LookUp } from './snapshot/look-up.ts';
-import { FORMAT_VERSION, type Layer, type Snapshot } from './snapshot/manifest.ts';
+import { FORMAT_VERSION, snapshotId, type Layer, type Snapshot } from './snapshot/manifest.ts';
 import { Packing, type Content } from './snapshot/packing.ts';
 import {
   checkConnectivity,
@@ -23,7 +23,7 @@ import {
 } from './snapshot/publish.ts';
 import { RETENTION_GRACE_MS, applyRetention } from './snapshot/retention.ts';
 import { withTransferDeadline } from './snapshot/transfer.ts';
-import type { Store } from './store/store.ts';
+import type { Store, StoredManifest } from './store/store.ts';
 
 export interface SaveOptions {
   /** As now, evaluated again for post: with other inputs than main's nothing can be saved. */
@@ -158,6 +158,19 @@ function findNamedAgain(
   return own?.layers.filter(({ name }) => names.has(name)) ?? [];
 }
 
+/**
+ * The id of the mirror's own base where that holds the same refs and is what a store has still. It
+ * was held against its rules when it became the base, and 100,000 refs are not read once more.
+ */
+function findBase(
+  stored: readonly (StoredManifest | undefined)[],
+  { base, refsDigest, rejected }: MirrorRecord,
+): string | undefined {
+  if (base?.refsDigest !== refsDigest || rejected.includes(base.id)) return undefined;
+  const isIt = ({ number, content }: StoredManifest) => snapshotId(number, content) === base.id;
+  return stored.some((each) => each !== undefined && isIt(each)) ? base.id : undefined;
+}
+
 /** One save, alone at the mirror's place. */
 class Save {
   readonly #job: Job;
@@ -188,15 +201,19 @@ class Save {
       return refuse(`there is no mirror of this job at ${path} any more`);
     const { record } = occupant;
     await layOut(path, objectFormat);
-    const refs = await readRefs(path, objectFormat);
-    if (digestRefs(record.head ?? undefined, refs) !== record.refsDigest) {
+    const packedRefs = await readPackedRefs(path);
+    if (digestPackedRefs(record.head ?? undefined, packedRefs) !== record.refsDigest) {
       return refuse('its refs are not what its last successful fetch left');
     }
     const { fence } = record;
     if (fence === null) return skip('the store could not be asked before the fetch');
-    const newest = await this.#findNewest();
+    const stored = await this.#findNewest();
+    const same = this.#options.isForced ? undefined : findBase(stored, record);
+    if (same !== undefined) return { result: 'unchanged', id: same };
+    const newest = await this.#judge(stored);
     const settled = this.#settle(record, fence, newest);
     if (settled !== undefined) return settled;
+    const refs = parseRefs(packedRefs, objectFormat);
     const save = (by: Save): Promise<SaveResult> => by.#save(record, refs, fence, newest);
     return isClaimed ? save(this) : this.#underClaim(fence + 1, save);
   }
@@ -231,16 +248,21 @@ class Save {
   }
 
   /** The newest of the store, and then of the others that snapshots are restored from. */
-  async #findNewest(): Promise<LookUp[]> {
-    const { signal, upstream, otherStores, account } = this.#job;
-    const { key, objectFormat } = this.#options;
-    const identity = { upstream: upstream.access.url, refspecs: upstream.refspecs, objectFormat };
-    const found: LookUp[] = [];
+  async #findNewest(): Promise<(StoredManifest | undefined)[]> {
+    const { signal, otherStores, account } = this.#job;
+    const { key } = this.#options;
+    const found: (StoredManifest | undefined)[] = [];
     for (const store of [this.#store, ...otherStores]) {
-      const stored = await account.measure('look-up', () => store.findManifest(key, { signal }));
-      found.push(await readSnapshot(stored, identity));
+      found.push(await account.measure('look-up', () => store.findManifest(key, { signal })));
     }
     return found;
+  }
+
+  #judge(stored: readonly (StoredManifest | undefined)[]): Promise<LookUp[]> {
+    const { access, refspecs } = this.#job.upstream;
+    const { objectFormat } = this.#options;
+    const identity = { upstream: access.url, refspecs, objectFormat };
+    return Promise.all(stored.map((each) => readSnapshot(each, identity)));
   }
 
   /** What makes a save pointless or wrong: there is the same already, or something newer. */
@@ -336,7 +358,7 @@ class Save {
     const isWalked = snapshot.savesSinceFullWalk === 0;
     await writeRecord(path, {
       ...record,
-      base: { number, id },
+      base: { number, id, refsDigest: record.refsDigest },
       walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
       fence: number,
       rejected: [],

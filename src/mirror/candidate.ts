@@ -6,13 +6,22 @@
 import type { Deadline } from '../deadline.ts';
 import { MirrorError, describeError } from '../errors.ts';
 import type { Git } from '../git/git.ts';
-import { countPackBytes, layOut, readRefs, tidyPacks, writeRefs } from './directory.ts';
+import {
+  countPackBytes,
+  layOut,
+  parseRefs,
+  readPackedRefs,
+  tidyPacks,
+  writeHead,
+  writePackedRefs,
+} from './directory.ts';
 import { checkTree, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
-  digestRefs,
+  digestPackedRefs,
   findHeadCommit,
   findMovedRefs,
+  formatPackedRefs,
   listNeededOids,
   type ObjectFormat,
   type Ref,
@@ -22,7 +31,12 @@ import { fetchObjects, type Asking } from './upstream.ts';
 
 export interface Candidate {
   directory: string;
+  /** Peeled by git, which has found what they point at. */
   refs: readonly Ref[];
+  /** The content of packed-refs, where that holds just these. */
+  packedRefs?: string | undefined;
+  /** Of HEAD and these, since it was brought up to date. */
+  refsDigest?: string;
   base: MirrorRecord['base'];
   walkedRefsDigest: string | null;
 }
@@ -38,20 +52,28 @@ export async function openMirror(
   git: Git,
   directory: string,
   record: MirrorRecord,
-  objectFormat: ObjectFormat,
+  { objectFormat, refs: probed }: UpstreamRefs,
 ): Promise<Candidate> {
   await layOut(directory, objectFormat);
-  const refs = await readRefsOrThrow(directory, objectFormat);
-  await peelRefs(git, directory, refs);
+  const read = await readRefsOrThrow(directory, objectFormat, probed);
+  const refs = await peelRefs(git, directory, read.refs);
+  const packedRefs = refs === read.refs ? read.packedRefs : undefined;
   const commit = findHeadCommit(record.head ?? undefined, refs);
   if (commit !== undefined) await checkTree(git, directory, commit);
   const { base, walkedRefsDigest } = record;
-  return { directory, refs, base, walkedRefsDigest };
+  return { directory, refs, packedRefs, base, walkedRefsDigest };
 }
 
-async function readRefsOrThrow(directory: string, objectFormat: ObjectFormat): Promise<Ref[]> {
+/** The very refs of the probe, which need no other look, where packed-refs holds just these. */
+async function readRefsOrThrow(
+  directory: string,
+  objectFormat: ObjectFormat,
+  probed: readonly Ref[],
+): Promise<Pick<Candidate, 'refs' | 'packedRefs'>> {
   try {
-    return await readRefs(directory, objectFormat);
+    const packedRefs = await readPackedRefs(directory);
+    if (packedRefs === formatPackedRefs(probed)) return { refs: probed, packedRefs };
+    return { refs: parseRefs(packedRefs, objectFormat) };
   } catch (error) {
     const message = `the mirror's refs cannot be read: ${describeError(error)}`;
     throw new MirrorError('corrupt-mirror', message, { cause: error });
@@ -82,7 +104,9 @@ export async function bringUpToDate(
   const bytesBefore = await countPackBytes(directory);
   // A detached HEAD's commit need not be among what refs reach, and git takes HEAD for a ref.
   const isDetached = head !== undefined && !('ref' in head);
-  if (isDetached || findMovedRefs(candidate.refs, probed).length > 0) {
+  const isMoved = findMovedRefs(candidate.refs, probed).length > 0;
+  const isSame = !isMoved && candidate.refs.length === probed.length;
+  if (isDetached || isMoved) {
     // All ids and not only the new ones: git then knows at once what both sides have. With 20,000
     // refs that made 16 haves in one round of what were 20,000 haves in five.
     try {
@@ -94,9 +118,11 @@ export async function bringUpToDate(
     }
   }
   // A fetch that succeeded proves little; that what refs point at is there is cheap to see.
-  const refs = await peelRefs(asking.git, directory, probed);
-  await writeRefs(directory, head, refs);
-  const refsDigest = digestRefs(head, refs);
+  const refs = isSame ? candidate.refs : await peelRefs(asking.git, directory, probed);
+  const packedRefs = (isSame ? candidate.packedRefs : undefined) ?? formatPackedRefs(refs);
+  if (packedRefs !== candidate.packedRefs) await writePackedRefs(directory, packedRefs);
+  await writeHead(directory, head);
+  const refsDigest = digestPackedRefs(head, packedRefs);
   await writeRecord(directory, {
     version: 1,
     ...ownership,
@@ -106,6 +132,6 @@ export async function bringUpToDate(
     walkedRefsDigest: candidate.refs.length === 0 ? refsDigest : candidate.walkedRefsDigest,
     base: candidate.base,
   });
-  candidate.refs = refs;
+  Object.assign(candidate, { refs, packedRefs, refsDigest } satisfies Partial<Candidate>);
   return (await countPackBytes(directory)) - bytesBefore;
 }

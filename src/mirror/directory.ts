@@ -12,7 +12,6 @@ import { RECORD_FILE } from './record.ts';
 import {
   findRefsFault,
   formatHead,
-  formatPackedRefs,
   parsePackedRefs,
   type Head,
   type ObjectFormat,
@@ -21,6 +20,8 @@ import {
 
 /** The manifest of the record's base snapshot, as its store has it. */
 export const BASE_MANIFEST_FILE = 'mirror-action-base.json.gz';
+
+const PACKED_REFS = 'packed-refs';
 
 const STAGING = '.staging-mirror-action-';
 const TRASH = '.trash-mirror-action-';
@@ -31,7 +32,7 @@ const NONCE = /^[A-Za-z0-9]{6}$/;
  * All that a mirror holds. Hooks, alternates, a commit-graph and the like change what git runs or
  * what an object id delivers, so what is not named here is removed whenever a mirror is opened.
  */
-const KEPT_FILES = new Set(['HEAD', 'config', 'packed-refs', RECORD_FILE, BASE_MANIFEST_FILE]);
+const KEPT_FILES = new Set(['HEAD', 'config', PACKED_REFS, RECORD_FILE, BASE_MANIFEST_FILE]);
 const KEPT_FOLDERS = new Set(['objects', 'refs']);
 const KEPT_OBJECTS = new Set(['info', 'pack']);
 const KEPT_REFS = new Set(['heads', 'tags']);
@@ -150,27 +151,29 @@ function formatConfig(objectFormat: ObjectFormat): string {
 }
 
 /**
- * Puts refs and HEAD in place, packed-refs by one rename: all refs change at once, refs that are
- * gone upstream are gone, and names that differ only in case stay apart on every file system.
+ * Puts all refs in place, by one rename: all change at once, those that are gone upstream are gone,
+ * and names that differ only in case stay apart on every file system.
  */
-export async function writeRefs(
-  directory: string,
-  head: Head | undefined,
-  refs: readonly Ref[],
-): Promise<void> {
-  const content = Buffer.from(formatPackedRefs(refs), 'latin1');
-  await writeWhole(join(directory, 'packed-refs'), content);
-  await writeHead(directory, head);
+export async function writePackedRefs(directory: string, packedRefs: string): Promise<void> {
+  await writeWhole(join(directory, PACKED_REFS), Buffer.from(packedRefs, 'latin1'));
 }
 
-async function writeHead(directory: string, head: Head | undefined): Promise<void> {
+export async function writeHead(directory: string, head: Head | undefined): Promise<void> {
   await writeWhole(join(directory, 'HEAD'), Buffer.from(formatHead(head), 'latin1'));
+}
+
+/** The content of packed-refs, which `parseRefs` and `digestPackedRefs` understand. */
+export async function readPackedRefs(directory: string): Promise<string> {
+  return readFile(join(directory, PACKED_REFS), 'latin1');
 }
 
 /** The refs of a mirror; throws SyntaxError or RangeError where packed-refs is not what we wrote. */
 export async function readRefs(directory: string, objectFormat: ObjectFormat): Promise<Ref[]> {
-  const text = await readFile(join(directory, 'packed-refs'), 'latin1');
-  const refs = parsePackedRefs(text);
+  return parseRefs(await readPackedRefs(directory), objectFormat);
+}
+
+export function parseRefs(packedRefs: string, objectFormat: ObjectFormat): Ref[] {
+  const refs = parsePackedRefs(packedRefs);
   const fault = findRefsFault(refs, objectFormat);
   if (fault !== undefined) throw new RangeError(`packed-refs: ${fault}`);
   return refs;

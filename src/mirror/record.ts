@@ -32,7 +32,7 @@ const recordSchema = v.strictObject({
   /** Digest of the refs when everything they reach was last walked, or null. */
   walkedRefsDigest: v.nullable(v.string()),
   /** The snapshot it was restored from or saved as last; its manifest lies beside this record. */
-  base: v.nullable(v.strictObject({ number: v.number(), id: v.string() })),
+  base: v.nullable(v.strictObject({ number: v.number(), id: v.string(), refsDigest: v.string() })),
   /**
    * The highest number that the store had before the last successful fetch: whatever has a higher
    * one may be newer than this mirror. Null where the store could not be asked.

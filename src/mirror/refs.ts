@@ -8,7 +8,7 @@ export interface Ref {
   name: string;
   oid: string;
   /** What an annotated tag points at in the end. */
-  peeled?: string;
+  peeled?: string | undefined;
 }
 
 /** Where HEAD points: at a ref (which need not be mirrored), or at a commit when it is detached. */
@@ -23,41 +23,43 @@ export interface UpstreamRefs {
   refs: readonly Ref[];
 }
 
-const OID_LENGTHS: Record<ObjectFormat, number> = { sha1: 40, sha256: 64 };
+const OIDS: Record<ObjectFormat, RegExp> = { sha1: /^[0-9a-f]{40}$/, sha256: /^[0-9a-f]{64}$/ };
 
 export function isOid(text: string, format: ObjectFormat): boolean {
-  return text.length === OID_LENGTHS[format] && /^[0-9a-f]+$/.test(text);
+  return OIDS[format].test(text);
 }
+
+/** What no name holds, and no component of one begins or ends with. */
+const NOT_IN_NAMES =
+  // eslint-disable-next-line no-control-regex -- control characters are what is refused
+  /[\x00-\x20\x7f\u0100-\uffff~^:?*[\\]|\.\.|@\{|\/[./]|\.lock\/|(?:[./]|\.lock)$/;
 
 /**
  * The rules of git check-ref-format, for full names under refs/. Characters that are no byte are
  * refused: written as one, they would become another name, or another line.
  */
 export function isRefName(name: string): boolean {
-  // eslint-disable-next-line no-control-regex -- control characters are what is refused
-  if (/[\x00-\x20\x7f\u0100-\uffff~^:?*[\\]|\.\.|@\{|\/\/|\.$|\/$/.test(name)) return false;
-  const components = name.split('/');
-  return (
-    components.length > 1 &&
-    components[0] === 'refs' &&
-    components.every((part) => !part.startsWith('.') && !part.endsWith('.lock'))
-  );
+  return name.startsWith('refs/') && !NOT_IN_NAMES.test(name);
 }
 
 /** Why a list of refs cannot stand in one repository, or undefined if it can. */
 export function findRefsFault(refs: readonly Ref[], format: ObjectFormat): string | undefined {
-  const names = new Set<string>();
-  let previous = '';
+  // Of names before this one, those that it begins with: sorted, they lie right before it.
+  const beginnings: string[] = [];
+  const oids = OIDS[format];
   for (const { name, oid, peeled } of refs) {
     if (!isRefName(name)) return `${JSON.stringify(name)} is no ref name`;
+    const previous = beginnings.at(-1) ?? '';
     if (name <= previous) return `${name} is out of order or there twice`;
-    if (!isOid(oid, format)) return `${name} has no ${format} object id`;
-    if (peeled !== undefined && !isOid(peeled, format)) return `${name} is peeled to no object id`;
-    names.add(name);
-    previous = name;
+    if (!oids.test(oid)) return `${name} has no ${format} object id`;
+    if (peeled !== undefined && !oids.test(peeled)) return `${name} is peeled to no object id`;
+    while (!name.startsWith(beginnings.at(-1) ?? '')) beginnings.pop();
+    if (beginnings.length > 0 && beginnings.some(({ length }) => name[length] === '/')) {
+      return `${name} lies under another ref`;
+    }
+    beginnings.push(name);
   }
-  const clash = refs.find(({ name }) => parentsOf(name).some((parent) => names.has(parent)));
-  return clash === undefined ? undefined : `${clash.name} lies under another ref`;
+  return undefined;
 }
 
 /** Why HEAD cannot stand in a repository, or undefined if it can. */
@@ -67,39 +69,43 @@ export function findHeadFault(head: Head | undefined, format: ObjectFormat): str
   return 'ref' in head && !isRefName(head.ref) ? 'HEAD points at no ref name' : undefined;
 }
 
-function parentsOf(name: string): string[] {
-  const parents: string[] = [];
-  for (let at = name.indexOf('/', 5); at > 0; at = name.indexOf('/', at + 1)) {
-    parents.push(name.slice(0, at));
-  }
-  return parents;
-}
-
 /**
  * Parses `git ls-remote --symref` (as a byte string). Refs come back sorted, peeled entries folded
  * into their tags. Throws SyntaxError for a line that is neither.
  */
 export function parseAdvertisement(text: string): { head: Head | undefined; refs: Ref[] } {
-  const refs = new Map<string, Ref>();
+  const refs: Ref[] = [];
   let headRef: string | undefined;
   let headOid: string | undefined;
-  for (const line of text.split('\n')) {
-    if (line === '') continue;
-    const [value = '', name] = line.split('\t');
-    if (name === undefined) throw new SyntaxError(`not a line of ls-remote: ${line.slice(0, 80)}`);
+  for (let at = 0, end: number; at < text.length; at = end + 1) {
+    end = indexOfEnd(text, at);
+    if (end === at) continue;
+    const tab = text.indexOf('\t', at);
+    if (tab < 0 || tab > end) {
+      throw new SyntaxError(`not a line of ls-remote: ${text.slice(at, Math.min(end, at + 80))}`);
+    }
+    const value = text.slice(at, tab);
+    const name = text.slice(tab + 1, end);
     if (value.startsWith('ref: ')) {
       if (name === 'HEAD') headRef = value.slice('ref: '.length);
     } else if (name === 'HEAD') {
       headOid = value;
     } else if (name.endsWith('^{}')) {
-      const tag = refs.get(name.slice(0, -'^{}'.length));
-      if (tag !== undefined) tag.peeled = value;
+      // It follows its tag.
+      const tag = refs.at(-1);
+      if (tag?.name === name.slice(0, -'^{}'.length)) tag.peeled = value;
     } else {
-      refs.set(name, { name, oid: value });
+      refs.push({ name, oid: value, peeled: undefined });
     }
   }
   const head = headOid === undefined ? undefined : toHead(headOid, headRef);
-  return { head, refs: sortRefs([...refs.values()]) };
+  return { head, refs: sortRefs(refs) };
+}
+
+/** Where the line ends that begins there: slices of lines that are slices themselves cost more. */
+function indexOfEnd(text: string, at: number): number {
+  const end = text.indexOf('\n', at);
+  return end < 0 ? text.length : end;
 }
 
 function toHead(oid: string, ref: string | undefined): Head {
@@ -127,17 +133,21 @@ export function formatPackedRefs(refs: readonly Ref[]): string {
 /** Parses what formatPackedRefs wrote. Throws SyntaxError. */
 export function parsePackedRefs(text: string): Ref[] {
   const refs: Ref[] = [];
-  for (const line of text.split('\n')) {
-    if (line === '' || line.startsWith('#')) continue;
-    if (line.startsWith('^')) {
+  for (let at = 0, end: number; at < text.length; at = end + 1) {
+    end = indexOfEnd(text, at);
+    if (end === at || text[at] === '#') continue;
+    if (text[at] === '^') {
       const tag = refs.at(-1);
       if (tag === undefined) throw new SyntaxError('packed-refs begins with a peeled id');
-      tag.peeled = line.slice(1);
+      tag.peeled = text.slice(at + 1, end);
       continue;
     }
-    const space = line.indexOf(' ');
-    if (space < 0) throw new SyntaxError(`not a line of packed-refs: ${line.slice(0, 80)}`);
-    refs.push({ name: line.slice(space + 1), oid: line.slice(0, space) });
+    const space = text.indexOf(' ', at);
+    if (space < 0 || space > end) {
+      throw new SyntaxError(`not a line of packed-refs: ${text.slice(at, Math.min(end, at + 80))}`);
+    }
+    const name = text.slice(space + 1, end);
+    refs.push({ name, oid: text.slice(at, space), peeled: undefined });
   }
   return refs;
 }
@@ -150,9 +160,17 @@ export function formatHead(head: Head | undefined): string {
 
 /** SHA-256 over HEAD and all refs, in hexadecimal: equal digests, equal mirrors. */
 export function digestRefs(head: Head | undefined, refs: readonly Ref[]): string {
+  return digestLines(head, refs.map(({ name, oid }) => `${oid} ${name}\n`).join(''));
+}
+
+/** The same of the content of packed-refs, of which it takes the lines that are refs. */
+export function digestPackedRefs(head: Head | undefined, text: string): string {
+  return digestLines(head, text.replaceAll(/^[#^][^\n]*\n/gm, ''));
+}
+
+function digestLines(head: Head | undefined, lines: string): string {
   const hash = createHash('sha256').update(`HEAD ${formatHead(head)}`, 'latin1');
-  for (const { name, oid } of refs) hash.update(`${oid} ${name}\n`, 'latin1');
-  return hash.digest('hex');
+  return hash.update(lines, 'latin1').digest('hex');
 }
 
 /** The commit that HEAD leads to in a mirror with these refs, or undefined where it leads nowhere. */
@@ -168,8 +186,11 @@ export function listNeededOids(head: Head | undefined, refs: readonly Ref[]): st
   return [...new Set([...refs.map(({ oid }) => oid), ...detached])];
 }
 
-/** The refs of the second list that are new or moved against the first. */
+/** The refs of the second list that are new or moved against the first; both are sorted. */
 export function findMovedRefs(before: readonly Ref[], after: readonly Ref[]): Ref[] {
-  const known = new Map(before.map(({ name, oid }) => [name, oid]));
-  return after.filter(({ name, oid }) => known.get(name) !== oid);
+  let at = 0;
+  return after.filter(({ name, oid }) => {
+    while ((before[at]?.name ?? name) < name) at += 1;
+    return before[at]?.name !== name || before[at]?.oid !== oid;
+  });
 }

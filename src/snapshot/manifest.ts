@@ -194,9 +194,7 @@ function toWritten(snapshot: Snapshot): WrittenSnapshot {
 }
 
 function fromWritten(written: WrittenSnapshot): Snapshot {
-  const refs = written.refs.map(([name, oid, peeled]): Ref =>
-    peeled === undefined ? { name, oid } : { name, oid, peeled },
-  );
+  const refs = written.refs.map(([name, oid, peeled]): Ref => ({ name, oid, peeled }));
   return { ...written, head: written.head ?? undefined, refs };
 }
 

@@ -6,9 +6,15 @@ import { removeTree, renameStubbornly } from '../files.ts';
 import type { Git } from '../git/git.ts';
 import type { Log } from '../log.ts';
 import type { Candidate } from '../mirror/candidate.ts';
-import { BASE_MANIFEST_FILE, layOut, packDirectory, writeRefs } from '../mirror/directory.ts';
+import {
+  BASE_MANIFEST_FILE,
+  layOut,
+  packDirectory,
+  writeHead,
+  writePackedRefs,
+} from '../mirror/directory.ts';
 import { checkTree, indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
-import { findHeadCommit } from '../mirror/refs.ts';
+import { findHeadCommit, formatPackedRefs } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
 import { withProgress } from '../progress.ts';
 import type { Store } from '../store/store.ts';
@@ -51,7 +57,9 @@ export async function unpackSnapshot(
     );
     await moveFiles(incoming, packDirectory(directory), layer);
   }
-  await writeRefs(directory, head, snapshot.refs);
+  const packedRefs = formatPackedRefs(snapshot.refs);
+  await writePackedRefs(directory, packedRefs);
+  await writeHead(directory, head);
   await writeFile(join(directory, BASE_MANIFEST_FILE), content);
   try {
     await verify(git, directory, snapshot, verification);
@@ -59,7 +67,11 @@ export async function unpackSnapshot(
     if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
     throw new MirrorError('bad-snapshot', error.message, { cause: error });
   }
-  return { directory, refs: snapshot.refs, base: { number, id }, walkedRefsDigest: null };
+  const { refs, refsDigest } = snapshot;
+  return {
+    ...{ directory, refs, packedRefs, walkedRefsDigest: null },
+    base: { number, id, refsDigest },
+  };
 }
 
 async function moveFiles(from: string, to: string, layer: Layer): Promise<void> {

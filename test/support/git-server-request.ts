@@ -35,6 +35,8 @@ export interface GitRequest {
   bytesSent: number;
   /** `broken`: the connection ended before the answer did. */
   ending: 'open' | 'complete' | 'broken';
+  /** From its arrival until its answer had left or broken off, in milliseconds; 0 until then. */
+  durationMs: number;
 }
 
 const pathPattern =
@@ -67,6 +69,7 @@ export function describeRequest(message: IncomingMessage, body: Buffer): GitRequ
     bytesReceived: body.length,
     bytesSent: 0,
     ending: 'open',
+    durationMs: 0,
   };
 }
 

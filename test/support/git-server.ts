@@ -141,10 +141,14 @@ export class GitServer {
   }
 
   async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const arrivedMs = performance.now();
     const gone = new AbortController();
     let request: GitRequest | undefined;
     response.once('close', () => {
-      if (request) request.ending = response.writableFinished ? 'complete' : 'broken';
+      if (request) {
+        request.ending = response.writableFinished ? 'complete' : 'broken';
+        request.durationMs = performance.now() - arrivedMs;
+      }
       if (!response.writableFinished) gone.abort();
     });
     try {

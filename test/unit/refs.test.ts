@@ -5,6 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
+  digestPackedRefs,
   digestRefs,
   findHeadCommit,
   findHeadFault,
@@ -304,6 +305,26 @@ describe('digests', () => {
       createHash('sha256').update(bytes).digest('hex'),
     );
   });
+});
+
+test('digests of packed-refs are those of its refs, whatever is peeled', () => {
+  const refs = randomRefs(random, 300);
+  expect(refs.some(({ peeled }) => peeled !== undefined)).toBe(true);
+  for (const head of [undefined, { oid: OID }, { ref: 'refs/heads/main', oid: OID }]) {
+    expect(digestPackedRefs(head, formatPackedRefs(refs))).toBe(digestRefs(head, refs));
+  }
+  const last = formatPackedRefs(refs).trimEnd();
+  expect(digestPackedRefs(undefined, last)).not.toBe(digestRefs(undefined, refs));
+});
+
+test('a ref under another is found with others between them', () => {
+  const names = ['refs/heads/a', 'refs/heads/a!', 'refs/heads/a-b', 'refs/heads/a-b.c'];
+  const refs = names.map((name) => ({ name, oid: OID }));
+  expect(findRefsFault(refs, 'sha1')).toBeUndefined();
+  for (const name of ['refs/heads/a/b', 'refs/heads/a-b/c', 'refs/heads/a!/x/y']) {
+    const all = sortRefs([...refs, { name, oid: OID }]);
+    expect(findRefsFault(all, 'sha1')).toBe(`${name} lies under another ref`);
+  }
 });
 
 describe('an advertisement', () => {
