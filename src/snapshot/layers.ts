@@ -1,20 +1,15 @@
 /**
  * Layers: immutable sets of pack files. Described (sizes, digests, name) when they are saved, held
- * against their description when they are restored.
- *
- * Chunk digests go through WebCrypto, which hashes on Node's thread pool, several chunks at once;
- * at most PARALLEL_CHUNKS of them are in memory.
+ * against their description when they are restored (layer-check.ts).
  */
-import { createHash, randomBytes, webcrypto } from 'node:crypto';
-import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
+import { createHash, randomBytes } from 'node:crypto';
+import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../errors.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
 import type { OnBytes } from '../progress.ts';
+import { ChunkDigester, readInto, type OnChunk } from './chunks.ts';
 import { CHUNK_BYTES, partnerOf, sumBytes, type Layer, type LayerFile } from './manifest.ts';
-
-const PARALLEL_CHUNKS = Math.max(2, Math.min(4, availableParallelism()));
 
 /** A pack and an index end in checksums of the repository's object format. */
 const TRAILER_BYTES: Record<ObjectFormat, number> = { sha1: 20, sha256: 32 };
@@ -42,8 +37,9 @@ export async function describeLayer(
 ): Promise<Layer> {
   const files: LayerFile[] = [];
   const count = counter(onBytes);
+  const digester = new ChunkDigester();
   for (const name of names) {
-    files.push(await describeFile(join(directory, name), name, objectFormat, count));
+    files.push(await describeFile(join(directory, name), name, objectFormat, digester, count));
   }
   await checkPairs(directory, names, objectFormat, 'corrupt-mirror');
   const digest = createHash('sha256').update(JSON.stringify(files)).digest('hex');
@@ -51,29 +47,8 @@ export async function describeLayer(
   return { name: `${digest}-${nonce}`, bytes: sumBytes(files), files };
 }
 
-/** Holds a folder's files against a layer's sizes and digests; throws `bad-snapshot`. */
-export async function verifyLayer(
-  directory: string,
-  layer: Layer,
-  objectFormat: ObjectFormat,
-  onBytes?: OnBytes,
-): Promise<void> {
-  const count = counter(onBytes);
-  for (const { name, bytes, chunks } of layer.files) {
-    const path = join(directory, name);
-    const found = (await stat(path)).size;
-    if (found !== bytes)
-      throw badFile(layer, name, `has ${String(found)} of ${String(bytes)} bytes`);
-    const digests = await digestChunks(path, count);
-    const wrong = chunks.findIndex((chunk, index) => chunk !== digests[index]);
-    if (wrong >= 0) throw badFile(layer, name, `is damaged in its chunk ${String(wrong)}`);
-  }
-  const names = layer.files.map(({ name }) => name);
-  await checkPairs(directory, names, objectFormat, 'bad-snapshot');
-}
-
 /** Adds up chunks. */
-function counter(onBytes: OnBytes | undefined): (chunk: Buffer) => void {
+function counter(onBytes: OnBytes | undefined): OnChunk {
   let done = 0;
   return ({ length }) => {
     done += length;
@@ -81,21 +56,18 @@ function counter(onBytes: OnBytes | undefined): (chunk: Buffer) => void {
   };
 }
 
-function badFile(layer: Layer, name: string, what: string): MirrorError {
-  return new MirrorError('bad-snapshot', `${name} in layer ${layer.name.slice(0, 12)} ${what}`);
-}
-
 async function describeFile(
   path: string,
   name: string,
   objectFormat: ObjectFormat,
-  count: (chunk: Buffer) => void,
+  digester: ChunkDigester,
+  count: OnChunk,
 ): Promise<LayerFile> {
   const bytes = (await stat(path)).size;
   const bodyBytes = bytes - TRAILER_BYTES[objectFormat];
   const hash = createHash(objectFormat);
   let position = 0;
-  const chunks = await digestChunks(path, (chunk) => {
+  const chunks = await digestChunks(path, digester, (chunk) => {
     hash.update(chunk.subarray(0, Math.max(0, bodyBytes - position)));
     position += chunk.length;
     count(chunk);
@@ -108,45 +80,29 @@ async function describeFile(
 }
 
 /** SHA-256 of each CHUNK_BYTES of a file, in hexadecimal; `onChunk` sees the chunks in order. */
-async function digestChunks(path: string, onChunk?: (chunk: Buffer) => void): Promise<string[]> {
+async function digestChunks(
+  path: string,
+  digester: ChunkDigester,
+  onChunk: OnChunk,
+): Promise<string[]> {
   const file = await open(path, 'r');
   try {
     const { size } = await file.stat();
     const digests: Promise<string>[] = [];
     for (let position = 0; position < size; position += CHUNK_BYTES) {
-      const chunk = await readChunk(file, position, Math.min(CHUNK_BYTES, size - position));
-      onChunk?.(chunk);
-      digests.push(digest(chunk));
-      await digests[digests.length - PARALLEL_CHUNKS];
+      const bytes = Math.min(CHUNK_BYTES, size - position);
+      digests.push(digester.digest(file, position, bytes, onChunk));
     }
+    // The file is open until nothing is read any more.
+    await Promise.allSettled(digests);
     return await Promise.all(digests);
   } finally {
     await file.close();
   }
 }
 
-/** That many bytes, fewer only where the file ends before them. */
-async function readChunk(
-  file: FileHandle,
-  position: number,
-  bytes: number,
-): Promise<Buffer<ArrayBuffer>> {
-  const chunk = Buffer.alloc(bytes);
-  let filled = 0;
-  while (filled < bytes) {
-    const { bytesRead } = await file.read(chunk, filled, bytes - filled, position + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return chunk.subarray(0, filled);
-}
-
-async function digest(chunk: Buffer<ArrayBuffer>): Promise<string> {
-  return Buffer.from(await webcrypto.subtle.digest('SHA-256', chunk)).toString('hex');
-}
-
 /** An index names the checksum of its pack just before its own: they must belong together. */
-async function checkPairs(
+export async function checkPairs(
   directory: string,
   names: readonly string[],
   objectFormat: ObjectFormat,
@@ -167,7 +123,7 @@ async function readEnd(path: string, bytes: number): Promise<Buffer> {
   try {
     const { size } = await file.stat();
     const length = Math.min(bytes, size);
-    return await readChunk(file, size - length, length);
+    return await readInto(Buffer.alloc(length), file, size - length);
   } finally {
     await file.close();
   }

@@ -18,7 +18,7 @@ import { findHeadCommit, formatPackedRefs } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
 import { withProgress } from '../progress.ts';
 import type { Store } from '../store/store.ts';
-import { verifyLayer } from './layers.ts';
+import { LayerCheck } from './layer-check.ts';
 import type { FoundSnapshot } from './look-up.ts';
 import type { Layer, Snapshot } from './manifest.ts';
 
@@ -49,12 +49,17 @@ export async function unpackSnapshot(
     // A folder of its own for each: nothing reaches the packs before it is verified.
     const incoming = join(directory, `incoming-${String(index)}`);
     await mkdir(incoming);
-    await withProgress(log, 'bringing packs', layer.bytes, (onBytes) =>
-      store.getLayer(key, layer, incoming, { signal, onBytes }),
-    );
-    await withProgress(log, 'checking packs', layer.bytes, (onBytes) =>
-      verifyLayer(incoming, layer, objectFormat, onBytes),
-    );
+    const check = new LayerCheck(incoming, layer);
+    try {
+      await withProgress(log, 'bringing packs', layer.bytes, (onBytes) =>
+        store.getLayer(key, layer, incoming, { signal, onBytes, onFilled: check.note }),
+      );
+      await withProgress(log, 'checking packs', layer.bytes, (onBytes) =>
+        check.finish(objectFormat, onBytes),
+      );
+    } finally {
+      await check.end();
+    }
     await moveFiles(incoming, packDirectory(directory), layer);
   }
   const packedRefs = formatPackedRefs(snapshot.refs);

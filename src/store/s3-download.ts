@@ -1,15 +1,17 @@
 /**
  * A layer's object on its way into files: in ranges, several at a time, each written where it belongs
  * as it comes. All are ranges of one object, by its ETag. A range that breaks off, or stands still,
- * is asked for again from where it came to.
+ * is asked for again from where it came to. In memory are of each range some MiB (s3-range-file.ts).
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { describeError, MirrorError, throwIfCancelled } from '../errors.ts';
 import type { S3Bucket, S3Head } from './s3-bucket.ts';
-import { backOff, endWith, forEachOf } from './s3-signals.ts';
-import type { LayerFiles, TransferOptions } from './store.ts';
+import { RangeFile } from './s3-range-file.ts';
+import { backOff, forEachOf } from './s3-signals.ts';
+import type { GetOptions, LayerFiles } from './store.ts';
 
 const MIB = 1024 * 1024;
 
@@ -29,7 +31,7 @@ export interface RangeLimits {
 export const DEFAULT_LIMITS: RangeLimits = {
   // Large enough that a request's way to and fro does not count, small enough to be spread.
   bytes: 16 * MIB,
-  width: 8,
+  width: 12,
   // A connection that is slower than 300 KiB/s is not S3's pace: another may be.
   attemptMs: 60_000,
   silenceMs: 15_000,
@@ -38,7 +40,9 @@ export const DEFAULT_LIMITS: RangeLimits = {
 };
 
 interface Range {
+  name: string;
   file: FileHandle;
+  start: number;
   /** In the file. */
   position: number;
   end: number;
@@ -53,7 +57,7 @@ export async function downloadLayer(
   head: S3Head,
   layer: LayerFiles,
   directory: string,
-  options: TransferOptions & { limits: RangeLimits },
+  options: GetOptions & { limits: RangeLimits },
 ): Promise<void> {
   const files: FileHandle[] = [];
   try {
@@ -64,7 +68,7 @@ export async function downloadLayer(
       files.push(file);
       for (let position = 0; position < bytes; position += options.limits.bytes) {
         const end = Math.min(bytes, position + options.limits.bytes);
-        ranges.push({ file, position, end, offset });
+        ranges.push({ name: fileName, file, start: position, position, end, offset });
       }
       offset += bytes;
     }
@@ -79,14 +83,14 @@ class Download {
   readonly #bucket: S3Bucket;
   readonly #name: string;
   readonly #etag: string;
-  readonly #options: TransferOptions & { limits: RangeLimits };
+  readonly #options: GetOptions & { limits: RangeLimits };
   #done = 0;
 
   constructor(
     bucket: S3Bucket,
     name: string,
     etag: string,
-    options: TransferOptions & { limits: RangeLimits },
+    options: GetOptions & { limits: RangeLimits },
   ) {
     this.#bucket = bucket;
     this.#name = name;
@@ -114,6 +118,7 @@ class Download {
       }
       if (problem !== undefined) await backOff(failures, signal);
     }
+    this.#options.onFilled?.(range.name, range.start, range.end);
   }
 
   /** Writes what comes; gives what broke it off, if that is to be tried again. */
@@ -150,38 +155,22 @@ class Download {
   }
 
   async #pump(body: Readable, range: Range, watch: Watch): Promise<Error | undefined> {
-    const chunks = body[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-    while (range.position < range.end) {
-      let chunk: IteratorResult<Buffer>;
-      try {
-        chunk = await endWith(chunks.next(), watch.signal);
-      } catch (error) {
-        if (watch.signal.aborted) return watch.problem;
-        return Error.isError(error) ? error : new Error(describeError(error));
-      }
-      if (chunk.done === true) return new Error('it ended early');
+    const target = new RangeFile(range, (bytes) => {
       watch.note();
-      await this.#write(chunk.value, range);
-      watch.note();
+      this.#done += bytes;
+      if (bytes > 0) this.#options.onBytes?.(this.#done);
+    });
+    try {
+      // To the body's end and not to the range's: its connection is used again only then.
+      await pipeline(body, target, { signal: watch.signal });
+    } catch (error) {
+      await target.settled;
+      if (target.failure !== undefined) throw target.failure;
+      if (range.position === range.end) return undefined;
+      if (watch.signal.aborted) return watch.problem;
+      return Error.isError(error) ? error : new Error(describeError(error));
     }
-    return undefined;
-  }
-
-  async #write(chunk: Buffer, range: Range): Promise<void> {
-    const wanted = chunk.subarray(0, range.end - range.position);
-    let written = 0;
-    while (written < wanted.length) {
-      const { bytesWritten } = await range.file.write(
-        wanted,
-        written,
-        wanted.length - written,
-        range.position,
-      );
-      written += bytesWritten;
-      range.position += bytesWritten;
-      this.#done += bytesWritten;
-    }
-    this.#options.onBytes?.(this.#done);
+    return range.position === range.end ? undefined : new Error('it ended early');
   }
 }
 

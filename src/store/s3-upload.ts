@@ -52,7 +52,8 @@ class Upload {
   async run(): Promise<void> {
     const { signal, onBytes } = this.#options;
     if (this.#source.bytes <= PART_BYTES) {
-      const content = await this.#source.read(0, this.#source.bytes);
+      const { bytes } = this.#source;
+      const content = await this.#source.read(0, bytes, Buffer.allocUnsafeSlow(bytes));
       await this.#commit((late) => this.#bucket.put(this.#name, content, late));
     } else {
       // Also after a cancel: what was begun can only be given up by its id.
@@ -79,9 +80,13 @@ class Upload {
     );
     const etags = new Array<string>(starts.length).fill('');
     let done = 0;
+    // Used again: otherwise many pile up before they are collected.
+    const buffers: Buffer[] = [];
     await forEachOf([...starts.entries()], WIDTH, signal, async ([index, start], bounded) => {
-      const content = await this.#source.read(start, Math.min(bytes, start + partBytes));
+      const buffer = buffers.pop() ?? Buffer.allocUnsafeSlow(partBytes);
+      const content = await this.#source.read(start, Math.min(bytes, start + partBytes), buffer);
       etags[index] = await this.#bucket.putPart(upload, index + 1, content, bounded);
+      buffers.push(buffer);
       done += content.length;
       // Its end is told by the end.
       if (done < bytes) onBytes?.(done);
@@ -146,9 +151,9 @@ class LayerSource {
     return new LayerSource(files, start);
   }
 
-  /** The bytes from one to before another. */
-  async read(from: number, to: number): Promise<Buffer> {
-    const content = Buffer.allocUnsafe(to - from);
+  /** The bytes from one to before another, in a buffer that has room for them. */
+  async read(from: number, to: number, buffer: Buffer): Promise<Buffer> {
+    const content = buffer.subarray(0, to - from);
     for (const { path, handle, start, bytes } of this.#files) {
       const end = Math.min(to, start + bytes);
       for (let at = Math.max(from, start); at < end;) {

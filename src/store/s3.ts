@@ -26,6 +26,7 @@ import { tidy, withGrace } from './s3-signals.ts';
 import { uploadLayer } from './s3-upload.ts';
 import {
   type FindOptions,
+  type GetOptions,
   type Inventory,
   type LayerFiles,
   MAX_MANIFEST_BYTES,
@@ -127,7 +128,7 @@ class S3Store implements Store {
     key: string,
     layer: LayerFiles,
     directory: string,
-    options: TransferOptions,
+    options: GetOptions,
   ): Promise<void> {
     const keys = keysOf(key);
     assertLayer(layer);

@@ -49,12 +49,7 @@ export interface Store {
   hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean>;
 
   /** Brings a layer's files into an existing, empty directory. */
-  getLayer(
-    key: string,
-    layer: LayerFiles,
-    directory: string,
-    options: TransferOptions,
-  ): Promise<void>;
+  getLayer(key: string, layer: LayerFiles, directory: string, options: GetOptions): Promise<void>;
 
   /**
    * Stores the layer's files from a directory; `bad-snapshot` if they are not as declared there. Its
@@ -84,6 +79,17 @@ export interface TransferOptions {
   /** Told how much of the layer has been moved so far; in the end all, if the call succeeds. */
   onBytes?: OnBytes | undefined;
 }
+
+export interface GetOptions extends TransferOptions {
+  /**
+   * Told of stretches of a file that are there and stay as they are, from a byte to before another,
+   * in any order, so that they can be looked at while the rest comes. A store may tell of none.
+   */
+  onFilled?: OnFilled | undefined;
+}
+
+/** Told of no byte twice. */
+export type OnFilled = (name: string, start: number, end: number) => void;
 
 export interface StoredManifest {
   /** A positive integer. */

@@ -11,7 +11,7 @@ import { cp, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/pr
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { formatPackedRefs } from '../../src/mirror/refs.ts';
-import { verifyLayer } from '../../src/snapshot/layers.ts';
+import { LayerCheck } from '../../src/snapshot/layer-check.ts';
 import { empty, flipBit, lengthen, randomOffset, remove, truncate } from '../support/corruption.ts';
 import { git, tryGit } from '../support/git.ts';
 import { createRandom, testSeed, type Random } from '../support/random.ts';
@@ -135,7 +135,8 @@ async function expectSoundStore(scenario: Scenario): Promise<void> {
   const stored = await newestSnapshot(scenario.store);
   const { snapshot, folder } = stored;
   for (const layer of snapshot.layers) {
-    await verifyLayer(join(folder, 'layers', layer.name), layer, snapshot.objectFormat);
+    const check = new LayerCheck(join(folder, 'layers', layer.name), layer);
+    await check.finish(snapshot.objectFormat).finally(() => check.end());
   }
   copies += 1;
   const check = join(scenario.root, `check-${copies}`);

@@ -185,6 +185,14 @@ describeIf('behind a proxy that makes faults', () => {
       expect(starts.filter((start) => !begins.includes(start)).length).toBeGreaterThan(0);
     });
 
+    test('takes as many connections as ranges come at a time', async () => {
+      const layer = await put({ file: randomBytes(12 * MIB) });
+      proxy.resetCounters();
+      await get(layer);
+      expect(proxy.requestsOf('GetObject')).toHaveLength(12);
+      expect(proxy.connections).toBeLessThanOrEqual(LIMITS.width);
+    });
+
     test('that never comes ends as an outage', async () => {
       const layer = await put(contents);
       proxy.fault({ on: 'GetObject', behave: { kind: 'stall', afterBytes: 1 } });

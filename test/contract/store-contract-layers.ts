@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LayerFiles } from '../../src/store/store.ts';
@@ -203,6 +204,33 @@ function testProgress(bench: () => StoreBench): void {
     for (const told of [put, got]) {
       expect(told).toEqual(told.toSorted((one, other) => one - other));
       expect(told.at(-1)).toBe(bytes);
+    }
+  });
+
+  test('what a store tells of as filled is there already, and no byte of it twice', async () => {
+    const large = { a: randomBytes(3_000_000), b: '', c: randomBytes(20) };
+    const layer = await bench().put('layer', large);
+    const target = await bench().directory();
+    const told: Record<string, [number, number][]> = {};
+    const wrong: unknown[] = [];
+    const onFilled = (name: string, start: number, end: number): void => {
+      (told[name] ??= []).push([start, end]);
+      const expected = Buffer.from(large[name as keyof typeof large]).subarray(start, end);
+      // At once, so that nothing can be filled later.
+      if (!readFileSync(join(target, name)).subarray(start, end).equals(expected)) {
+        wrong.push([name, start, end]);
+      }
+    };
+    await bench().store.getLayer(KEY, layer, target, { signal, onFilled });
+    expect(wrong).toEqual([]);
+    for (const [name, stretches] of Object.entries(told)) {
+      let before = 0;
+      for (const [start, end] of stretches.sort(([one], [other]) => one - other)) {
+        expect(start).toBeGreaterThanOrEqual(before);
+        expect(end).toBeGreaterThan(start);
+        before = end;
+      }
+      expect(before).toBeLessThanOrEqual(large[name as keyof typeof large].length);
     }
   });
 

@@ -11,7 +11,7 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { verifyLayer } from '../../src/snapshot/layers.ts';
+import { LayerCheck } from '../../src/snapshot/layer-check.ts';
 import { parseManifest } from '../../src/snapshot/manifest.ts';
 import { listManifests, listRefs, type StoredFile } from '../action/scenario.ts';
 import { git } from '../support/git.ts';
@@ -67,7 +67,8 @@ export async function checkSnapshot(
     for (const layer of layers) {
       const stored = join(folder, 'layers', layer.name);
       if (isDamaged(layer.name)) continue;
-      await verifyLayer(stored, layer, objectFormat);
+      const check = new LayerCheck(stored, layer);
+      await check.finish(objectFormat).finally(() => check.end());
       for (const name of await readdir(stored)) {
         await copyFile(join(stored, name), join(scratch, 'objects', 'pack', name));
       }

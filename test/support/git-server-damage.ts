@@ -85,10 +85,14 @@ async function* slowly(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const stepBytes = Math.max(1, Math.floor(bytesPerSecond / 20));
+  let dueMs = performance.now();
   for await (const chunk of body) {
     for (let offset = 0; offset < chunk.length; offset += stepBytes) {
       const step = chunk.subarray(offset, offset + stepBytes);
-      await silence((1000 * step.length) / bytesPerSecond, signal);
+      // Timers are late; what they took too long is made up for, but not what the body was late.
+      dueMs = Math.max(dueMs, performance.now() - 20) + (1000 * step.length) / bytesPerSecond;
+      const waitMs = dueMs - performance.now();
+      if (waitMs > 0) await silence(waitMs, signal);
       yield step;
     }
   }

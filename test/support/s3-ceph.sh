@@ -115,6 +115,10 @@ rgw_run_sync_thread = false
 rgw_enable_usage_log = false
 rgw_override_bucket_index_max_shards = 1
 rgw_dynamic_resharding = false
+# What is removed gives its memory back at once, not after hours.
+rgw_gc_obj_min_wait = 5
+rgw_gc_processor_period = 10
+rgw_gc_processor_max_time = 10
 CONF
 }
 

@@ -42,6 +42,8 @@ export async function startS3Proxy(
 export class S3Proxy {
   /** In the order of their arrival. */
   readonly requests: S3Request[] = [];
+  /** That clients have opened. */
+  connections = 0;
   /** May be changed at run time. */
   link: S3Link = {};
   readonly #behind: S3Server;
@@ -64,6 +66,9 @@ export class S3Proxy {
     // Whether a body is wanted is for the server to say.
     this.#server.on('checkContinue', serve);
     this.#server.keepAliveTimeout = 60_000;
+    this.#server.on('connection', () => {
+      this.connections++;
+    });
   }
 
   get endpoint(): string {
@@ -96,6 +101,7 @@ export class S3Proxy {
 
   resetCounters(): void {
     this.requests.length = 0;
+    this.connections = 0;
   }
 
   /** The first fault added that matches a request is applied to it. */

@@ -54,7 +54,7 @@ export function handOver(servers: S3Server[]): void {
 export async function startS3Servers(): Promise<StartedS3Servers> {
   const named = namedByEnvironment(process.env);
   if (named !== undefined) return { servers: [named], stop: async () => {} };
-  const started = await Promise.allSettled([start('ceph', true), start('swift', false)]);
+  const started = await Promise.allSettled([startS3Server('ceph'), startS3Server('swift')]);
   const running = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const stop = async () => {
     await Promise.all(running.map((each) => each.stop()));
@@ -97,12 +97,14 @@ export function namedByEnvironment(
   };
 }
 
-interface Running {
+export interface StartedS3Server {
   server: S3Server;
   stop(): Promise<void>;
 }
 
-async function start(name: 'ceph' | 'swift', hasConditionalWrites: boolean): Promise<Running> {
+/** One of them; see startS3Servers. */
+export async function startS3Server(name: 'ceph' | 'swift'): Promise<StartedS3Server> {
+  const hasConditionalWrites = name === 'ceph';
   const folder = await createTemporaryDirectory(`s3-${name}`);
   const script = fileURLToPath(new URL(`s3-${name}.sh`, import.meta.url));
   const child = spawn('bash', [script, 'run', join(folder, 'server')], {

@@ -1,0 +1,140 @@
+/**
+ * A layer's files held against their description: each chunk as soon as all of it is there, so that
+ * what a store tells of is checked while the rest still comes.
+ */
+import { open, stat, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MirrorError } from '../errors.ts';
+import type { ObjectFormat } from '../mirror/refs.ts';
+import type { OnBytes } from '../progress.ts';
+import { ChunkDigester } from './chunks.ts';
+import { checkPairs } from './layers.ts';
+import { CHUNK_BYTES, type Layer, type LayerFile } from './manifest.ts';
+
+/** Begin it with an empty folder, or with one where the files are; it is to be ended. */
+export class LayerCheck {
+  readonly #directory: string;
+  readonly #layer: Layer;
+  readonly #files: Map<string, FileCheck>;
+  #done = 0;
+  #onBytes: OnBytes | undefined;
+
+  constructor(directory: string, layer: Layer) {
+    this.#directory = directory;
+    this.#layer = layer;
+    const digester = new ChunkDigester();
+    const count = (bytes: number): void => {
+      this.#done += bytes;
+      this.#onBytes?.(this.#done);
+    };
+    this.#files = new Map(
+      layer.files.map((file) => [
+        file.name,
+        new FileCheck(join(directory, file.name), file, digester, count),
+      ]),
+    );
+  }
+
+  /** A stretch of a file is there, and stays as it is; each byte is told of once at most. */
+  readonly note = (name: string, start: number, end: number): void => {
+    this.#files.get(name)?.note(start, end);
+  };
+
+  /** When all files are there: checks what was not told of, and throws `bad-snapshot`. */
+  async finish(objectFormat: ObjectFormat, onBytes?: OnBytes): Promise<void> {
+    this.#onBytes = onBytes;
+    onBytes?.(this.#done);
+    for (const { name, bytes } of this.#layer.files) {
+      const found = (await stat(join(this.#directory, name))).size;
+      if (found === bytes) continue;
+      throw this.#bad(name, `has ${String(found)} of ${String(bytes)} bytes`);
+    }
+    for (const [name, file] of this.#files) {
+      const wrong = await file.findWrong();
+      if (wrong !== undefined) throw this.#bad(name, `is damaged in its chunk ${String(wrong)}`);
+    }
+    const names = this.#layer.files.map(({ name }) => name);
+    await checkPairs(this.#directory, names, objectFormat, 'bad-snapshot');
+  }
+
+  /** Waits for what is being read, and closes the files. Does not throw. */
+  async end(): Promise<void> {
+    await Promise.all([...this.#files.values()].map((file) => file.end()));
+  }
+
+  #bad(name: string, what: string): MirrorError {
+    const layer = this.#layer.name.slice(0, 12);
+    return new MirrorError('bad-snapshot', `${name} in layer ${layer} ${what}`);
+  }
+}
+
+class FileCheck {
+  readonly #path: string;
+  readonly #bytes: number;
+  readonly #chunks: readonly string[];
+  readonly #digester: ChunkDigester;
+  readonly #count: (bytes: number) => void;
+  /** Of each chunk, the bytes that were not told of. */
+  readonly #missing: number[];
+  /** Of each chunk that was begun, whether it is as described. */
+  readonly #sound: (Promise<boolean> | undefined)[];
+  #opened: Promise<FileHandle> | undefined;
+
+  constructor(
+    path: string,
+    { bytes, chunks }: LayerFile,
+    digester: ChunkDigester,
+    count: (bytes: number) => void,
+  ) {
+    this.#path = path;
+    this.#bytes = bytes;
+    this.#chunks = chunks;
+    this.#digester = digester;
+    this.#count = count;
+    this.#missing = chunks.map((_, index) => this.#sizeOf(index));
+    this.#sound = chunks.map(() => undefined);
+  }
+
+  note(start: number, end: number): void {
+    for (let index = Math.floor(start / CHUNK_BYTES); index < this.#chunks.length; index += 1) {
+      const from = index * CHUNK_BYTES;
+      if (from >= end) break;
+      const told = Math.min(end, from + this.#sizeOf(index)) - Math.max(start, from);
+      const missing = (this.#missing[index] ?? 0) - told;
+      this.#missing[index] = missing;
+      if (missing === 0) void this.#begin(index);
+    }
+  }
+
+  /** The first chunk that is not as described, when all have been read. */
+  async findWrong(): Promise<number | undefined> {
+    const sound = await Promise.all(this.#chunks.map((_, index) => this.#begin(index)));
+    const wrong = sound.indexOf(false);
+    return wrong < 0 ? undefined : wrong;
+  }
+
+  async end(): Promise<void> {
+    await Promise.allSettled(this.#sound.filter((each) => each !== undefined));
+    await this.#opened?.then((file) => file.close()).catch(() => undefined);
+  }
+
+  #begin(index: number): Promise<boolean> {
+    const begun = this.#sound[index] ?? this.#check(index);
+    this.#sound[index] = begun;
+    // Whoever finishes hears of it.
+    begun.catch(() => undefined);
+    return begun;
+  }
+
+  async #check(index: number): Promise<boolean> {
+    const bytes = this.#sizeOf(index);
+    const file = await (this.#opened ??= open(this.#path, 'r'));
+    const digest = await this.#digester.digest(file, index * CHUNK_BYTES, bytes);
+    this.#count(bytes);
+    return digest === this.#chunks[index];
+  }
+
+  #sizeOf(index: number): number {
+    return Math.min(CHUNK_BYTES, this.#bytes - index * CHUNK_BYTES);
+  }
+}
