@@ -25,6 +25,8 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/contract/machine-lock.test.ts': { MIRROR_LOCK_ROUNDS: '500' },
   'test/contract/s3-claims.s3.test.ts': { S3_RACE_ROUNDS: '50' },
   'test/action/s3-jobs.s3.test.ts': { S3_COLD_JOBS: '20' },
+  'test/action/life.test.ts': { LIFE_STEPS: '200' },
+  'test/action/layers.test.ts': { SAVE_RACES: '25' },
   'test/faults/random-runs.test.ts': { FAULT_RUNS: values.runs },
   'test/faults/failpoints.test.ts': { FAILPOINT_ROUNDS: '30' },
 };

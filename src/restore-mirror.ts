@@ -338,7 +338,7 @@ class Restoration {
       key: this.#key,
       upstream: this.#job.upstream.access.url,
       fence: this.#source.fence,
-      rejected: this.#source.rejected,
+      rejected: [...candidate.rejected, ...this.#source.rejected],
     };
     const deadline = createDeadline(this.#options.fetchTimeoutMs);
     const bytes = await bringUpToDate(this.#job, candidate, this.#probed, ownership, deadline);

@@ -38,6 +38,8 @@ export interface Candidate {
   /** Of HEAD and these, since it was brought up to date. */
   refsDigest?: string;
   base: MirrorRecord['base'];
+  /** Ids of snapshots that were found bad since the mirror was saved last. */
+  rejected: readonly string[];
   walkedRefsDigest: string | null;
 }
 
@@ -60,8 +62,8 @@ export async function openMirror(
   const packedRefs = refs === read.refs ? read.packedRefs : undefined;
   const commit = findHeadCommit(record.head ?? undefined, refs);
   if (commit !== undefined) await checkTree(git, directory, commit);
-  const { base, walkedRefsDigest } = record;
-  return { directory, refs, packedRefs, base, walkedRefsDigest };
+  const { base, rejected, walkedRefsDigest } = record;
+  return { directory, refs, packedRefs, base, rejected, walkedRefsDigest };
 }
 
 /** The very refs of the probe, which need no other look, where packed-refs holds just these. */
@@ -86,7 +88,7 @@ export async function beginClone(
   objectFormat: ObjectFormat,
 ): Promise<Candidate> {
   await layOut(directory, objectFormat);
-  return { directory, refs: [], base: null, walkedRefsDigest: null };
+  return { directory, refs: [], base: null, rejected: [], walkedRefsDigest: null };
 }
 
 /**

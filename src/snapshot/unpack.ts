@@ -74,7 +74,7 @@ export async function unpackSnapshot(
   }
   const { refs, refsDigest } = snapshot;
   return {
-    ...{ directory, refs, packedRefs, walkedRefsDigest: null },
+    ...{ directory, refs, packedRefs, rejected: [], walkedRefsDigest: null },
     base: { number, id, refsDigest },
   };
 }

@@ -2,12 +2,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { truncate } from '../support/corruption.ts';
 import { addCommits } from '../support/repository-fixture.ts';
 import {
   expectMirrorOf,
   listManifests,
   newestSnapshot,
+  packsOf,
   readTree,
+  succeed,
   useScenarios,
   verdict,
 } from './scenario.ts';
@@ -46,6 +49,20 @@ describe('two machines with mirrors of their own and one store', () => {
     await expectMirrorOf(mirror, scenario.upstream);
     expect((await listManifests(scenario.store)).map(({ number }) => number)).toEqual([1, 2, 3]);
   });
+});
+
+test('a clone that heals a bad snapshot is saved by a later job where its own post never ran', async () => {
+  const scenario = await scenarios.create();
+  await scenario.run();
+  const [pack = ''] = packsOf(await newestSnapshot(scenario.store));
+  truncate(pack, -30);
+  const root = scenario.newMachine();
+  const healing = await succeed(scenario.job({ root }).main());
+  expect(healing.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
+  const { main, post } = await scenario.run({ root });
+  expect(main.outputs['provenance']).toBe('existing');
+  expect(verdict(post)).toMatch(/^Saved snapshot 2-/);
+  expect((await scenario.run()).main.outputs['provenance']).toBe('restored');
 });
 
 describe('an empty folder at mirror-path', () => {

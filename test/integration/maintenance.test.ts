@@ -16,11 +16,11 @@ import {
   createRepository,
   type RepositoryOptions,
 } from '../support/repository-fixture.ts';
+import { storedBound } from '../support/stored-bound.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
 import { newestManifest, newestSnapshot, storeLayer, storeManifest } from '../action/scenario.ts';
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 100);
-const KIB = 1024;
 
 let root = '';
 let server: GitServer;
@@ -105,8 +105,7 @@ test(`${ROUNDS} fetches and saves: packs stay few, and what is stored within its
       ...(random.integer(3) === 0 ? { from: 'HEAD~1' } : {}),
     });
   }
-  const tiers = Math.max(0, Math.log(largest / (64 * KIB)) / Math.log(4));
-  const bound = fetched * (2 + 7 / 3 + 1.25 * (1 + tiers)) + (ROUNDS * 64 * KIB) / 3;
+  const bound = storedBound({ fetched, largest, saves: ROUNDS });
   process.stderr.write(`stored ${(stored / fetched).toFixed(1)} of ${fetched} bytes fetched\n`);
   expect(stored).toBeLessThanOrEqual(bound);
 

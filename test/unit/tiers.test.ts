@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { chooseShared, planSave, planUpkeep, tierOf, type Sized } from '../../src/mirror/tiers.ts';
 import { createRandom, testSeed } from '../support/random.ts';
+import { storedBound } from '../support/stored-bound.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -128,12 +129,6 @@ function sizeOf({ bytes }: Sized): number {
   return bytes;
 }
 
-/** As docs/decisions/0029 derives it. */
-function boundOf(fetched: number, largest: number, saves: number): number {
-  const tiers = Math.max(0, Math.log(largest / (64 * KIB)) / Math.log(4));
-  return fetched * (2 + 7 / 3 + 1.25 * (1 + tiers)) + (saves * 64 * KIB) / 3;
-}
-
 describe('over a life of 1,000 saves', () => {
   const random = createRandom(testSeed());
   const times = <T>(make: () => T) => Array.from({ length: 1_000 }, make);
@@ -167,7 +162,9 @@ describe('over a life of 1,000 saves', () => {
   test.each(lives)('%s: what is stored stays within the bound', (name, life) => {
     const { stored, most, total, largest } = live(life);
     const bytes = stored.reduce((all, each) => all + each, 0);
-    expect(bytes).toBeLessThanOrEqual(boundOf(total, largest, life.fetched.length));
+    expect(bytes).toBeLessThanOrEqual(
+      storedBound({ fetched: total, largest, saves: life.fetched.length }),
+    );
     expect(most).toBeLessThanOrEqual(3 * (tierOf(largest) + 1) + 1);
     process.stderr.write(`${name}: stored ${(bytes / total).toFixed(1)} of what was fetched\n`);
   });
