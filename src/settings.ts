@@ -359,7 +359,7 @@ function parseBucket(
     throw invalid('s3-prefix', prefix, allowed);
   }
   const region = input('s3-region');
-  if (!/^[A-Za-z0-9-]{0,40}$/.test(region)) {
+  if (!/^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$/.test(region)) {
     throw invalid('s3-region', region, "a region's name: eu-central-1");
   }
   const endpoint = input('s3-endpoint');

@@ -143,6 +143,11 @@ const notAllowed: Record<string, string[]> = {
   prime: ['a\u0007b', '', 'yes', 'True'],
   path: ['a\u0007b', 'a\nb', '..', '/', '.git', 'a/.GIT/b'],
   store: ['--upload-pack=x', 'a\u0007b', '', 's3', 'actions-cache', 'Disk'],
+  's3-bucket': ['a\u0007b', '-b-b', 'a/b', 's3://bucket', '--upload-pack=x'],
+  's3-prefix': ['a\u0007b', '/a', 'a/../b', 'a b'],
+  's3-region': ['a\u0007b', 'eu central', '--region'],
+  's3-endpoint': ['a\u0007b', 's3.example.org', 'ftp://s3.example.org', 'https://h/?a=b'],
+  's3-force-path-style': ['a\u0007b', 'yes', '1'],
   'disk-path': ['a\u0007b', 'a\nb', '/no/such/folder', '--upload-pack=touch /tmp/x'],
   'cache-key': ['a\u0007b', 'a\nb', 'x'.repeat(513)],
   'lock-timeout': ['a\u0007b', '', 'soon', '-1', '1.5h', '1d', '99999999', '10m\n10m'],
@@ -160,9 +165,16 @@ test('every input has values that are not allowed', () => {
 });
 
 describe.each(Object.entries(notAllowed))('%s', (name, values) => {
+  // They are asked for only where the store is a bucket; nobody is at home there.
+  const isOfBucket = name.startsWith('s3-');
+  const others: Record<string, string> = isOfBucket
+    ? { 'disk-path': '', 's3-bucket': 'bucket', 's3-endpoint': 'http://127.0.0.1:9' }
+    : {};
+  const secrets = { AWS_ACCESS_KEY_ID: 'id', AWS_SECRET_ACCESS_KEY: 'secret' };
+
   test('what is not allowed fails before git starts, and is named', async () => {
     for (const value of values) {
-      const message = await fail({ [name]: value }, { environment: watching() });
+      const message = await fail({ ...others, [name]: value }, { environment: watching() });
       expect(`${JSON.stringify(value)}: ${message}`).toContain(`\`${name}\``);
       // eslint-disable-next-line no-control-regex -- a terminal must not be played with
       expect(message).not.toMatch(/[\u0000-\u001f\u007f]/);
@@ -171,7 +183,8 @@ describe.each(Object.entries(notAllowed))('%s', (name, values) => {
   });
 
   test('not allowed any more when post runs: a warning that names it, nothing saved', async () => {
-    const job = scenario.job({ environment: watching() });
+    const environment = { ...watching(), ...(isOfBucket ? secrets : {}) };
+    const job = scenario.job({ environment, inputs: others });
     await succeed(job.main());
     watching();
     scenario.server.resetCounters();

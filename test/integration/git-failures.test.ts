@@ -694,6 +694,8 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     'remote: fatal: write error: No space left on device\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output',
   ],
   'corrupt-mirror': [
+    `fatal: could not get type of object ${'a'.repeat(40)} in pack /m/objects/pack/pack-${'b'.repeat(40)}.pack`,
+    `fatal: unable to get size of ${'a'.repeat(40)}`,
     'fatal: bad object refs/heads/main',
     'fatal: bad object HEAD',
     "fatal: missing blob object '0123456789012345678901234567890123456789'",
