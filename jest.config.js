@@ -15,5 +15,6 @@ export default {
     ],
   },
   testTimeout: 60_000,
-  maxWorkers: 2,
+  // More than two cores can do at once: many tests wait for something.
+  maxWorkers: 3,
 };

@@ -46,10 +46,9 @@ describe('whatever goes wrong, the invariants hold', () => {
 });
 
 describe('a violation is seen where', () => {
-  const weak: [Weakness, number, Happenings][] = [
+  const weak: [Weakness, Happenings][] = [
     [
       'digests are not compared',
-      2,
       async (world) => {
         await world.runJob({ steps: {} });
         await world.damageStore(true);
@@ -57,7 +56,6 @@ describe('a violation is seen where', () => {
     ],
     [
       'a failed fetch is only logged',
-      1,
       async (world) => {
         await world.runJob({ steps: {} }, 'a');
         await world.changeUpstream('commit');
@@ -67,14 +65,16 @@ describe('a violation is seen where', () => {
     ],
     [
       'manifests are created over others',
-      2,
-      (world) => world.overlap('post', { phase: 'upload', when: 'before' }),
+      (world) => {
+        const where = { step: 'post', phase: 'upload', when: 'before' } as const;
+        return world.overlap({ ...where, publish: 'post', isTakenForDead: true });
+      },
     ],
   ];
 
-  test.each(weak)('%s', async (weakness, invariant, happen) => {
+  test.each(weak)('%s', async (weakness, happen) => {
     await run(testSeed(), happen);
     const weakened = run(testSeed(), happen, weakness);
-    await expect(weakened).rejects.toThrow(`invariant ${String(invariant)}: `);
+    await expect(weakened).rejects.toThrow(/: invariant [12]: /);
   });
 });

@@ -2,6 +2,7 @@
  * A small world in which jobs run while things go wrong by chance: an upstream that changes, a store,
  * machines that stay or are new each time. After each step the invariants are looked at.
  */
+import { statSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -55,10 +56,23 @@ type Machine = 'fresh' | 'a' | 'b';
 
 type Publish = 'post' | 'early';
 
+/** Chosen by chance where they are not given. */
+interface Inputs {
+  publish?: Publish;
+  verify?: 'standard' | 'tip' | 'full';
+}
+
 /** What may go wrong in a job, besides what its machine and the store are like. */
 export interface Trouble {
   steps: StepFaults;
   upstream?: Fault;
+}
+
+/** Where a job stands still, and whether others then take its claim for that of a dead one. */
+interface Standstill extends Omit<PhaseSignal, 'signal'> {
+  step: 'main' | 'post';
+  publish: Publish;
+  isTakenForDead: boolean;
 }
 
 /** Everything a run of the harness is made of. End it with `close`. */
@@ -125,7 +139,9 @@ export class World {
     }
     if (!isCold) await this.changeUpstream('commit');
     const before = this.story.length;
-    await this.runJob({ steps: { [step]: { signal } } }, isWarm ? 'a' : 'fresh', 'early');
+    await this.runJob({ steps: { [step]: { signal } } }, isWarm ? 'a' : 'fresh', {
+      publish: 'early',
+    });
     if (!this.story.slice(before).some((line) => line.startsWith('failpoint: '))) {
       throw new Error(`the job never came to ${phase} of ${step}`);
     }
@@ -152,8 +168,9 @@ export class World {
   async recover(): Promise<void> {
     await endClaims(this.#scenario.store);
     const wanted = await stateOf(this.#scenario.upstream);
-    await this.runJob({ steps: {} }, 'fresh');
-    const last = await this.runJob({ steps: {} }, 'fresh');
+    const cheapest = { verify: 'standard' } as const;
+    await this.runJob({ steps: {} }, 'fresh', cheapest);
+    const last = await this.runJob({ steps: {} }, 'fresh', cheapest);
     const { provenance, recloned } = last.outputs;
     if (provenance !== 'restored' || recloned !== 'false') {
       throw new Violation(2, `a job that nothing happened to did not heal: ${String(provenance)}`);
@@ -263,8 +280,8 @@ export class World {
   }
 
   /** Main and post of a job. Gives main's result. */
-  async runJob(trouble: Trouble, chosen?: Machine, publish?: Publish): Promise<StepResult> {
-    const { machine, job } = this.#newJob(trouble.steps, chosen, publish);
+  async runJob(trouble: Trouble, chosen?: Machine, inputs: Inputs = {}): Promise<StepResult> {
+    const { machine, job } = this.#newJob(trouble.steps, chosen, inputs);
     const { upstream } = trouble;
     this.story.push(`job on ${machine}: ${describe(trouble)}`);
     if (upstream !== undefined) this.#server.fault(upstream);
@@ -280,12 +297,10 @@ export class World {
    * upstream has moved, and with the claims of the first counted as dead.
    */
   async overlap(
-    step = this.#random.pick(['main', 'post'] as const),
-    { phase, when }: Omit<PhaseSignal, 'signal'> = this.#anySignal(step),
+    { step, phase, when, publish, isTakenForDead }: Standstill = this.#anyStandstill(),
   ): Promise<void> {
-    const random = this.#random;
     const signal = { phase, when, signal: 'SIGSTOP' as const };
-    const first = this.#newJob({ [step]: { signal } });
+    const first = this.#newJob({ [step]: { signal } }, undefined, { publish });
     this.story.push(
       `job on ${first.machine} stands still ${signal.when} ${signal.phase} of ${step}`,
     );
@@ -300,7 +315,7 @@ export class World {
     try {
       await this.#untilItStands(running);
       await this.changeUpstream('commit');
-      if (random.next() < 0.8) await endClaims(this.#scenario.store);
+      if (isTakenForDead) await endClaims(this.#scenario.store);
       await this.runJob({ steps: {} }, 'fresh');
     } finally {
       this.story.push('it goes on');
@@ -310,6 +325,12 @@ export class World {
     if (step === 'post') return this.#checkPost(result, trouble);
     await this.#checkMain(result, first.machine, trouble, undefined);
     await this.#checkPost(await this.#finish(first.job.startPost()), trouble);
+  }
+
+  #anyStandstill(): Standstill {
+    const step = this.#random.pick(['main', 'post'] as const);
+    const publish = this.#random.pick<Publish>(['post', 'early']);
+    return { step, ...this.#anySignal(step), publish, isTakenForDead: this.#random.next() < 0.8 };
   }
 
   async #untilItStands(step: RunningStep): Promise<void> {
@@ -324,7 +345,7 @@ export class World {
   #newJob(
     faults: StepFaults,
     chosen?: Machine,
-    publish = this.#random.pick<Publish>(['post', 'early']),
+    { publish, verify }: Inputs = {},
   ): { machine: string; job: Job } {
     const random = this.#random;
     const number = ++this.#jobs;
@@ -340,8 +361,8 @@ export class World {
       inputs: {
         'lock-timeout': '2s',
         'fetch-timeout': '20s',
-        publish,
-        verify: random.pick(['standard', 'standard', 'tip', 'full']),
+        publish: publish ?? random.pick(['post', 'early']),
+        verify: verify ?? random.pick(['standard', 'standard', 'tip', 'full']),
       },
       environment: {
         NODE_OPTIONS: `--import=${preload}`,
@@ -451,7 +472,7 @@ export class World {
     const file = random.pick(isOfPack ? files.filter((name) => name.endsWith('.pack')) : files);
     this.story.push(`damage: ${file} of layer ${layer.slice(0, 12)}`);
     this.#damagedLayers.add(layer);
-    this.#damage(join(folder, file), isOfPack ? 'a bit' : undefined);
+    this.#damage(join(folder, file), isOfPack ? 'a bit in the middle' : undefined);
   }
 
   async #damageMirror(): Promise<void> {
@@ -473,6 +494,10 @@ export class World {
   #damage(file: string, kind?: string): string {
     const random = this.#random;
     const damages: Record<string, () => void> = {
+      // Between header and trailer, which other checks look at.
+      'a bit in the middle': () => {
+        flipBit(file, statSync(file).size >> 1);
+      },
       'a bit': () => {
         flipBit(file, randomOffset(random, file), random.integer(8));
       },
