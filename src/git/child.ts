@@ -52,15 +52,17 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * $1… is the command. Descriptor 3 is the pipe from this process: the reader gets its end of file
- * when this process is gone, and ends the group. The reader is waited for, since a container's
- * first process may not reap.
+ * when this process is gone, and ends the group. A command that died by a signal may have met the
+ * end of this process before the reader did (SIGPIPE), so then it is ended with all it left behind:
+ * git that dies so does not wait for its ssh. The reader is waited for, since a container's first
+ * process may not reap.
  */
 const LIFELINE = `
 (read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
 reader=$!
 "$@" 3<&-
 status=$?
-kill "$reader" 2>/dev/null
+if [ "$status" -gt 128 ]; then trap '' TERM; kill -TERM 0; else kill "$reader"; fi 2>/dev/null
 wait "$reader" 2>/dev/null
 exit "$status"`;
 

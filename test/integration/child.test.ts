@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { getEventListeners, once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -346,6 +347,12 @@ describeWithProcessList('the whole tree of processes', () => {
     expect(result.ended).toBe('cancelled');
     expect(result.sinceActMs).toBeLessThan(isStubborn ? TERM_GRACE_MS + 900 : 1_000);
     expect(processesWith(marker)).toEqual([]);
+  });
+
+  test('ends with a command that died by a signal, as git does by SIGPIPE before its ssh', async () => {
+    const result = await runShell(`(${plantTree(false)}) & sleep 1; kill -PIPE $$`);
+    expect(result).toMatchObject({ ended: 'exited', exitCode: 128 + constants.signals.SIGPIPE });
+    await waitUntil(() => processesWith(marker).length === 0, { timeoutMs: 500 });
   });
 
   test('is told by the first reason where there are two', async () => {
