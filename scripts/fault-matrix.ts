@@ -1,6 +1,6 @@
 /**
  * What the action must survive, what is expected then, and the tests that provoke it: a test's file
- * below test/, and how its full name (groups and all) begins.
+ * below test/, and a part of its full name (groups and all).
  */
 export interface FaultRow {
   fault: string;
@@ -113,16 +113,16 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'lock: free at once; claim: succeeded within its life and one poll',
     tests: [
       ['contract/machine-lock', 'holders that die, stop or wait'],
-      ['contract/claims', 'processes'],
+      ['contract/claims', 'among processes'],
       ['action/publish-early', 'a job that waits takes over'],
-      ['contract/s3-claims', 'ceph a holder that was killed'],
+      ['contract/s3-claims', 'a holder that was killed'],
     ],
   },
   {
     fault: 'The holder of a claim is stopped past its life, and goes on before its manifest',
     expected: 'its manifest is refused or withdrawn, and it notices',
     tests: [
-      ['contract/claims', 'processes one that was stopped'],
+      ['contract/claims', 'one that was stopped'],
       ['faults/random-runs', 'whatever goes wrong'],
       ['faults/random-runs', 'a violation is seen where manifests are created over others'],
     ],
@@ -132,8 +132,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'one gets it, each time',
     tests: [
       ['contract/machine-lock', 'contenders among each other'],
-      ['contract/claims', 'processes of many who contend'],
-      ['contract/s3-claims', 'ceph of many processes that contend'],
+      ['contract/claims', 'that contend at once'],
+      ['contract/s3-claims', 'that contend at once'],
     ],
   },
   {
@@ -141,7 +141,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'one manifest, both jobs succeed',
     tests: [
       ['action/two-machines', ''],
-      ['action/layers', 'two jobs that save different news on one base'],
+      ['action/layers', 'two jobs save different news on one base'],
       ['faults/random-runs', 'a violation is seen where manifests are created over others'],
     ],
   },

@@ -47,7 +47,7 @@ process.exitCode = problems.length === 0 ? 0 : 1;
 
 function describe({ fault, expected, tests }: FaultRow, number: number): string {
   const cells = tests.map(([file, name]) => {
-    const found = ran.filter((test) => test.file === file && test.name.startsWith(name));
+    const found = ran.filter((test) => test.file === file && test.name.includes(name));
     const passed = found.filter(({ isPassed }) => isPassed).length;
     const what = `${file}${name === '' ? '' : `: ${name}`}`;
     if (passed === 0 || passed < found.length) {
