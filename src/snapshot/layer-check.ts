@@ -6,7 +6,6 @@ import { open, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../errors.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
-import type { OnBytes } from '../progress.ts';
 import { ChunkDigester } from './chunks.ts';
 import { checkPairs } from './layers.ts';
 import { CHUNK_BYTES, type Layer, type LayerFile } from './manifest.ts';
@@ -16,21 +15,15 @@ export class LayerCheck {
   readonly #directory: string;
   readonly #layer: Layer;
   readonly #files: Map<string, FileCheck>;
-  #done = 0;
-  #onBytes: OnBytes | undefined;
 
-  constructor(directory: string, layer: Layer) {
+  /** Layers that are checked side by side share a digester: it bounds the memory. */
+  constructor(directory: string, layer: Layer, digester = new ChunkDigester()) {
     this.#directory = directory;
     this.#layer = layer;
-    const digester = new ChunkDigester();
-    const count = (bytes: number): void => {
-      this.#done += bytes;
-      this.#onBytes?.(this.#done);
-    };
     this.#files = new Map(
       layer.files.map((file) => [
         file.name,
-        new FileCheck(join(directory, file.name), file, digester, count),
+        new FileCheck(join(directory, file.name), file, digester),
       ]),
     );
   }
@@ -41,9 +34,7 @@ export class LayerCheck {
   };
 
   /** When all files are there: checks what was not told of, and throws `bad-snapshot`. */
-  async finish(objectFormat: ObjectFormat, onBytes?: OnBytes): Promise<void> {
-    this.#onBytes = onBytes;
-    onBytes?.(this.#done);
+  async finish(objectFormat: ObjectFormat): Promise<void> {
     for (const { name, bytes } of this.#layer.files) {
       const found = (await stat(join(this.#directory, name))).size;
       if (found === bytes) continue;
@@ -73,24 +64,17 @@ class FileCheck {
   readonly #bytes: number;
   readonly #chunks: readonly string[];
   readonly #digester: ChunkDigester;
-  readonly #count: (bytes: number) => void;
   /** Of each chunk, the bytes that were not told of. */
   readonly #missing: number[];
   /** Of each chunk that was begun, whether it is as described. */
   readonly #sound: (Promise<boolean> | undefined)[];
   #opened: Promise<FileHandle> | undefined;
 
-  constructor(
-    path: string,
-    { bytes, chunks }: LayerFile,
-    digester: ChunkDigester,
-    count: (bytes: number) => void,
-  ) {
+  constructor(path: string, { bytes, chunks }: LayerFile, digester: ChunkDigester) {
     this.#path = path;
     this.#bytes = bytes;
     this.#chunks = chunks;
     this.#digester = digester;
-    this.#count = count;
     this.#missing = chunks.map((_, index) => this.#sizeOf(index));
     this.#sound = chunks.map(() => undefined);
   }
@@ -130,7 +114,6 @@ class FileCheck {
     const bytes = this.#sizeOf(index);
     const file = await (this.#opened ??= open(this.#path, 'r'));
     const digest = await this.#digester.digest(file, index * CHUNK_BYTES, bytes);
-    this.#count(bytes);
     return digest === this.#chunks[index];
   }
 

@@ -16,14 +16,19 @@ import {
 import { checkTree, indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
 import { findHeadCommit, formatPackedRefs } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
+import { forEachOf } from '../parallel.ts';
 import { withProgress } from '../progress.ts';
 import type { Store } from '../store/store.ts';
+import { ChunkDigester } from './chunks.ts';
 import { LayerCheck } from './layer-check.ts';
 import type { FoundSnapshot } from './look-up.ts';
-import type { Layer, Snapshot } from './manifest.ts';
+import { countBytes, type Layer, type Snapshot } from './manifest.ts';
 
 /** How a restored snapshot is checked, each including the ones before. */
 export type Verification = 'standard' | 'tip' | 'full';
+
+/** Of small layers most of the time is waiting; of large ones a store has its own connections. */
+const LAYERS_AT_ONCE = 4;
 
 export interface UnpackOptions {
   git: Git;
@@ -45,23 +50,7 @@ export async function unpackSnapshot(
 ): Promise<Candidate> {
   const { objectFormat, head } = snapshot;
   await layOut(directory, objectFormat);
-  for (const [index, layer] of snapshot.layers.entries()) {
-    // A folder of its own for each: nothing reaches the packs before it is verified.
-    const incoming = join(directory, `incoming-${String(index)}`);
-    await mkdir(incoming);
-    const check = new LayerCheck(incoming, layer);
-    try {
-      await withProgress(log, 'bringing packs', layer.bytes, (onBytes) =>
-        store.getLayer(key, layer, incoming, { signal, onBytes, onFilled: check.note }),
-      );
-      await withProgress(log, 'checking packs', layer.bytes, (onBytes) =>
-        check.finish(objectFormat, onBytes),
-      );
-    } finally {
-      await check.end();
-    }
-    await moveFiles(incoming, packDirectory(directory), layer);
-  }
+  await bringLayers({ store, key, log, signal }, snapshot, directory);
   const packedRefs = formatPackedRefs(snapshot.refs);
   await writePackedRefs(directory, packedRefs);
   await writeHead(directory, head);
@@ -77,6 +66,37 @@ export async function unpackSnapshot(
     ...{ directory, refs, packedRefs, rejected: [], walkedRefsDigest: null },
     base: { number, id, refsDigest },
   };
+}
+
+/** The packs of all layers, each checked; layers that are found bad end the others. */
+async function bringLayers(
+  { store, key, log, signal }: Pick<UnpackOptions, 'store' | 'key' | 'log' | 'signal'>,
+  snapshot: Snapshot,
+  directory: string,
+): Promise<void> {
+  const digester = new ChunkDigester();
+  const brought = snapshot.layers.map(() => 0);
+  await withProgress(log, 'bringing packs', countBytes(snapshot), (onBytes) =>
+    forEachOf([...snapshot.layers.entries()], LAYERS_AT_ONCE, signal, async (entry, bounded) => {
+      const [index, layer] = entry;
+      // A folder of its own for each: nothing reaches the packs before it is verified.
+      const incoming = join(directory, `incoming-${String(index)}`);
+      await mkdir(incoming);
+      const check = new LayerCheck(incoming, layer, digester);
+      const onBrought = (bytes: number): void => {
+        brought[index] = bytes;
+        onBytes(brought.reduce((sum, each) => sum + each));
+      };
+      try {
+        const options = { signal: bounded, onBytes: onBrought, onFilled: check.note };
+        await store.getLayer(key, layer, incoming, options);
+        await check.finish(snapshot.objectFormat);
+      } finally {
+        await check.end();
+      }
+      await moveFiles(incoming, packDirectory(directory), layer);
+    }),
+  );
 }
 
 async function moveFiles(from: string, to: string, layer: Layer): Promise<void> {

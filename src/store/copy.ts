@@ -3,7 +3,7 @@ import { lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { READ_PLAIN, copyPlainFile, type CopyOptions } from '../copy.ts';
 import { MirrorError, systemCode } from '../errors.ts';
-import type { LayerFiles } from './store.ts';
+import type { LayerFiles, OnFilled } from './store.ts';
 
 /** ESTALE: on NFS, the file was removed by another machine. */
 const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ESTALE']);
@@ -17,14 +17,19 @@ export async function copyLayer(
   layer: LayerFiles,
   from: string,
   to: string,
-  options: CopyOptions,
+  { onFilled, ...options }: CopyOptions & { onFilled?: OnFilled | undefined },
 ): Promise<void> {
   // All sizes first: a short file is noticed before gigabytes are copied.
   for (const { name, bytes } of layer.files) await checkPlainFile(join(from, name), bytes);
   let done = 0;
   for (const { name, bytes } of layer.files) {
     const before = done;
-    const onBytes = (copied: number) => options.onBytes?.(before + copied);
+    let told = 0;
+    const onBytes = (copied: number): void => {
+      if (copied > told) onFilled?.(name, told, copied);
+      told = copied;
+      options.onBytes?.(before + copied);
+    };
     await copyDeclared(join(from, name), join(to, name), bytes, { ...options, onBytes });
     done += bytes;
   }

@@ -15,6 +15,7 @@ import {
 } from './names.ts';
 import {
   type FindOptions,
+  type GetOptions,
   type Inventory,
   type LayerFiles,
   MAX_MANIFEST_BYTES,
@@ -104,7 +105,7 @@ class DiskStore implements Store {
     key: string,
     layer: LayerFiles,
     directory: string,
-    { signal, onBytes }: TransferOptions,
+    { signal, onBytes, onFilled }: GetOptions,
   ): Promise<void> {
     const folders = this.#folders(key);
     assertLayer(layer);
@@ -112,7 +113,7 @@ class DiskStore implements Store {
       const stored = folders.layer(layer.name);
       try {
         await checkPlainFolder(stored);
-        const options = { mode: 0o444, durable: false, signal, onBytes };
+        const options = { mode: 0o444, durable: false, signal, onBytes, onFilled };
         await copyLayer(layer, stored, directory, options);
       } catch (error) {
         // When the volume is gone, so are all files.

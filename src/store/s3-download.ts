@@ -8,16 +8,17 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { describeError, MirrorError, throwIfCancelled } from '../errors.ts';
+import { forEachOf, type Slots } from '../parallel.ts';
 import type { S3Bucket, S3Head } from './s3-bucket.ts';
 import { RangeFile } from './s3-range-file.ts';
-import { backOff, forEachOf } from './s3-signals.ts';
+import { backOff } from './s3-signals.ts';
 import type { GetOptions, LayerFiles } from './store.ts';
 
 const MIB = 1024 * 1024;
 
 export interface RangeLimits {
   bytes: number;
-  /** Ranges on their way, each on a connection of its own. */
+  /** Ranges of all layers on their way, each on a connection of its own. */
   width: number;
   /** How long a request may take; where bytes still come, the next goes on behind them. */
   attemptMs: number;
@@ -50,6 +51,12 @@ interface Range {
   offset: number;
 }
 
+export interface DownloadOptions extends GetOptions {
+  limits: RangeLimits;
+  /** `width` of them, shared by all downloads. */
+  slots: Slots;
+}
+
 /** Brings the files of a layer from an object, which `head` has told of. */
 export async function downloadLayer(
   bucket: S3Bucket,
@@ -57,7 +64,7 @@ export async function downloadLayer(
   head: S3Head,
   layer: LayerFiles,
   directory: string,
-  options: GetOptions & { limits: RangeLimits },
+  options: DownloadOptions,
 ): Promise<void> {
   const files: FileHandle[] = [];
   try {
@@ -83,15 +90,10 @@ class Download {
   readonly #bucket: S3Bucket;
   readonly #name: string;
   readonly #etag: string;
-  readonly #options: GetOptions & { limits: RangeLimits };
+  readonly #options: DownloadOptions;
   #done = 0;
 
-  constructor(
-    bucket: S3Bucket,
-    name: string,
-    etag: string,
-    options: GetOptions & { limits: RangeLimits },
-  ) {
+  constructor(bucket: S3Bucket, name: string, etag: string, options: DownloadOptions) {
     this.#bucket = bucket;
     this.#name = name;
     this.#etag = etag;
@@ -99,12 +101,15 @@ class Download {
   }
 
   async run(ranges: readonly Range[]): Promise<void> {
-    const { signal, limits } = this.#options;
-    await forEachOf(ranges, limits.width, signal, (range, bounded) => this.#bring(range, bounded));
+    const { signal, limits, slots } = this.#options;
+    await forEachOf(ranges, limits.width, signal, (range, bounded) =>
+      slots.run(() => this.#bring(range, bounded)),
+    );
   }
 
   async #bring(range: Range, signal: AbortSignal): Promise<void> {
     const { attempts, progressBytes } = this.#options.limits;
+    throwIfCancelled(signal);
     let failures = 0;
     while (range.position < range.end) {
       const before = range.position;

@@ -59,35 +59,3 @@ export async function backOff(failures: number, signal: AbortSignal): Promise<vo
   const longestMs = Math.min(5_000, 100 * 2 ** failures);
   await sleep(longestMs * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => undefined);
 }
-
-/**
- * Works on all items, so many at a time. The first failure ends the others; it is thrown when all
- * have ended.
- */
-export async function forEachOf<T>(
-  items: readonly T[],
-  width: number,
-  signal: AbortSignal,
-  work: (item: T, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController();
-  const bounded = AbortSignal.any([signal, stop.signal]);
-  const queue = items.values();
-  const failures: unknown[] = [];
-  const take = async (): Promise<void> => {
-    for (const item of queue) {
-      if (bounded.aborted) return;
-      await work(item, bounded);
-    }
-  };
-  await Promise.all(
-    Array.from({ length: width }, () =>
-      take().catch((error: unknown) => {
-        failures.push(error);
-        stop.abort();
-      }),
-    ),
-  );
-  if (signal.aborted) throw new MirrorError('cancelled', 'the job was cancelled');
-  if (failures.length > 0) throw failures[0];
-}

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { READ_PLAIN } from '../copy.ts';
 import { MirrorError, throwIfCancelled } from '../errors.ts';
 import { checkPlainFile } from './copy.ts';
+import { forEachOf } from '../parallel.ts';
 import type { S3Bucket } from './s3-bucket.ts';
-import { forEachOf, tidy, withGrace } from './s3-signals.ts';
+import { tidy, withGrace } from './s3-signals.ts';
 import type { LayerFiles, TransferOptions } from './store.ts';
 
 const MIB = 1024 * 1024;

@@ -11,6 +11,7 @@
  */
 import { createHash } from 'node:crypto';
 import { MirrorError, throwIfCancelled, toMirrorError } from '../errors.ts';
+import { Slots } from '../parallel.ts';
 import {
   assertLayer,
   assertManifestNumber,
@@ -55,12 +56,14 @@ class S3Store implements Store {
   readonly #bucket: S3Bucket;
   readonly #creation: S3Creation;
   readonly #limits: RangeLimits;
+  readonly #slots: Slots;
 
   constructor(bucket: S3Bucket, creation: S3Creation, limits: RangeLimits) {
     this.location = bucket.location;
     this.#bucket = bucket;
     this.#creation = creation;
     this.#limits = limits;
+    this.#slots = new Slots(limits.width);
   }
 
   async findManifest(
@@ -142,8 +145,8 @@ class S3Store implements Store {
           head === undefined ? 'is not there' : `has ${head.bytes} bytes instead of ${bytes}`;
         throw new MirrorError('bad-snapshot', `${name} in ${this.location} ${problem}`);
       }
-      const limits = this.#limits;
-      await downloadLayer(this.#bucket, name, head, layer, directory, { ...options, limits });
+      const ours = { ...options, limits: this.#limits, slots: this.#slots };
+      await downloadLayer(this.#bucket, name, head, layer, directory, ours);
     });
   }
 

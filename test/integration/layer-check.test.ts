@@ -78,14 +78,11 @@ describe.each(notes)('where %s', (_, stretches) => {
     for (const [start, end] of stretches) check.note(pack, start, end);
   };
 
-  test('a sound layer is sound, and tells how far it is, in the end all', async () => {
+  test('a sound layer is sound', async () => {
     const { check } = await begin();
     tell(check);
-    const told: number[] = [];
-    await check.finish('sha1', (bytes) => told.push(bytes));
+    await expect(check.finish('sha1')).resolves.toBeUndefined();
     await check.end();
-    expect(told).toEqual(told.toSorted((one, other) => one - other));
-    expect(told.at(-1)).toBe(packBytes + indexContent.length);
   });
 
   test.each([0, 1, 2])('damage in chunk %d is found', async (chunk) => {

@@ -1,0 +1,56 @@
+/** Work that is done side by side, and never too much of it. */
+import { MirrorError } from './errors.ts';
+
+/**
+ * Works on all items, so many at a time. The first failure ends the others; it is thrown when all
+ * have ended.
+ */
+export async function forEachOf<T>(
+  items: readonly T[],
+  width: number,
+  signal: AbortSignal,
+  work: (item: T, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  const bounded = AbortSignal.any([signal, stop.signal]);
+  const queue = items.values();
+  const failures: unknown[] = [];
+  const take = async (): Promise<void> => {
+    for (const item of queue) {
+      if (bounded.aborted) return;
+      await work(item, bounded);
+    }
+  };
+  await Promise.all(
+    Array.from({ length: width }, () =>
+      take().catch((error: unknown) => {
+        failures.push(error);
+        stop.abort();
+      }),
+    ),
+  );
+  if (signal.aborted) throw new MirrorError('cancelled', 'the job was cancelled');
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Places for so much work at a time, whoever brings it. */
+export class Slots {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
+  }
+}
