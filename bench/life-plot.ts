@@ -1,37 +1,7 @@
 /** A life as an SVG: what was stored and fetched, each save, layers, restores. Pure. */
 import { summarize, type LifeSave, type SaveKind } from '../test/support/life.ts';
 import type { LifeReport } from './life-report.ts';
-
-const WIDTH = 900;
-const PANEL = { height: 210, gap: 72, left: 78, right: 184, top: 46 };
-const RIGHT = WIDTH - PANEL.right;
-
-const MIB = 2 ** 20;
-
-interface Point {
-  x: number;
-  y: number;
-}
-
-interface Series {
-  name: string;
-  color: string;
-  points: Point[];
-  /** Dots instead of a line. */
-  isDots?: boolean;
-  dash?: string;
-}
-
-interface Panel {
-  title: string;
-  isLogarithmic?: boolean;
-  /** Where the axis begins and ends. */
-  from: number;
-  to: number;
-  ticks: number[];
-  label: (tick: number) => string;
-  series: Series[];
-}
+import { drawPicture, linear, logarithmic, panelPart, type Panel, type Series } from './plot.ts';
 
 const KINDS: Record<Exclude<SaveKind, 'nothing'>, { name: string; color: string }> = {
   delta: { name: 'the news', color: '#1a7f37' },
@@ -42,17 +12,11 @@ const KINDS: Record<Exclude<SaveKind, 'nothing'>, { name: string; color: string 
 export function drawLife(report: LifeReport): string {
   const { saves } = report;
   const panels = [drawTotals(saves), drawSaves(saves), drawLayers(saves), drawRestores(report)];
-  const height = PANEL.top + panels.length * (PANEL.height + PANEL.gap) - 10;
   const days = saves.length - 1;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" font-family="sans-serif" font-size="13" fill="#1f2328">`,
-    `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
-    ...panels.map((panel, index) =>
-      drawPanel(panel, PANEL.top + index * (PANEL.height + PANEL.gap), days),
-    ),
-    '</svg>',
-    '',
-  ].join('\n');
+  const places = [0, 1, 2, 3, 4]
+    .map((part) => Math.round((part * days) / 4))
+    .map((x) => ({ x, label: x === 0 ? 'day 0' : String(x) }));
+  return drawPicture(panels.map((panel) => panelPart(panel, places)));
 }
 
 /** The first save is that of a clone: whatever is compared with it would look like a flat line. */
@@ -116,85 +80,4 @@ function drawRestores({ saves, restores }: LifeReport): Panel {
     { name: 'size', color: '#6e7781', points: size },
     { name: 'time', color: '#0969da', points: ratio, isDots: true },
   ]);
-}
-
-function linear(
-  title: string,
-  to: number,
-  label: (tick: number) => string,
-  series: Series[],
-): Panel {
-  const ticks = [0, 1, 2, 3, 4].map((part) => (part * to) / 4);
-  return { title, from: 0, to, ticks, label, series };
-}
-
-/** In bytes, by fours of tens. */
-function logarithmic(title: string, series: Series[]): Panel {
-  const values = series.flatMap(({ points }) => points.map(({ y }) => y));
-  const units = ['KiB', 'MiB', 'GiB'].flatMap((unit, power) =>
-    [1, 10, 100].map((count) => ({ text: `${count} ${unit}`, bytes: count * 1024 ** (power + 1) })),
-  );
-  const from = units.findLast(({ bytes }) => bytes <= Math.min(...values))?.bytes ?? MIB;
-  const to = units.find(({ bytes }) => bytes >= Math.max(...values))?.bytes ?? MIB;
-  const label = (tick: number) => units.find(({ bytes }) => bytes === tick)?.text ?? '';
-  const ticks = units.map(({ bytes }) => bytes).filter((bytes) => bytes >= from && bytes <= to);
-  return { title, isLogarithmic: true, from, to, ticks, label, series };
-}
-
-function drawPanel(panel: Panel, top: number, days: number): string {
-  const bottom = top + PANEL.height;
-  const scale = panel.isLogarithmic === true ? Math.log : (value: number) => value;
-  const [low, high] = [scale(panel.from), scale(panel.to)];
-  const xOf = (x: number) => PANEL.left + ((RIGHT - PANEL.left) * x) / Math.max(1, days);
-  const yOf = (y: number) => bottom - (PANEL.height * (scale(y) - low)) / (high - low);
-  const place = ({ x, y }: Point) => `${xOf(x).toFixed(1)},${yOf(y).toFixed(1)}`;
-  return [
-    text(PANEL.left, top - 14, panel.title, 'font-weight="bold" font-size="15"'),
-    ...panel.ticks.flatMap((tick) => [
-      line(PANEL.left, yOf(tick), RIGHT, '#d0d7de'),
-      text(PANEL.left - 8, yOf(tick) + 4, panel.label(tick), 'text-anchor="end"'),
-    ]),
-    ...[0, 1, 2, 3, 4]
-      .map((part) => Math.round((part * days) / 4))
-      .map((day) =>
-        text(xOf(day), bottom + 20, day === 0 ? 'day 0' : String(day), 'text-anchor="middle"'),
-      ),
-    ...panel.series.flatMap((series) => drawSeries(series, place)),
-    ...drawNames(panel.series, yOf, top),
-  ].join('\n');
-}
-
-function drawSeries({ points, color, isDots, dash }: Series, place: (point: Point) => string) {
-  if (isDots === true) {
-    return points.map((point) => {
-      const [x = '', y = ''] = place(point).split(',');
-      return `<circle cx="${x}" cy="${y}" r="3" fill="${color}" fill-opacity="0.75"/>`;
-    });
-  }
-  const style = dash === undefined ? '' : ` stroke-dasharray="${dash}"`;
-  const path = points.map(place).join(' ');
-  return [`<polyline points="${path}" fill="none" stroke="${color}" stroke-width="2"${style}/>`];
-}
-
-/** At the right of each line's end, or below each other where these are too near. */
-function drawNames(series: readonly Series[], yOf: (y: number) => number, top: number): string[] {
-  const shown = series.filter(({ points }) => points.length > 0);
-  const places = shown
-    .map((each) => ({ ...each, y: yOf(each.points.at(-1)?.y ?? 0) }))
-    .sort((one, other) => one.y - other.y);
-  let free = top;
-  return places.map(({ name, color, isDots, y }) => {
-    const at = Math.max(y + 4, free);
-    free = at + 17;
-    const mark = isDots === true ? '● ' : '';
-    return text(RIGHT + 10, at, mark + name, `fill="${color}"`);
-  });
-}
-
-function line(x: number, y: number, toX: number, color: string): string {
-  return `<line x1="${x}" y1="${y.toFixed(1)}" x2="${toX}" y2="${y.toFixed(1)}" stroke="${color}"/>`;
-}
-
-function text(x: number, y: number, content: string, attributes: string): string {
-  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${attributes}>${content}</text>`;
 }

@@ -1,0 +1,72 @@
+/** What stores hold after days of saves: ours, and archives of all of `.git`, one for each day. */
+import { mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { countFolderBytes } from '../src/files.ts';
+import { createJob } from '../test/support/action-runner.ts';
+import { checkout } from '../test/support/checkout.ts';
+import { git } from '../test/support/git.ts';
+import { archive, REPOSITORY } from './contest.ts';
+import { runStep } from './cost.ts';
+import type { Day, PastUpstream } from './history.ts';
+import type { Servers } from './servers.ts';
+
+export interface Churn {
+  days: number;
+  /** Of the repository in the end, on the disk store. */
+  snapshotBytes: number;
+  /** Held in the end; sent in all. */
+  heldBytes: number;
+  sentBytes: number;
+  /** Of all archives. */
+  archivedBytes: number;
+  lastArchiveBytes: number;
+}
+
+/** Each day's job has a machine of its own. */
+export async function churn(
+  root: string,
+  upstream: PastUpstream,
+  days: readonly Day[],
+  servers: Servers,
+): Promise<Churn> {
+  const store = join(root, 'churned');
+  await mkdir(store);
+  const serverUrl = await servers.ask('url');
+  const workspace = join(root, 'churned-workspace');
+  const file = join(root, 'churned.tar.zst');
+  const temp = `${workspace}-temp`;
+  await mkdir(temp);
+  let [sentBytes, archivedBytes, snapshotBytes] = [0, 0, 0];
+  for (const [index, day] of days.entries()) {
+    await upstream.moveTo(day);
+    const machine = join(root, `churned-${String(index)}`);
+    const job = createJob({
+      root: machine,
+      repository: REPOSITORY,
+      serverUrl,
+      inputs: { 'disk-path': store, prime: 'false' },
+    });
+    const { result } = await runStep(job.startMain());
+    const before = await countFolderBytes(store);
+    await runStep(job.startPost());
+    // What retention removes in the same step is some KiB, or a day old.
+    sentBytes += Math.max(0, (await countFolderBytes(store)) - before);
+    const mirror = result.outputs['mirror-path'] ?? '';
+    snapshotBytes = await countFolderBytes(join(mirror, 'objects', 'pack'));
+    await checkout(
+      { workspace, temp, home: temp, timeoutMs: 600_000 },
+      {
+        ...{ repository: REPOSITORY, serverUrl, fetchDepth: 0 },
+        ref: await git(upstream.directory, ['symbolic-ref', 'HEAD']),
+        sha: day.commit,
+      },
+    );
+    await archive(workspace, file);
+    archivedBytes += (await stat(file)).size;
+  }
+  return {
+    ...{ days: days.length - 1, snapshotBytes, sentBytes, archivedBytes },
+    heldBytes: await countFolderBytes(store),
+    lastArchiveBytes: (await stat(file)).size,
+  };
+}

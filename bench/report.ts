@@ -1,0 +1,226 @@
+/** What `npm run bench` has measured, as tables in Markdown and as a picture. Pure. */
+import type { Churn } from './churn.ts';
+import { COPY, DEEP, DIGEST, HOME_CHECKOUT, SHALLOW, UNPACK, rowOf } from './contest.ts';
+import { medianOf, type Cost } from './cost.ts';
+import type { Growth } from './growth.ts';
+import type { Start } from './start.ts';
+import { barsPart, drawPicture, linear, panelPart, type Bar, type Part } from './plot.ts';
+
+export interface Measured {
+  /** `300 MB`, or a repository's name. */
+  name: string;
+  packBytes: number;
+  objects: number;
+  newsBytes: number;
+  rounds: number;
+  stores: readonly string[];
+  /** By row. */
+  costs: readonly (readonly [string, readonly Cost[]])[];
+}
+
+const DISK = 'a disk';
+const MIB = 2 ** 20;
+
+export function costTable({ costs }: Measured): string {
+  const base = medianOf(costsOf(costs, DEEP));
+  const rows = costs.map(([name, each]) => {
+    const times = each.map(({ ms }) => ms);
+    const peak = Math.max(...each.map(({ peakBytes }) => peakBytes));
+    const cells = [
+      name,
+      seconds(medianOf(each)),
+      `${seconds(Math.min(...times))} to ${seconds(Math.max(...times))}`,
+      (medianOf(each) / base).toFixed(3),
+      seconds(medianOf(each, 'cpuMs')),
+      mib(medianOf(each, 'upstreamBytes')),
+      mib(medianOf(each, 'storeBytes')),
+      peak === 0 ? '' : String(Math.round(peak / MIB)),
+    ];
+    return `| ${cells.join(' | ')} |`;
+  });
+  return [
+    '| way | median, s | range, s | ratio | CPU, s | MiB from upstream | MiB from or to a store | peak, MiB |',
+    '|---|---|---|---|---|---|---|---|',
+    ...rows,
+  ].join('\n');
+}
+
+/** Where main's and post's time goes; phases that run side by side overlap. */
+export function phaseTable({ costs }: Measured): string {
+  const steps = costs.filter(([, each]) => Object.keys(each[0]?.phases ?? {}).length > 0);
+  const names = [
+    ...new Set(steps.flatMap(([, each]) => each.flatMap(({ phases }) => Object.keys(phases)))),
+  ];
+  const rows = steps.map(([name, each]) => {
+    const cells = names.map((phase) => {
+      const times = each.flatMap(({ phases }) => phases[phase] ?? []);
+      return times.length === 0
+        ? ''
+        : seconds(times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0);
+    });
+    return `| ${name} | ${cells.join(' | ')} |`;
+  });
+  return [
+    `| median, s | ${names.join(' | ')} |`,
+    `|---|${'---|'.repeat(names.length)}`,
+    ...rows,
+  ].join('\n');
+}
+
+/** What the project aims at, each against what was measured. */
+export function aimTable({ costs, newsBytes }: Measured, start: Start): string {
+  const of = (name: string) => costsOf(costs, name);
+  const ms = (name: string) => medianOf(of(name));
+  const main = rowOf('warm', DISK, 'main');
+  const whole = ms(main) + ms(rowOf('warm', DISK, 'checkout'));
+  const limit = Math.max(ms(COPY), ms(DIGEST));
+  const allowed = 1.3 * limit + start.nodeMs + fetchMs(of(main));
+  const post = rowOf('warm', DISK, 'post');
+  const peak = Math.max(
+    ...costs.flatMap(([, each]) => each.map(({ peakBytes }) => peakBytes / MIB)),
+  );
+  const aims: [what: string, value: number, wanted: number, isMost: boolean][] = [
+    [`${DEEP} / warm main and checkout`, ms(DEEP) / whole, 12, false],
+    [`warm main and checkout / ${SHALLOW}`, whole / ms(SHALLOW), 1, true],
+    [
+      'warm main, s, against 1.3 times the slower of `cp` and SHA-256, Node’s start and the fetch',
+      ms(main) / 1_000,
+      allowed / 1_000,
+      true,
+    ],
+    ['post with news, s', ms(post) / 1_000, 1, true],
+    [
+      'post with news, KiB, against 1.1 times the news and 64 KiB',
+      medianOf(of(post), 'storeBytes') / 1024,
+      (1.1 * newsBytes) / 1024 + 64,
+      true,
+    ],
+    ['post unchanged, s', ms(rowOf('at home', DISK, 'post')) / 1_000, 0.5, true],
+    ['peak memory of main and post, MiB', peak, 256, true],
+  ];
+  const rows = aims.map(([what, value, wanted, isMost]) => {
+    const isMet = isMost ? value <= wanted : value >= wanted;
+    const aim = `${isMost ? 'at most' : 'at least'} ${figure(wanted)}`;
+    return `| ${what} | ${figure(value)} | ${aim} | ${isMet ? 'met' : '**not met**'} |`;
+  });
+  return ['| | measured | aim | |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+function costsOf(costs: Measured['costs'], name: string): readonly Cost[] {
+  return costs.find(([row]) => row === name)?.[1] ?? [];
+}
+
+function fetchMs(costs: readonly Cost[]): number {
+  const times = costs.map(({ phases }) => (phases['Fetch'] ?? 0) + (phases['Probe'] ?? 0));
+  return times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0;
+}
+
+export function growthTable({ what, points }: Growth): string {
+  const [first] = points;
+  const rows = points.map(({ x, mainMs, postMs }) => {
+    const ratio = (ms: number, base = NaN) => (ms / base).toFixed(2);
+    return `| ${x.toLocaleString('en')} | ${seconds(mainMs)} | ${ratio(mainMs, first?.mainMs)} | ${seconds(postMs)} | ${ratio(postMs, first?.postMs)} |`;
+  });
+  const head = `| ${what} | main, s | ratio | post, s | ratio |`;
+  return [head, '|---|---|---|---|---|', ...rows].join('\n');
+}
+
+/** Against the bytes, of all works whose size was given. */
+export function sizeTable(all: readonly Measured[]): string {
+  const rows = all.map(({ name, packBytes, costs }) => {
+    const of = (step: 'main' | 'checkout' | 'post') =>
+      medianOf(costsOf(costs, rowOf('warm', DISK, step)));
+    const perMb = (ms: number) => `${((ms / packBytes) * 1e6).toFixed(1)} ms`;
+    return `| ${name} | ${String(Math.round(packBytes / 1e6))} | ${seconds(of('main'))} | ${perMb(of('main'))} | ${seconds(of('post'))} | ${seconds(medianOf(costsOf(costs, DEEP)))} |`;
+  });
+  return [
+    `| repository | MB of packs | warm main, s | for each MB | post, s | ${DEEP}, s |`,
+    '|---|---|---|---|---|---|',
+    ...rows,
+  ].join('\n');
+}
+
+export function churnTable(churn: Churn): string {
+  const rows = [
+    ['the repository, as packs', churn.snapshotBytes],
+    ['held by the disk store', churn.heldBytes],
+    ['sent to the disk store in all', churn.sentBytes],
+    ['the last archive of `.git`', churn.lastArchiveBytes],
+    ['all archives of `.git`, one for each day', churn.archivedBytes],
+  ] as const;
+  return [
+    `| after ${String(churn.days)} days | MiB |`,
+    '|---|---|',
+    ...rows.map(([what, bytes]) => `| ${what} | ${mib(bytes)} |`),
+  ].join('\n');
+}
+
+const BLUE = '#0969da';
+const GREEN = '#1a7f37';
+const GREY = '#6e7781';
+
+export function draw(all: readonly Measured[], growths: readonly Growth[]): string {
+  return drawPicture([...all.map(contestPart), ...growths.map(growthPart)]);
+}
+
+function contestPart({ name, costs, stores }: Measured): Part {
+  const ms = (row: string) => medianOf(costsOf(costs, row)) / 1_000;
+  const bar = (label: string, get: number, checkout: number): Bar => ({
+    name: label,
+    parts: [
+      { value: get, color: BLUE },
+      { value: checkout, color: GREY },
+    ],
+    label: `${figure(get + checkout)} s`,
+  });
+  const ours = (label: string, situation: 'cold' | 'warm' | 'at home', store: string) =>
+    bar(label, ms(rowOf(situation, store, 'main')), ms(rowOf(situation, store, 'checkout')));
+  const title = `${name}: seconds to a checked-out tree`;
+  const colors = [
+    ['restore or clone', BLUE],
+    ['checkout', GREY],
+  ] as const;
+  return barsPart(title, colors, [
+    bar('checkout, all history', 0, ms(DEEP)),
+    bar('checkout, no history', 0, ms(SHALLOW)),
+    bar('home-made cache, all history', ms(UNPACK), ms(HOME_CHECKOUT)),
+    ours('mirror-action, cold', 'cold', DISK),
+    ...stores.map((store) => ours(`mirror-action, from ${store}`, 'warm', store)),
+    ours('mirror-action, mirror there', 'at home', DISK),
+  ]);
+}
+
+function growthPart({ what, points }: Growth): Part {
+  const ratio = (pick: (point: Growth['points'][number]) => number) => {
+    const [first] = points;
+    return points.map((point, x) => ({ x, y: pick(point) / (first ? pick(first) : NaN) }));
+  };
+  const main = ratio(({ mainMs }) => mainMs);
+  const post = ratio(({ postMs }) => postMs);
+  const most = Math.max(...[...main, ...post].map(({ y }) => y), 2);
+  const panel = linear(
+    `Time of an unchanged run by ${what}, as a ratio to the first`,
+    Math.ceil(most / 2) * 2,
+    (tick) => tick.toFixed(1).replace('.0', ''),
+    [
+      { name: 'main', color: BLUE, points: main },
+      { name: 'post', color: GREEN, points: post },
+    ],
+  );
+  return panelPart(
+    panel,
+    points.map(({ x }, index) => ({ x: index, label: x.toLocaleString('en') })),
+  );
+}
+
+function seconds(ms: number): string {
+  return (ms / 1_000).toFixed(ms < 9_995 ? 2 : 1);
+}
+
+function mib(bytes: number): string {
+  return bytes === 0 ? '' : (bytes / MIB).toFixed(bytes < 100 * MIB ? 2 : 0);
+}
+
+function figure(value: number): string {
+  return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+}

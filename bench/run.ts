@@ -1,0 +1,198 @@
+/**
+ * `npm run bench -- [--quick] [--rounds N] [section…]`: all ways to a checked-out tree side by side, on
+ * generated repositories of 30 MB, 300 MB and 2 GB, and how time grows. A section is one of these
+ * sizes, `growth`, `churn`, or the path of a repository; all but the last by default. What was measured
+ * is kept in bench/results/bench.json, where sections that did not run stay as they were, and shown in
+ * bench.md and bench.svg. `--quick` takes 30 MB and one round, and only prints.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { countFolderBytes } from '../src/files.ts';
+import { git } from '../test/support/git.ts';
+import { startS3Server, type StartedS3Server } from '../test/support/s3-servers.ts';
+import { churn, type Churn } from './churn.ts';
+import { Contest, REPOSITORY } from './contest.ts';
+import { generate, SHAPES } from './generated.ts';
+import { GrowthBench, type Growth } from './growth.ts';
+import { listDays, PastUpstream } from './history.ts';
+import { describeMachine, inFolder } from './measure.ts';
+import {
+  aimTable,
+  churnTable,
+  costTable,
+  draw,
+  growthTable,
+  phaseTable,
+  sizeTable,
+  type Measured,
+} from './report.ts';
+import { Servers } from './servers.ts';
+import { measureStart, type Start } from './start.ts';
+import { ActionsCache, DiskStore, S3Store, type BenchStore } from './stores.ts';
+
+const RESULTS = 'bench/results/bench';
+const SMALL = '30 MB';
+/** With more than a disk: three stores take their time. */
+const WITH_ALL_STORES = new Set([SMALL, '300 MB']);
+
+interface Results {
+  machine: string;
+  start?: Start;
+  contests: Record<string, Measured>;
+  growths: Growth[];
+  churn?: Churn;
+}
+
+const { values, positionals } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '5' },
+  },
+  allowPositionals: true,
+});
+const rounds = values.quick ? 1 : Number(values.rounds);
+const results = readResults();
+results.machine = describeMachine();
+results.start = await measureStart(values.quick ? 3 : 15);
+const sections = positionals.length > 0 ? positionals : allSections();
+for (const section of sections) {
+  await measure(section);
+  if (!values.quick) write();
+}
+console.log(page());
+
+function allSections(): string[] {
+  return values.quick ? [SMALL] : [...Object.keys(SHAPES), 'growth', 'churn'];
+}
+
+async function measure(section: string): Promise<void> {
+  console.error(`${section}…`);
+  if (section === 'growth') results.growths = await measureGrowth();
+  else if (section === 'churn') results.churn = await measureChurn();
+  else {
+    const name = section in SHAPES ? section : basename(resolve(section));
+    results.contests[name] = await measureContest(name, section);
+  }
+}
+
+async function measureContest(name: string, section: string): Promise<Measured> {
+  return inFolder(async (root) => {
+    const source = await findSource(root, section);
+    const upstream = await PastUpstream.create(source, join(root, 'upstream.git'));
+    const [yesterday, today] = await listDays(source, 2);
+    if (yesterday === undefined || today === undefined) throw new Error('it has no two days');
+    const servers = await Servers.start({ [REPOSITORY]: upstream.directory });
+    const s3 = await startS3(name);
+    try {
+      const stores: BenchStore[] = [new DiskStore(join(root, 'store'))];
+      if (WITH_ALL_STORES.has(name) && !values.quick) stores.push(new ActionsCache(servers));
+      if (s3 !== undefined) stores.push(new S3Store(s3.server, 'bench'));
+      const contest = new Contest({ root, upstream, yesterday, today, servers, stores });
+      await contest.prepare();
+      for (let round = 1; round <= rounds; round++) {
+        console.error(`round ${String(round)} of ${String(rounds)}`);
+        await contest.round();
+      }
+      const count = await git(upstream.directory, ['rev-list', '--objects', '--count', '--all']);
+      return {
+        ...{ name, rounds, objects: Number(count), newsBytes: contest.newsBytes },
+        packBytes: await countFolderBytes(join(upstream.directory, 'objects', 'pack')),
+        stores: stores.map((store) => store.name),
+        costs: [...contest.costs],
+      };
+    } finally {
+      await s3?.stop();
+      await servers.stop();
+    }
+  });
+}
+
+/** Where its packages are not installed, S3 does not contend, and the table shows that it did not. */
+async function startS3(name: string): Promise<StartedS3Server | undefined> {
+  if (values.quick || !WITH_ALL_STORES.has(name)) return undefined;
+  try {
+    return await startS3Server('ceph');
+  } catch (error) {
+    console.error(`without S3: ${String(error)}`);
+    return undefined;
+  }
+}
+
+async function findSource(root: string, section: string): Promise<string> {
+  const shape = SHAPES[section];
+  if (shape === undefined) return resolve(section);
+  const source = join(root, 'source.git');
+  await generate(source, shape);
+  return source;
+}
+
+async function measureGrowth(): Promise<Growth[]> {
+  return inFolder(async (root) => {
+    const repository = await findSource(root, SMALL);
+    const bench = new GrowthBench(root, repository, rounds);
+    return [
+      await bench.byRefs([100, 1_000, 10_000, 100_000]),
+      await bench.byLayers([1, 5, 10, 20]),
+      await bench.byJobs([1, 2, 5, 10, 20, 50]),
+    ];
+  });
+}
+
+async function measureChurn(): Promise<Churn> {
+  return inFolder(async (root) => {
+    const source = await findSource(root, SMALL);
+    const upstream = await PastUpstream.create(source, join(root, 'upstream.git'));
+    const servers = await Servers.start({ [REPOSITORY]: upstream.directory });
+    try {
+      return await churn(root, upstream, await listDays(source, 51), servers);
+    } finally {
+      await servers.stop();
+    }
+  });
+}
+
+function readResults(): Results {
+  const file = `${RESULTS}.json`;
+  if (values.quick || !existsSync(file)) return { machine: '', contests: {}, growths: [] };
+  return JSON.parse(readFileSync(file, 'utf8')) as Results;
+}
+
+function write(): void {
+  const round = (_: string, value: unknown) =>
+    typeof value === 'number' ? Math.round(value * 10) / 10 : value;
+  writeFileSync(`${RESULTS}.json`, `${JSON.stringify(results, round, 1)}\n`);
+  writeFileSync(`${RESULTS}.md`, page());
+  writeFileSync(`${RESULTS}.svg`, draw(Object.values(results.contests), results.growths));
+  execFileSync('npx', ['prettier', '--write', `${RESULTS}.json`, `${RESULTS}.md`]);
+}
+
+function page(): string {
+  const { start, contests, growths, churn: churned, machine } = results;
+  const all = Object.values(contests);
+  const chapter = (title: string, ...parts: string[]) => [`## ${title}`, ...parts];
+  return [
+    '# What a job pays, and what it would pay otherwise',
+    `Made by \`npm run bench\`; ${machine}. Servers, stores and jobs share its processors, over the loopback interface.`,
+    ...(start === undefined
+      ? []
+      : [
+          `Node starts in ${String(Math.round(start.nodeMs))} ms; main of the bundle, up to its first look at an input, takes ${String(Math.round(start.mainMs - start.nodeMs))} ms more.`,
+        ]),
+    ...(values.quick ? [] : ['![Bars of all ways, and how time grows](bench.svg)']),
+    ...all.flatMap((measured) =>
+      chapter(
+        measured.name,
+        `${String(Math.round(measured.packBytes / 1e6))} MB of packs, ${measured.objects.toLocaleString('en')} objects, a day of news of ${String(Math.round(measured.newsBytes / 1024))} KiB as a pack; ${String(measured.rounds)} rounds, all ways in each.`,
+        aimTable(measured, start ?? { nodeMs: NaN, mainMs: NaN }),
+        costTable(measured),
+        phaseTable(measured),
+      ),
+    ),
+    ...(all.length > 1 ? chapter('By size', sizeTable(all)) : []),
+    ...growths.flatMap((growth) => chapter(`By ${growth.what}`, growthTable(growth))),
+    ...(churned === undefined ? [] : chapter('Held by stores', churnTable(churned))),
+    '',
+  ].join('\n\n');
+}
