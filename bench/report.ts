@@ -4,6 +4,7 @@ import { COPY, DEEP, DIGEST, HOME_CHECKOUT, SHALLOW, UNPACK, rowOf } from './con
 import { medianOf, type Cost } from './cost.ts';
 import type { Growth } from './growth.ts';
 import type { Start } from './start.ts';
+import type { VerifyCosts } from './verify.ts';
 import { barsPart, drawPicture, linear, panelPart, type Bar, type Part } from './plot.ts';
 
 export interface Measured {
@@ -136,6 +137,24 @@ export function sizeTable(all: readonly Measured[]): string {
   return [
     `| repository | MB of packs | warm main, s | for each MB | post, s | ${DEEP}, s |`,
     '|---|---|---|---|---|---|',
+    ...rows,
+  ].join('\n');
+}
+
+export function verifyTable({ costs }: VerifyCosts): string {
+  const base = medianOf(costs[0]?.[1] ?? []);
+  const rows = costs.map(([way, each]) => {
+    const cells = [
+      `\`${way}\``,
+      seconds(medianOf(each)),
+      (medianOf(each) / base).toFixed(2),
+      seconds(medianOf(each, 'cpuMs')),
+    ];
+    return `| ${cells.join(' | ')} |`;
+  });
+  return [
+    '| `verify` | main that restores, median, s | ratio | CPU, s |',
+    '|---|---|---|---|',
     ...rows,
   ].join('\n');
 }

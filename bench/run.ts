@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- [--quick] [--rounds N] [section…]`: all ways to a checked-out tree side by side, on
  * generated repositories of 30 MB, 300 MB and 2 GB, and how time grows. A section is one of these
- * sizes, `growth`, `churn`, or the path of a repository; all but the last by default. What was measured
+ * sizes, `growth`, `churn`, `verify`, or the path of a repository; all but the last by default. What was measured
  * is kept in bench/results/bench.json, where sections that did not run stay as they were, and shown in
  * bench.md and bench.svg. `--quick` takes 30 MB and one round, and only prints.
  */
@@ -26,10 +26,12 @@ import {
   growthTable,
   phaseTable,
   sizeTable,
+  verifyTable,
   type Measured,
 } from './report.ts';
 import { Servers } from './servers.ts';
 import { measureStart, type Start } from './start.ts';
+import { verifyCosts, type VerifyCosts } from './verify.ts';
 import { ActionsCache, DiskStore, S3Store, type BenchStore } from './stores.ts';
 
 const RESULTS = 'bench/results/bench';
@@ -43,6 +45,7 @@ interface Results {
   contests: Record<string, Measured>;
   growths: Growth[];
   churn?: Churn;
+  verify?: VerifyCosts;
 }
 
 const { values, positionals } = parseArgs({
@@ -64,13 +67,14 @@ for (const section of sections) {
 console.log(page());
 
 function allSections(): string[] {
-  return values.quick ? [SMALL] : [...Object.keys(SHAPES), 'growth', 'churn'];
+  return values.quick ? [SMALL] : [...Object.keys(SHAPES), 'growth', 'churn', 'verify'];
 }
 
 async function measure(section: string): Promise<void> {
   console.error(`${section}…`);
   if (section === 'growth') results.growths = await measureGrowth();
   else if (section === 'churn') results.churn = await measureChurn();
+  else if (section === 'verify') results.verify = await measureVerify();
   else {
     const name = section in SHAPES ? section : basename(resolve(section));
     results.contests[name] = await measureContest(name, section);
@@ -153,6 +157,10 @@ async function measureChurn(): Promise<Churn> {
   });
 }
 
+async function measureVerify(): Promise<VerifyCosts> {
+  return inFolder(async (root) => verifyCosts(root, await findSource(root, '300 MB'), rounds));
+}
+
 function readResults(): Results {
   const file = `${RESULTS}.json`;
   if (values.quick || !existsSync(file)) return { machine: '', contests: {}, growths: [] };
@@ -169,7 +177,7 @@ function write(): void {
 }
 
 function page(): string {
-  const { start, contests, growths, churn: churned, machine } = results;
+  const { start, contests, growths, churn: churned, verify, machine } = results;
   const all = Object.values(contests);
   const chapter = (title: string, ...parts: string[]) => [`## ${title}`, ...parts];
   return [
@@ -193,6 +201,13 @@ function page(): string {
     ...(all.length > 1 ? chapter('By size', sizeTable(all)) : []),
     ...growths.flatMap((growth) => chapter(`By ${growth.what}`, growthTable(growth))),
     ...(churned === undefined ? [] : chapter('Held by stores', churnTable(churned))),
+    ...(verify === undefined
+      ? []
+      : chapter(
+          'What `verify` costs',
+          `A snapshot of ${String(Math.round(verify.packBytes / 1e6))} MB of packs, from a disk store.`,
+          verifyTable(verify),
+        )),
     '',
   ].join('\n\n');
 }
