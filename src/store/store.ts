@@ -4,8 +4,8 @@
  *
  * A snapshot is a numbered manifest plus the layers it names. Calling sequence of a save: `putLayer`
  * for each new layer, then `createManifest`; the manifest's presence commits the snapshot. Of a
- * restore: `findManifest`, then `getLayer` for each layer into an empty directory; if that fails,
- * `findManifest` again with `below`.
+ * restore: `findManifest`, then `getLayer` for each layer into an empty directory, for some of them at
+ * once; if one fails, `findManifest` again with `below`.
  *
  * Failure rules:
  * - Nothing is visible before it is whole: a reader never sees half a layer or half a manifest.

@@ -35,6 +35,19 @@ function testRoundTrips(bench: () => StoreBench): void {
     expect(await describeFolder(other)).toEqual(describeContents(contents));
   });
 
+  test('layers that are brought at once do not get in each other’s way', async () => {
+    const contents = Array.from({ length: 5 }, (_, index) => ({
+      'pack.pack': randomBytes(index === 0 ? 3_000_000 : 10 + index),
+    }));
+    const layers: LayerFiles[] = [];
+    for (const [index, each] of contents.entries()) {
+      layers.push(await bench().put(`layer-${index}`, each));
+    }
+    const folders = await Promise.all(layers.map((layer) => bench().get(layer)));
+    const found = await Promise.all(folders.map(describeFolder));
+    expect(found).toEqual(contents.map(describeContents));
+  });
+
   test('files arrive as git has its packs: to be read, not to be written', async () => {
     const target = await bench().get(await bench().put('layer', { file: 'text' }));
     expect((await stat(join(target, 'file'))).mode & 0o777).toBe(0o444);

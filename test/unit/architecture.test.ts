@@ -24,7 +24,8 @@ const PARTS = {
   'store back ends': /^store\//,
   'lock interface': /^lock\/(?:lock|claim-records|claim-entries)\.ts$/,
   'lock back ends': /^lock\//,
-  'generic files': /^(?:errors|log|progress|files|copy|parallel|deadline|durations|bytes|version)\.ts$/,
+  'generic files':
+    /^(?:errors|log|progress|files|copy|parallel|deadline|durations|bytes|version)\.ts$/,
 } as const;
 
 type Part = keyof typeof PARTS;
