@@ -160,6 +160,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'never wrong content; one fresh clone heals; it is never published',
     tests: [
       ['action/corruption', ''],
+      ['action/corruption-cache', ''],
       ['action/poison', ''],
       ['faults/random-runs', ''],
     ],

@@ -21,6 +21,8 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/action/kill.test.ts': { KILLS: '40' },
   'test/action/kill-repack.test.ts': { REPACK_KILLS: '40' },
   'test/action/corruption.test.ts': { CORRUPTIONS: '20' },
+  'test/action/corruption-cache.test.ts': { CORRUPTIONS: '20' },
+  'test/action/corruption.s3.test.ts': { CORRUPTIONS: '20' },
   'test/action/actions-cache-outages.test.ts': { OUTAGES: '53' },
   'test/contract/machine-lock.test.ts': { MIRROR_LOCK_ROUNDS: '500' },
   'test/contract/s3-claims.s3.test.ts': { S3_RACE_ROUNDS: '50' },

@@ -1,6 +1,5 @@
 /**
- * Every kind of damage of design/faults.md that a disk can do to a snapshot or to a mirror that
- * stays, at random positions: found before anybody uses it, or harmless; never published; and the
+ * Every kind of damage that a disk can do to a snapshot or to a mirror that stays, at random positions: found before anybody uses it, or harmless; never published; and the
  * next run has a right mirror. CORRUPTIONS sets the positions for each kind (a soak runs 20),
  * TEST_SEED repeats a run.
  */
@@ -14,8 +13,9 @@ import { formatPackedRefs } from '../../src/mirror/refs.ts';
 import { LayerCheck } from '../../src/snapshot/layer-check.ts';
 import { empty, flipBit, lengthen, randomOffset, remove, truncate } from '../support/corruption.ts';
 import { git, tryGit } from '../support/git.ts';
-import { createRandom, testSeed, type Random } from '../support/random.ts';
+import type { Random } from '../support/random.ts';
 import { addCommits } from '../support/repository-fixture.ts';
+import { inRounds, ROUNDS } from './rounds.ts';
 import {
   Scenario,
   expectMirrorOf,
@@ -30,7 +30,6 @@ import {
 } from './scenario.ts';
 
 const scenarios = useScenarios();
-const ROUNDS = Number(process.env['CORRUPTIONS'] ?? 2);
 const TIMEOUT_MS = 20_000 + ROUNDS * 20_000;
 
 /** A pack with its index. */
@@ -107,26 +106,6 @@ const packDamages: Record<string, Damage> = {
     remove(idx);
   },
 };
-
-/** Those that hit a random position are worth more than one round. */
-function roundsOf(kind: string): number {
-  return /\b(?:emptied|missing)\b/.test(kind) ? 1 : ROUNDS;
-}
-
-/** Runs a kind's rounds, each with numbers of its own, and names the one that failed. */
-async function inRounds(
-  kind: string,
-  work: (random: Random, round: number) => Promise<void>,
-): Promise<void> {
-  for (let round = 1; round <= roundsOf(kind); round += 1) {
-    const mixed = createHash('sha256').update(`${testSeed()} ${kind} ${round}`).digest();
-    try {
-      await work(createRandom(mixed.readUInt32LE()), round);
-    } catch (error) {
-      throw new Error(`${kind}, round ${round} of TEST_SEED=${testSeed()}`, { cause: error });
-    }
-  }
-}
 
 let copies = 0;
 

@@ -71,6 +71,14 @@ export class CacheBlobs {
     return (await client.getProperties()).contentLength;
   }
 
+  async read(blob: string): Promise<Buffer> {
+    return this.#container.getBlobClient(blob).downloadToBuffer();
+  }
+
+  async write(blob: string, content: Buffer): Promise<void> {
+    await this.#container.getBlockBlobClient(blob).upload(content, content.length);
+  }
+
   async remove(blob: string): Promise<void> {
     await this.#container.getBlobClient(blob).deleteIfExists();
   }

@@ -93,6 +93,13 @@ export class CacheEntries {
     return removed;
   }
 
+  /** Has an entry again that was removed, as the newest of all. */
+  bringBack(key: string): void {
+    if (this.#entries.some((entry) => entry.key === key)) return;
+    const removed = [...this.#owners.values()].findLast((entry) => entry.key === key);
+    if (removed !== undefined) this.complete(removed, removed.sizeBytes ?? 0);
+  }
+
   #get(scope: string, key: string, version: string): CacheEntry | undefined {
     return this.#entries.find(
       (entry) => entry.scope === scope && entry.key === key && entry.version === version,
@@ -100,6 +107,7 @@ export class CacheEntries {
   }
 
   #drop(entry: CacheEntry): void {
-    this.#entries.splice(this.#entries.indexOf(entry), 1);
+    const at = this.#entries.indexOf(entry);
+    if (at >= 0) this.#entries.splice(at, 1);
   }
 }

@@ -139,6 +139,23 @@ export class ActionsCacheService {
     return removed.map(({ key }) => key);
   }
 
+  /** What has been uploaded for an entry. */
+  async readArchive(key: string): Promise<Buffer> {
+    return this.#blobs.read(this.#entryOf(key).blob);
+  }
+
+  /** Puts something else in its place; an entry that was evicted is there again. */
+  async writeArchive(key: string, content: Buffer): Promise<void> {
+    this.#entries.bringBack(key);
+    await this.#blobs.write(this.#entryOf(key).blob, content);
+  }
+
+  #entryOf(key: string): Readonly<CacheEntry> {
+    const entry = this.entries.find((each) => each.key === key);
+    if (entry === undefined) throw new Error(`there is no entry ${key}`);
+    return entry;
+  }
+
   /** The first request, past or future, that matches: to act in the middle of an upload, say. */
   async waitForRequest(
     predicate: (request: CacheRequest) => boolean,
