@@ -17,4 +17,6 @@ export default {
   testTimeout: 60_000,
   // More than two cores can do at once: many tests wait for something.
   maxWorkers: 3,
+  // Of tests that say they may run at once, in one suite.
+  maxConcurrency: 3,
 };

@@ -19,15 +19,17 @@ const points = (['main', 'post'] as const).flatMap((step) =>
     ),
   ),
 );
-const chosen =
+const chosen = (
   rounds > 0
     ? Array.from({ length: rounds }, () => points).flat()
-    : Array.from({ length: SAMPLE }, () => random.pick(points));
+    : Array.from({ length: SAMPLE }, () => random.pick(points))
+).map((point) => ({ ...point, seed: random.integer(2 ** 31) }));
 
 describe('a job that gets a signal leaves nothing that the next one cannot heal', () => {
-  test.each(chosen)('$signal $when $phase of $step', async ({ step, ...signal }) => {
+  test.concurrent.each(chosen)('$signal $when $phase of $step', async (point) => {
+    const { step, seed, ...signal } = point;
     const root = await createTemporaryDirectory('failpoints');
-    const world = await World.create(root, createRandom(random.integer(2 ** 31)));
+    const world = await World.create(root, createRandom(seed));
     try {
       await world.runJobWhere(step, signal satisfies PhaseSignal);
       await world.recover();

@@ -42,7 +42,7 @@ describe('whatever goes wrong, the invariants hold', () => {
   const byChance: Happenings = async (world) => {
     for (let index = 0; index < THINGS; index++) await world.happen();
   };
-  test.each(seeds)('seed %i', async (seed) => run(seed, byChance), RUN_TIMEOUT_MS);
+  test.concurrent.each(seeds)('seed %i', (seed) => run(seed, byChance), RUN_TIMEOUT_MS);
 });
 
 describe('a violation is seen where', () => {
