@@ -5,7 +5,12 @@ import { throwIfCancelled } from './errors.ts';
 import type { OnBytes } from './progress.ts';
 
 const MIB = 1024 * 1024;
-const COPY_BUFFER_BYTES = MIB;
+/**
+ * Linux takes memory for a file in pieces as large as what is written at once, and the large ones may be
+ * such as a virtual machine's host has taken back: 326 MiB were restored in 1.4 s by 1 MiB at a time
+ * and in 0.7 s by this. Where memory is at hand, the copy alone takes 0.14 s and 0.22 s.
+ */
+const COPY_BUFFER_BYTES = MIB / 4;
 /** A sync cannot be aborted, so data is synced as it comes and never much of it at once. */
 const SYNC_EVERY_BYTES = 32 * MIB;
 
