@@ -7,6 +7,7 @@ import { checkout } from '../test/support/checkout.ts';
 import { git } from '../test/support/git.ts';
 import { archive, REPOSITORY } from './contest.ts';
 import { runStep } from './cost.ts';
+import { ageByDay, countAllBytes } from './disk.ts';
 import type { Day, PastUpstream } from './history.ts';
 import type { Servers } from './servers.ts';
 
@@ -47,10 +48,9 @@ export async function churn(
       inputs: { 'disk-path': store, prime: 'false' },
     });
     const { result } = await runStep(job.startMain());
-    const before = await countFolderBytes(store);
-    await runStep(job.startPost());
-    // What retention removes in the same step is some KiB, or a day old.
-    sentBytes += Math.max(0, (await countFolderBytes(store)) - before);
+    const { storeBytes = 0 } = await runStep(job.startPost());
+    sentBytes += storeBytes;
+    await ageByDay(store);
     const mirror = result.outputs['mirror-path'] ?? '';
     snapshotBytes = await countFolderBytes(join(mirror, 'objects', 'pack'));
     await checkout(
@@ -66,7 +66,7 @@ export async function churn(
   }
   return {
     ...{ days: days.length - 1, snapshotBytes, sentBytes, archivedBytes },
-    heldBytes: await countFolderBytes(store),
+    heldBytes: await countAllBytes(store),
     lastArchiveBytes: (await stat(file)).size,
   };
 }

@@ -1,6 +1,6 @@
 /** What lies on the disk before a measurement, and after it. */
 import { createReadStream } from 'node:fs';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 
@@ -11,6 +11,25 @@ export async function readWhole(path: string): Promise<void> {
   }
 }
 
+/** Of all files in a folder and below it. */
+export async function countAllBytes(folder: string): Promise<number> {
+  const sizes = await Promise.all(
+    (await listFiles(folder)).map(async (file) => (await stat(file)).size),
+  );
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** Has everything there a day older than it is. */
+export async function ageByDay(folder: string): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true })) {
+    const path = join(folder, name);
+    const { mtimeMs } = await stat(path);
+    const before = (mtimeMs - DAY_MS) / 1_000;
+    await utimes(path, before, before);
+  }
+}
+
+const DAY_MS = 24 * 60 * 60_000;
 const LARGE_BYTES = 1 << 20;
 
 /** The rest stays: see Contest. */
