@@ -25,6 +25,8 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/action/corruption.s3.test.ts': { CORRUPTIONS: '20' },
   'test/action/actions-cache-outages.test.ts': { OUTAGES: '53' },
   'test/contract/machine-lock.test.ts': { MIRROR_LOCK_ROUNDS: '500' },
+  'test/contract/claims.test.ts': { CLAIM_RACE_ROUNDS: '500' },
+  'test/contract/claims-simulation.test.ts': { CLAIM_ROUNDS: '500' },
   'test/contract/s3-claims.s3.test.ts': { S3_RACE_ROUNDS: '50' },
   'test/action/s3-jobs.s3.test.ts': { S3_COLD_JOBS: '20' },
   'test/action/life.test.ts': { LIFE_STEPS: '200' },

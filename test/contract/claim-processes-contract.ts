@@ -6,6 +6,7 @@ import type { ClaimRecords } from '../../src/lock/claim-records.ts';
 import type { ClaimTimes } from '../../src/lock/claim-times.ts';
 import { useHolders, type Holder } from '../support/holder.ts';
 import type { HeldThing } from '../support/lock-holder.ts';
+import { createRandom, testSeed } from '../support/random.ts';
 
 export interface ClaimProcessesSetting {
   /** What a process is to contend for: always the same number, in a store that is empty at first. */
@@ -19,16 +20,20 @@ export interface ClaimProcessesSize {
   times: Partial<ClaimTimes>;
   /** Short, and yet longer than a busy machine leaves a process without a turn. */
   shortLifeMs: number;
+  /** The most of them; a claim whose holder is dead has 8 or more. */
   contenders: number;
   rounds: number;
+  /** Each takes a life. */
+  staleRounds: number;
   raceTimeoutMs: number;
 }
 
 export function describeClaimProcesses(
   name: string,
   setUp: () => Promise<ClaimProcessesSetting>,
-  { times, shortLifeMs, contenders: count, rounds, raceTimeoutMs }: ClaimProcessesSize,
+  size: ClaimProcessesSize,
 ): void {
+  const { times, shortLifeMs, contenders: count, rounds, staleRounds, raceTimeoutMs } = size;
   describe(`${name}: what claims promise among processes`, () => {
     const startHolder = useHolders();
     let setting: ClaimProcessesSetting;
@@ -111,6 +116,40 @@ export function describeClaimProcesses(
         expect(left.length).toBeLessThanOrEqual(4);
       },
       raceTimeoutMs,
+    );
+
+    test(
+      `of 8 to ${String(count)} that wait for a dead one's claim one gets it, ${String(staleRounds)} rounds`,
+      async () => {
+        const random = createRandom(testSeed());
+        let started = 0;
+        const startNext = (): Promise<Holder> => start(`contender ${String(started++)}`);
+        let idle = await Promise.all(Array.from({ length: count + 1 }, startNext));
+        let dead = idle.shift()!;
+        await dead.take();
+        for (let round = 0; round < staleRounds; round++) {
+          const ended = dead.kill();
+          const replacement = startNext();
+          const contenders = idle.splice(0, 8 + random.integer(count - 7));
+          // For those who lose it is over after the winner's first heartbeats.
+          const reports = await Promise.all(
+            contenders.map((contender) => contender.acquire(shortLifeMs + 1_500)),
+          );
+          const winners = contenders.filter((_, index) => reports[index]?.event === 'acquired');
+          expect({ round, events: reports.map(({ event }) => event).sort() }).toEqual({
+            round,
+            events: [
+              'acquired',
+              ...Array.from({ length: contenders.length - 1 }, () => 'timed-out'),
+            ],
+          });
+          await ended;
+          dead = winners[0]!;
+          idle = [...idle, ...contenders.filter((contender) => contender !== dead)];
+          idle.push(await replacement);
+        }
+      },
+      60_000 + staleRounds * 3 * shortLifeMs,
     );
   });
 }

@@ -10,9 +10,9 @@ import { createMemoryRecords } from '../../src/store/memory-records.ts';
 import { createRandom, testSeed, type Random } from '../support/random.ts';
 import { Machine, World, type Network } from '../support/simulated-machines.ts';
 
-const ROUNDS = Number(process.env['CLAIM_ROUNDS'] ?? 12);
+const ROUNDS = Number(process.env['CLAIM_ROUNDS'] ?? 6);
 const ROUND_TIMEOUT_MS = 20_000;
-const MACHINES = 8;
+const MACHINES = { atLeast: 8, atMost: 32 };
 const MINUTE_MS = 60_000;
 const ROUND_MS = 40 * MINUTE_MS;
 const NEVER = new AbortController().signal;
@@ -55,7 +55,9 @@ class Contest {
   }
 
   async run(): Promise<void> {
-    for (let place = 0; place < MACHINES; place++) this.#start(place);
+    const { atLeast, atMost } = MACHINES;
+    const machines = atLeast + this.#random.integer(atMost - atLeast + 1);
+    for (let place = 0; place < machines; place++) this.#start(place);
     Object.assign(this.network, UNRELIABLE);
     this.#disturb();
     await this.world.run(ROUND_MS);
@@ -146,7 +148,7 @@ class Contest {
   /** Something happens to somebody, again and again. */
   #disturb(): void {
     if (this.#isOver) return;
-    const place = this.#random.integer(MACHINES);
+    const place = this.#random.integer(this.#machines.length);
     const machine = this.#machines[place]!;
     const durationMs = this.#random.integer(4 * MINUTE_MS);
     switch (this.#random.integer(5)) {

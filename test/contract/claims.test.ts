@@ -19,6 +19,8 @@ afterEach(() => directories.removeAll());
 /** Lives long enough for a busy machine, and looks often enough for a test. */
 const TIMES = { lifeMs: 20_000, heartbeatMs: 50, retryMs: 20, firstPollMs: 10, longestPollMs: 100 };
 const NUMBER = 7;
+/** A sample otherwise. */
+const soakRounds = Number(process.env['CLAIM_RACE_ROUNDS'] ?? 0);
 const { signal } = new AbortController();
 
 function lockOn(records: ClaimRecords, holder = 'a test', times = TIMES): ClaimLock {
@@ -181,7 +183,13 @@ describeClaimProcesses(
       close: () => directories.removeAll(),
     };
   },
-  { times: TIMES, shortLifeMs: 6_000, contenders: 10, rounds: 10, raceTimeoutMs: 60_000 },
+  {
+    times: TIMES,
+    ...(soakRounds > 0
+      ? { shortLifeMs: 3_000, contenders: 32, rounds: soakRounds, staleRounds: soakRounds }
+      : { shortLifeMs: 6_000, contenders: 10, rounds: 10, staleRounds: 2 }),
+    raceTimeoutMs: 60_000 + soakRounds * 2_000,
+  },
 );
 
 /** Until a condition holds; the test's own timeout ends it. */

@@ -100,6 +100,7 @@ for (const server of servers.filter(({ hasConditionalWrites }) => hasConditional
         shortLifeMs: 8_000,
         contenders: PROCESSES,
         rounds: ROUNDS,
+        staleRounds: Math.ceil(ROUNDS / 10),
         raceTimeoutMs: RACE_TIMEOUT_MS,
       },
     );
