@@ -25,8 +25,8 @@
  * - A process that is stopped, or whose event loop is blocked, for longer than half a life cannot
  *   fire anything; what it has begun elsewhere (git, requests on their way) goes on meanwhile. Its
  *   `lost` fires in the first turn of its event loop. Where the clock stood still as well (a machine
- *   that was suspended), it fires with the next heartbeat: after its interval and three requests, or
- *   after half a life where these fail.
+ *   that was suspended, while it held the claim or while it was about to have it), it fires with the
+ *   next heartbeat: after its interval and three requests, or after half a life where these fail.
  * - So two may be at work for a moment. Correctness rests on createManifest, which one of them wins.
  * - There is no order among those who wait, and whoever may write to the store may hold for ever.
  */

@@ -103,7 +103,6 @@ class Contest {
     this.#machines[place] = machine;
     const work = async (hold: Hold, claimed: number): Promise<void> => {
       number = claimed;
-      hasClockStood = false;
       open();
       const end = (): void => {
         close();
@@ -120,16 +119,22 @@ class Contest {
       end();
       await hold.release();
     };
-    void this.#contend(machine, id, work);
+    // From before it is had: what a machine learnt before it was suspended is old when it wakes up.
+    const begin = (): void => {
+      hasClockStood = false;
+    };
+    void this.#contend(machine, id, begin, work);
   }
 
   async #contend(
     machine: Machine,
     id: number,
+    begin: () => void,
     work: (hold: Hold, number: number) => Promise<void>,
   ): Promise<void> {
     while (!this.#isOver) {
       const number = this.#newest + 1;
+      begin();
       const acquisition = await this.#lockOf(machine, `machine ${id}`, number).acquire({
         timeoutMs: this.#random.integer(10 * MINUTE_MS),
         signal: NEVER,
