@@ -19,9 +19,26 @@ afterEach(() => directories.removeAll());
 /** Lives long enough for a busy machine, and looks often enough for a test. */
 const TIMES = { lifeMs: 20_000, heartbeatMs: 50, retryMs: 20, firstPollMs: 10, longestPollMs: 100 };
 const NUMBER = 7;
-/** A sample otherwise. */
 const soakRounds = Number(process.env['CLAIM_RACE_ROUNDS'] ?? 0);
 const { signal } = new AbortController();
+
+const SAMPLE = {
+  times: TIMES,
+  shortLifeMs: 6_000,
+  contenders: 10,
+  rounds: 10,
+  staleRounds: 2,
+  raceTimeoutMs: 60_000,
+};
+const SOAK = {
+  // So many look for so long: more rarely, which leaves something of the machine to others.
+  times: { ...TIMES, heartbeatMs: 300, longestPollMs: 500 },
+  shortLifeMs: 3_000,
+  contenders: 32,
+  rounds: soakRounds,
+  staleRounds: soakRounds,
+  raceTimeoutMs: 60_000 + soakRounds * 2_000,
+};
 
 function lockOn(records: ClaimRecords, holder = 'a test', times = TIMES): ClaimLock {
   return createClaimLock(records, { number: NUMBER, holder, times });
@@ -183,13 +200,7 @@ describeClaimProcesses(
       close: () => directories.removeAll(),
     };
   },
-  {
-    times: TIMES,
-    ...(soakRounds > 0
-      ? { shortLifeMs: 3_000, contenders: 32, rounds: soakRounds, staleRounds: soakRounds }
-      : { shortLifeMs: 6_000, contenders: 10, rounds: 10, staleRounds: 2 }),
-    raceTimeoutMs: 60_000 + soakRounds * 2_000,
-  },
+  soakRounds > 0 ? SOAK : SAMPLE,
 );
 
 /** Until a condition holds; the test's own timeout ends it. */
