@@ -24,6 +24,8 @@ import {
   costTable,
   draw,
   growthTable,
+  growthVerdict,
+  limitTable,
   phaseTable,
   sizeTable,
   verifyTable,
@@ -38,6 +40,15 @@ const RESULTS = 'bench/results/bench';
 const SMALL = '30 MB';
 /** With more than a disk: three stores take their time. */
 const WITH_ALL_STORES = new Set([SMALL, '300 MB']);
+
+const NOTES: Readonly<Record<string, readonly string[]>> = {
+  refs: [
+    '[What refs cost](refs.md) says where the time goes, and leaves out what the server takes to advertise.',
+  ],
+  'jobs at once': [
+    'On machines of their own jobs would not slow each other down: these have the processors in common.',
+  ],
+};
 
 interface Results {
   machine: string;
@@ -194,12 +205,20 @@ function page(): string {
         measured.name,
         `${String(Math.round(measured.packBytes / 1e6))} MB of packs, ${measured.objects.toLocaleString('en')} objects, a day of news of ${String(Math.round(measured.newsBytes / 1024))} KiB as a pack; ${String(measured.rounds)} rounds, all ways in each.`,
         aimTable(measured, start ?? { nodeMs: NaN, mainMs: NaN }),
+        ...(start === undefined ? [] : [limitTable(measured, start)]),
         costTable(measured),
         phaseTable(measured),
       ),
     ),
     ...(all.length > 1 ? chapter('By size', sizeTable(all)) : []),
-    ...growths.flatMap((growth) => chapter(`By ${growth.what}`, growthTable(growth))),
+    ...growths.flatMap((growth) =>
+      chapter(
+        `By ${growth.what}`,
+        growthTable(growth),
+        ...(growth.what === 'jobs at once' ? [] : [growthVerdict(growth)]),
+        ...(NOTES[growth.what] ?? []),
+      ),
+    ),
     ...(churned === undefined ? [] : chapter('Held by stores', churnTable(churned))),
     ...(verify === undefined
       ? []
