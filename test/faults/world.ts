@@ -77,6 +77,13 @@ interface Standstill extends Omit<PhaseSignal, 'signal'> {
   isTakenForDead: boolean;
 }
 
+const CHEAPEST = { verify: 'standard' } as const;
+
+/** Whether jobs come to it only where the store is empty. */
+export function isCold(phase: PhaseSignal['phase']): boolean {
+  return phase === 'clone' || phase === 'claim';
+}
+
 /** Everything a run of the harness is made of. End it with `close`. */
 export class World {
   /** What happened, for whoever has to understand a violation. */
@@ -125,23 +132,24 @@ export class World {
     await this.#server.stop();
   }
 
-  /**
-   * A job that gets a signal at a point which it comes to: whether it finds nothing, a snapshot or a
-   * mirror, and news.
-   */
-  async runJobWhere(step: 'main' | 'post', signal: PhaseSignal): Promise<void> {
-    const { phase } = signal;
-    const isCold = phase === 'clone' || phase === 'claim';
-    const isWarm = phase === 'check' || phase === 'repack';
-    if (!isCold) await this.runJob({ steps: {} }, 'a');
+  /** What a job needs to find so that it comes to a phase: nothing, a snapshot or a mirror. */
+  async prepareFor(phase: PhaseSignal['phase']): Promise<void> {
+    if (isCold(phase)) return;
+    await this.runJob({ steps: {} }, 'a');
     // The fourth small layer is one with those before it.
     for (let save = 0; phase === 'repack' && save < 2; save++) {
       await this.changeUpstream('commit');
       await this.runJob({ steps: {} }, 'a');
     }
-    if (!isCold) await this.changeUpstream('commit');
+  }
+
+  /** A job, mostly with news, that gets a signal at a point which it comes to. */
+  async runJobWhere(step: 'main' | 'post', signal: PhaseSignal): Promise<void> {
+    const { phase } = signal;
+    const needsMirror = phase === 'check' || phase === 'repack';
+    if (!isCold(phase)) await this.changeUpstream('commit');
     const before = this.story.length;
-    await this.runJob({ steps: { [step]: { signal } } }, isWarm ? 'a' : 'fresh', {
+    await this.runJob({ steps: { [step]: { signal } } }, needsMirror ? 'a' : 'fresh', {
       publish: 'early',
     });
     if (!this.story.slice(before).some((line) => line.startsWith('failpoint: '))) {
@@ -163,23 +171,28 @@ export class World {
     )();
   }
 
-  /**
-   * When everything goes well again, one job is enough to heal, and the next one that starts on a new
-   * machine finds a snapshot of what upstream has now.
-   */
-  async recover(): Promise<void> {
+  /** When everything goes well again, one job is enough to heal: the newest snapshot is upstream's state. */
+  async heal(): Promise<void> {
     await endClaims(this.#scenario.store);
     const wanted = await stateOf(this.#scenario.upstream);
-    const cheapest = { verify: 'standard' } as const;
-    await this.runJob({ steps: {} }, 'fresh', cheapest);
-    const last = await this.runJob({ steps: {} }, 'fresh', cheapest);
+    await this.runJob({ steps: {} }, 'fresh', CHEAPEST);
+    const newest = (await listManifests(this.#scenario.store)).at(-1);
+    const state = newest && (await this.#checkNewest(newest));
+    if (state !== wanted) throw new Violation(2, 'the newest snapshot is not what upstream has');
+  }
+
+  /** After that, the next job that starts on a new machine restores it; and nothing has leaked. */
+  async recover(): Promise<void> {
+    await this.heal();
+    await this.checkEnd();
+  }
+
+  async checkEnd(): Promise<void> {
+    const last = await this.runJob({ steps: {} }, 'fresh', CHEAPEST);
     const { provenance, recloned } = last.outputs;
     if (provenance !== 'restored' || recloned !== 'false') {
       throw new Violation(2, `a job that nothing happened to did not heal: ${String(provenance)}`);
     }
-    const newest = (await listManifests(this.#scenario.store)).at(-1);
-    const state = newest && (await this.#checkNewest(newest));
-    if (state !== wanted) throw new Violation(2, 'the newest snapshot is not what upstream has');
     const telling = await filesThatTell(this.#scenario.root, TOKEN);
     if (telling.length > 0) throw new Violation(3, `the token is in ${telling.join(', ')}`);
     const home = await readTree(join(this.#scenario.root, 'home'));
