@@ -184,6 +184,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'named at once; no wipe, no save',
     tests: [
       ['action/poison', 'upstream at fault'],
+      ['action/restore-beside-probe', 'is ended at once where upstream refuses'],
       ['integration/git-failures', 'upstream answers'],
     ],
   },

@@ -14,13 +14,15 @@ interface PhaseKind {
   way?: Way;
   /** Not worth a line unless it took long or failed. */
   isMinor?: true;
+  /** Others go on beside it: it has no group of the log, and its line is in none of theirs. */
+  isBeside?: true;
 }
 
 const PHASES = {
   lock: { label: 'Lock', title: "Enter the mirror's place", isMinor: true },
   'look-up': { label: 'Look-up', title: 'Look for a snapshot', isMinor: true },
   claim: { label: 'Wait', title: 'Wait for a job that makes a snapshot', isMinor: true },
-  probe: { label: 'Probe', title: 'Ask upstream for its refs' },
+  probe: { label: 'Probe', title: 'Ask upstream for its refs', isBeside: true },
   check: { label: 'Check', title: 'Check the mirror on this machine' },
   restore: { label: 'Restore', title: 'Restore a snapshot', way: 'from the store' },
   fetch: { label: 'Fetch', title: 'Fetch what is new', way: 'from upstream' },
@@ -55,6 +57,8 @@ export class Account {
   /** What went wrong on the way, in order. */
   readonly fallbacks: string[] = [];
   readonly #phases: Phase[] = [];
+  /** Have ended within a group that is none of theirs. */
+  readonly #beside: Phase[] = [];
   readonly #log: Log;
   readonly #openedAt = performance.now();
   #depth = 0;
@@ -92,8 +96,8 @@ export class Account {
     const startedMs = this.elapsedMs;
     const phase: Phase = { ...PHASES[name], name, startedMs, durationMs: 0, hasFailed: true };
     this.#phases.push(phase);
-    this.#depth += 1;
-    if (this.#depth === 1) this.#log.group(phase.title);
+    const isGroup = phase.isBeside !== true;
+    if (isGroup) this.#enter(phase.title);
     try {
       const result = await work();
       if (countBytes !== undefined) phase.bytes = Math.max(0, countBytes(result));
@@ -101,10 +105,29 @@ export class Account {
       return result;
     } finally {
       phase.durationMs = this.elapsedMs - startedMs;
-      this.#depth -= 1;
-      if (this.#depth === 0) this.#log.endGroup();
-      if (isWorthShowing(phase)) this.#log.info(describePhase(phase));
+      if (isGroup) this.#leave();
+      this.#show(phase);
     }
+  }
+
+  #show(phase: Phase): void {
+    if (phase.isBeside === true && this.#depth > 0) this.#beside.push(phase);
+    else this.#tell(phase);
+    if (this.#depth === 0) for (const each of this.#beside.splice(0)) this.#tell(each);
+  }
+
+  #tell(phase: Phase): void {
+    if (isWorthShowing(phase)) this.#log.info(describePhase(phase));
+  }
+
+  #enter(title: string): void {
+    this.#depth += 1;
+    if (this.#depth === 1) this.#log.group(title);
+  }
+
+  #leave(): void {
+    this.#depth -= 1;
+    if (this.#depth === 0) this.#log.endGroup();
   }
 
   /** Something failed and a way is taken that costs the job: people read this, and act on it. */

@@ -31,10 +31,10 @@ import {
   type Ref,
   type UpstreamRefs,
 } from './mirror/refs.ts';
-import { probeUpstream } from './mirror/upstream.ts';
 import { deriveKey } from './snapshot/key.ts';
 import { SnapshotSource } from './snapshot/source.ts';
 import type { Verification } from './snapshot/unpack.ts';
+import { UpstreamProbe } from './upstream-probe.ts';
 
 /** What became of the cross-job claim. */
 export type ClaimOutcome = 'acquired' | 'waited' | 'timed-out' | 'unavailable' | 'not-needed';
@@ -110,24 +110,29 @@ async function restoreUnderKey<T>(
     job.account.fallBack(`${path}: ${String(place.reason)}; this job makes a mirror of its own`);
   }
   const claim = new CloneClaim();
+  const bound = bindSignal(job, place.lost);
+  const probe = new UpstreamProbe(bound, options.temporaryFolder);
   try {
-    const bound = bindSignal(job, place.lost);
     const identity = { upstream: access.url, refspecs, objectFormat };
     const source = new SnapshotSource(bound, key, identity, options.verification);
+    // Before upstream is asked: what is published later may be newer than what it tells.
     await source.open();
-    const probed = await probe(bound, options);
-    if (probed.objectFormat !== objectFormat) return undefined;
-    const mirror = await new Restoration(bound, options, key, place, source, claim, probed).run();
+    probe.ask();
+    const parts = { place, source, claim, probe };
+    const mirror = await new Restoration(bound, options, { key, objectFormat }, parts).run();
     return { mirror, used: await use(bound, mirror, claim.hold) };
+  } catch (error) {
+    if (error instanceof OtherObjectFormat) return undefined;
+    throw error;
   } finally {
+    await probe.end();
     await claim.release();
     await place.leave();
   }
 }
 
-function probe(job: Job, { temporaryFolder }: RestoreOptions): Promise<UpstreamRefs> {
-  return job.account.measure('probe', () => probeUpstream(job, temporaryFolder));
-}
+/** What upstream has is not what this key is for. */
+class OtherObjectFormat extends Error {}
 
 function enter(job: Job, options: RestoreOptions, path: string): Promise<Place> {
   return enterPlace({
@@ -171,15 +176,24 @@ class CloneClaim {
   }
 }
 
+/** What a restoration works with besides its job. */
+interface Parts {
+  place: Place;
+  source: SnapshotSource;
+  claim: CloneClaim;
+  probe: UpstreamProbe;
+}
+
 /** One run through the life cycle, alone at the mirror's place. */
 class Restoration {
   readonly #job: Job;
   readonly #options: RestoreOptions;
   readonly #key: string;
+  readonly #objectFormat: ObjectFormat;
   readonly #place: Place;
   readonly #source: SnapshotSource;
   readonly #claim: CloneClaim;
-  #probed: UpstreamRefs;
+  readonly #probe: UpstreamProbe;
   #candidate: Candidate | undefined;
   /** Where the candidate is while it is not adopted. */
   #staging: string | undefined;
@@ -188,19 +202,17 @@ class Restoration {
   constructor(
     job: Job,
     options: RestoreOptions,
-    key: string,
-    place: Place,
-    source: SnapshotSource,
-    claim: CloneClaim,
-    probed: UpstreamRefs,
+    { key, objectFormat }: Pick<RestoredMirror, 'key' | 'objectFormat'>,
+    { place, source, claim, probe }: Parts,
   ) {
     this.#job = job;
     this.#options = options;
     this.#key = key;
+    this.#objectFormat = objectFormat;
     this.#place = place;
     this.#source = source;
     this.#claim = claim;
-    this.#probed = probed;
+    this.#probe = probe;
   }
 
   async run(): Promise<RestoredMirror> {
@@ -217,7 +229,7 @@ class Restoration {
       await this.#dropStaging();
     }
     if (state.name === 'failed') throw this.#failure ?? new Error('failed without a failure');
-    return this.#describe(state, await countPackBytes(this.#place.path));
+    return this.#describe(state);
   }
 
   /** Does what a state asks for. What goes wrong is an event as well. */
@@ -238,6 +250,7 @@ class Restoration {
           return await this.#clone(state.recloned);
       }
     } catch (error) {
+      if (error instanceof OtherObjectFormat) throw error;
       this.#failure = toMirrorError(error, 'unknown', state.name);
       return { name: 'failed', code: this.#failure.code };
     }
@@ -253,13 +266,17 @@ class Restoration {
   async #inspect(): Promise<Event> {
     const { path } = this.#place;
     const occupant = await inspectPlace(path, this.#key, this.#job.upstream.access.url);
-    const swept = await sweep(path);
-    if (swept > 0) this.#job.log.info(`Removed ${String(swept)} leftovers beside ${path}`);
-    if (occupant.is === 'absent') return { name: 'mirror-absent' };
+    if (occupant.is === 'absent') {
+      await this.#sweep();
+      return { name: 'mirror-absent' };
+    }
+    // What stands there is neither checked nor wiped before upstream has answered.
+    const upstream = await this.#upstream();
+    await this.#sweep();
     if (occupant.is === 'unusable') return this.#discard(occupant.reason);
     try {
       this.#candidate = await this.#job.account.measure('check', () =>
-        openMirror(this.#job.git, path, occupant.record, this.#probed),
+        openMirror(this.#job.git, path, occupant.record, upstream),
       );
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
@@ -268,14 +285,21 @@ class Restoration {
     return { name: 'mirror-valid' };
   }
 
+  async #sweep(): Promise<void> {
+    const { path } = this.#place;
+    const swept = await sweep(path);
+    if (swept > 0) this.#job.log.info(`Removed ${String(swept)} leftovers beside ${path}`);
+  }
+
   async #discard(reason: string): Promise<Event> {
     this.#job.account.fallBack(`The mirror at ${this.#place.path} is not used: ${reason}`);
     await wipe(this.#place.path);
     return { name: 'mirror-invalid' };
   }
 
+  /** Beside the probe: it fills a staging directory, which is dropped where upstream is at fault. */
   async #restore(): Promise<Event> {
-    const unpacked = await this.#source.unpack(await this.#newStaging());
+    const unpacked = await this.#unpackBesideProbe(await this.#newStaging());
     if ('name' in unpacked) {
       await this.#dropStaging();
       return unpacked;
@@ -284,12 +308,30 @@ class Restoration {
     return { name: 'restored' };
   }
 
+  async #unpackBesideProbe(staging: string): Promise<Candidate | Event> {
+    try {
+      return await this.#source.unpack(staging, this.#probe.failed);
+    } finally {
+      // Before the fetch, whose failures are taken for the mirror's; and where the restore was ended
+      // because upstream is at fault, that is what failed.
+      await this.#upstream();
+    }
+  }
+
+  /** What upstream has told, as soon as it has. */
+  async #upstream(): Promise<UpstreamRefs> {
+    const answer = await this.#probe.answer;
+    if (answer.objectFormat !== this.#objectFormat) throw new OtherObjectFormat();
+    return answer;
+  }
+
   async #fetch(attempt: 1 | 2): Promise<Event> {
     const candidate = this.#current();
     if (attempt === 2) {
       // Locks and temporary packs of the first attempt; refs that upstream has moved since.
-      await layOut(candidate.directory, this.#probed.objectFormat);
-      await this.#probeAgain();
+      await layOut(candidate.directory, this.#objectFormat);
+      this.#probe.ask();
+      await this.#upstream();
     }
     await this.#job.account.measure('fetch', () => this.#update(candidate), bytesOf);
     return { name: 'fetched' };
@@ -299,6 +341,8 @@ class Restoration {
   async #contend(): Promise<Event> {
     const { claimOf, log, signal, account, store } = this.#job;
     const { fence } = this.#source;
+    // Nobody waits, or has others wait, for a clone that cannot be made.
+    await this.#upstream();
     await this.#dropStaging();
     if (!this.#options.isPublishedEarly || claimOf === undefined || fence === null) {
       return { name: 'claim-settled' };
@@ -316,17 +360,18 @@ class Restoration {
     if (!isMade) return { name: 'claim-settled' };
     // The snapshot may be newer than what upstream told before the wait.
     await this.#source.open();
-    await this.#probeAgain();
+    this.#probe.ask();
     return { name: 'snapshot-made' };
   }
 
   async #clone(isRepeated: boolean): Promise<Event> {
     const { path } = this.#place;
     await this.#dropStaging();
-    if (isRepeated) await this.#probeAgain();
+    if (isRepeated) this.#probe.ask();
+    await this.#upstream();
     await this.#makeRoom();
     const staging = await this.#newStaging();
-    const candidate = await beginClone(staging, this.#probed.objectFormat);
+    const candidate = await beginClone(staging, this.#objectFormat);
     this.#job.log.info(`Cloning ${this.#job.upstream.access.url} to ${path}`);
     await this.#job.account.measure('clone', () => this.#update(candidate), bytesOf);
     return { name: 'fetched' };
@@ -340,8 +385,9 @@ class Restoration {
       fence: this.#source.fence,
       rejected: [...candidate.rejected, ...this.#source.rejected],
     };
+    const upstream = await this.#upstream();
     const deadline = createDeadline(this.#options.fetchTimeoutMs);
-    const bytes = await bringUpToDate(this.#job, candidate, this.#probed, ownership, deadline);
+    const bytes = await bringUpToDate(this.#job, candidate, upstream, ownership, deadline);
     if (this.#staging !== undefined) {
       await adopt(this.#staging, path);
       this.#staging = undefined;
@@ -359,17 +405,6 @@ class Restoration {
     if (!(await hasRoomForCopy(path, bytes))) await wipe(path);
   }
 
-  async #probeAgain(): Promise<void> {
-    const { objectFormat } = this.#probed;
-    this.#probed = await probe(this.#job, this.#options);
-    if (this.#probed.objectFormat !== objectFormat) {
-      throw new MirrorError(
-        'unknown',
-        'upstream changed its object format meanwhile; run it again',
-      );
-    }
-  }
-
   #current(): Candidate {
     if (this.#candidate === undefined) throw new Error('there is no candidate yet');
     return this.#candidate;
@@ -385,9 +420,9 @@ class Restoration {
     this.#staging = undefined;
   }
 
-  #describe(state: Extract<State, { name: 'fetched' }>, packBytes: number): RestoredMirror {
+  async #describe(state: Extract<State, { name: 'fetched' }>): Promise<RestoredMirror> {
     const candidate = this.#current();
-    const { head, objectFormat } = this.#probed;
+    const { head, objectFormat } = await this.#upstream();
     const isRestored = state.provenance === 'restored';
     return {
       path: this.#place.path,
@@ -400,7 +435,7 @@ class Restoration {
       head,
       refs: candidate.refs,
       refsDigest: candidate.refsDigest ?? digestRefs(head, candidate.refs),
-      packBytes,
+      packBytes: await countPackBytes(this.#place.path),
       waitedMs: this.#place.waitedMs,
       claim: this.#claim.outcome,
     };

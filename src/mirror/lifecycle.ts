@@ -6,8 +6,8 @@
  *                  ^                                                            |
  *                  +-- once: another job has made a snapshot meanwhile <--------+
  *
- * It begins when upstream has answered the first probe: where it does not, nothing is touched. Every
- * path ends after at most one restore for each of MAX_SNAPSHOTS snapshots and two fetches, all of
+ * Upstream is asked when it begins. Only a restore, into a staging directory, goes on beside the probe:
+ * what stands at the mirror's place is not touched before upstream has answered. Every path ends after at most one restore for each of MAX_SNAPSHOTS snapshots and two fetches, all of
  * that once more after a wait for another job, and one clone.
  */
 import type { ErrorCode } from '../errors.ts';

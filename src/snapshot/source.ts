@@ -6,6 +6,7 @@ import { MirrorError, toMirrorError } from '../errors.ts';
 import type { Job } from '../job.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import type { Event } from '../mirror/lifecycle.ts';
+import { forEachOf } from '../parallel.ts';
 import type { Store, StoredManifest } from '../store/store.ts';
 import { readSnapshot, type FoundSnapshot, type LookUp } from './look-up.ts';
 import { countBytes, type Identity } from './manifest.ts';
@@ -50,15 +51,20 @@ export class SnapshotSource {
    * Done again, it begins anew.
    */
   async open(): Promise<void> {
-    const { store, otherStores } = this.#job;
+    const { store, otherStores, signal } = this.#job;
     this.fence = null;
     this.#lines = [];
     if (store === undefined) return;
-    const own = await this.#openLine(store, 'and nothing will be saved');
+    const stores = [store, ...otherStores];
+    const lines: (Line | undefined)[] = [];
+    // Side by side: in the Actions cache each takes half a second, and most of that is waiting.
+    await forEachOf([...stores.entries()], stores.length, signal, async ([index, each]) => {
+      const consequence = each === store ? 'and nothing will be saved' : 'from there';
+      lines[index] = await this.#openLine(each, consequence);
+    });
+    const [own] = lines;
     if (own !== undefined) this.fence = own.newest?.number ?? 0;
-    const others: (Line | undefined)[] = [];
-    for (const other of otherStores) others.push(await this.#openLine(other, 'from there'));
-    this.#lines = [own, ...others].filter((line) => line !== undefined);
+    this.#lines = lines.filter((line) => line !== undefined);
   }
 
   async #openLine(store: Store, consequence: string): Promise<Line | undefined> {
@@ -138,9 +144,14 @@ export class SnapshotSource {
     }
   }
 
-  /** Fills an empty directory from the snapshot that was found; the candidate, or what went wrong. */
-  async unpack(directory: string): Promise<Candidate | Event> {
-    const { git, signal, account, log } = this.#job;
+  /**
+   * Fills an empty directory from the snapshot that was found; the candidate, or what went wrong. Throws
+   * `cancelled` when that signal fires as well.
+   */
+  async unpack(directory: string, stopped: AbortSignal): Promise<Candidate | Event> {
+    const { account, log } = this.#job;
+    const signal = AbortSignal.any([this.#job.signal, stopped]);
+    const git = this.#job.git.withSignal(signal);
     if (this.#found === undefined) throw new Error('no snapshot was found');
     const { store, snapshot: found } = this.#found;
     log.info(`Restoring snapshot ${found.id} from ${store.location}`);

@@ -60,21 +60,42 @@ describe('a phase', () => {
   test('within another is a line of its group, also where it fails: groups do not nest', async () => {
     const { log, said } = recorder();
     const account = new Account(log);
-    const inner = () => account.measure('probe', () => Promise.reject(new Error('no')));
+    const inner = () => account.measure('check', () => Promise.reject(new Error('no')));
     await account.measure(
       'clone',
       () => inner().catch(() => 0),
       (bytes) => bytes,
     );
-    await account.measure('check', () => Promise.resolve());
+    await account.measure('prime', () => Promise.resolve());
     expect(timeless(said)).toEqual([
       'group: Clone the repository',
-      'info: Probe: failed after TIME',
+      'info: Check: failed after TIME',
       'end',
       'info: Clone: TIME',
-      'group: Check the mirror on this machine',
+      'group: Prime the workspace',
       'end',
-      'info: Check: TIME',
+      'info: Prime: TIME',
+    ]);
+  });
+
+  test('that others go on beside has a line of its own, and no group', async () => {
+    const { log, said } = recorder();
+    const account = new Account(log);
+    const answered = Promise.withResolvers<undefined>();
+    const probing = account.measure('probe', () => answered.promise);
+    await account.measure('restore', () => {
+      answered.resolve(undefined);
+      return probing;
+    });
+    await account.measure('fetch', () => Promise.resolve());
+    expect(timeless(said)).toEqual([
+      'group: Restore a snapshot',
+      'end',
+      'info: Restore: TIME',
+      'info: Probe: TIME',
+      'group: Fetch what is new',
+      'end',
+      'info: Fetch: TIME',
     ]);
   });
 

@@ -13,7 +13,8 @@ const PARTS = {
   report: /^report(?:\.ts$|\/)/,
   'step state': /^step-state\.ts$/,
   'actions log': /^actions-log\.ts$/,
-  'use cases': /^(?:restore-mirror|save-snapshot|maintain-mirror|prime-workspace)\.ts$/,
+  'use cases':
+    /^(?:restore-mirror|upstream-probe|save-snapshot|maintain-mirror|prime-workspace)\.ts$/,
   job: /^(?:job|account)\.ts$/,
   snapshot: /^snapshot\//,
   mirror: /^mirror\//,
