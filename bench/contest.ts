@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { cp, mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { countFolderBytes } from '../src/files.ts';
@@ -171,7 +172,8 @@ export class Contest {
     });
     await git(folder, ['clone', '--quiet', '--shared', '--no-checkout', directory, 'workspace']);
     await this.#time(WRITE, async () => {
-      const command = ['checkout', '--quiet', 'HEAD'];
+      const workers = `checkout.workers=${String(availableParallelism())}`;
+      const command = ['-c', workers, 'checkout', '--quiet', 'HEAD'];
       await git(join(folder, 'workspace'), command, { timeoutMs: TIMEOUT_MS });
     });
   }

@@ -6,7 +6,8 @@
  * borrowed object is lost where the workspace is mounted elsewhere, as container steps do, and when
  * a later job replaces the mirror.
  */
-import { link, mkdir, mkdtemp, rename, rmdir, stat, writeFile } from 'node:fs/promises';
+import { appendFile, link, mkdir, mkdtemp, rename, rmdir, stat, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { copyPlainFile } from './copy.ts';
 import { describeError } from './errors.ts';
@@ -103,10 +104,37 @@ async function initialize(job: Job, mirror: PrimeSource, gitDirectory: string): 
     { gitDirectory, args: [workTree, 'init', '--quiet', format] },
     `making ${gitDirectory}`,
   );
-  await job.git.read(
-    { gitDirectory, args: ['remote', 'add', 'origin', job.upstream.access.url] },
-    `setting the remote of ${gitDirectory}`,
-  );
+  const workers = await chooseWorkers(job, gitDirectory);
+  // Behind what `git init` has written; each `git config` would be a process more.
+  await appendFile(join(gitDirectory, 'config'), formatConfig(job.upstream.access.url, workers));
+}
+
+/**
+ * How many processes write the files of a checkout: as many as there are processors for this one, where
+ * nobody has set that for the machine. 4,000 files of 74 MB took 0.56 of the time with two of them.
+ * Undefined for git's own choice, which is one.
+ */
+async function chooseWorkers(job: Job, gitDirectory: string): Promise<number | undefined> {
+  // Not git's own way to say so, 0: it counts the processors that the machine has, and not those that
+  // a container may use.
+  const workers = Math.min(availableParallelism(), MAX_WORKERS);
+  const args = ['config', '--get', 'checkout.workers'];
+  const isSet = (await job.git.run({ gitDirectory, args })).exitCode === 0;
+  return isSet || workers === 1 ? undefined : workers;
+}
+
+/** More wait for the same disk. */
+const MAX_WORKERS = 16;
+
+function formatConfig(url: string, workers: number | undefined): string {
+  const quoted = `"${url.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
+  return [
+    '[remote "origin"]',
+    `\turl = ${quoted}`,
+    `\tfetch = +${BRANCHES}*:${REMOTE_BRANCHES}*`,
+    ...(workers === undefined ? [] : ['[checkout]', `\tworkers = ${String(workers)}`]),
+    '',
+  ].join('\n');
 }
 
 /** Hard links where the file system has them, else copies: sharing blocks where it can do that. */

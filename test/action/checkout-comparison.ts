@@ -9,7 +9,10 @@ import { addCommits } from '../support/repository-fixture.ts';
 import type { Pair, Site } from './checkout-scenario.ts';
 import type { Scenario } from './scenario.ts';
 
-/** Work tree, index, HEAD and configuration are the same; all is whole and clean. */
+/**
+ * Work tree, index, HEAD and configuration are the same, but for how many write the files; all is whole
+ * and clean.
+ */
 export async function expectSameWorkspace({ primed, unprimed }: Pair): Promise<void> {
   const state = await readWorkspace(primed);
   expect(state).toEqual(await readWorkspace(unprimed));
@@ -35,7 +38,10 @@ async function readWorkspace({ folder, job }: Site) {
     index: await git(folder, ['ls-files', '--stage', '-t']),
     status: await git(folder, ['status', '--porcelain', '--ignored']),
     files: await readFiles(folder),
-    configuration: configuration.map(withoutPlaces).sort(),
+    configuration: configuration
+      .filter((line) => !line.startsWith('checkout.workers='))
+      .map(withoutPlaces)
+      .sort(),
   };
 }
 

@@ -2,7 +2,7 @@
  * What the tests of checkouts share: an upstream with all kinds of files, the same checkout in a
  * workspace that was primed and in one that was not, and ways to look at what came of it.
  */
-import { readdir } from 'node:fs/promises';
+import { appendFile, readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect } from '@jest/globals';
 import type { Job } from '../support/action-runner.ts';
@@ -164,6 +164,8 @@ export async function prime(
   const { path, serverUrl = scenario.server.url } = wish;
   const inputs = path === undefined ? {} : { path };
   const job = scenario.job({ root, token: TOKEN, serverUrl, inputs });
+  // A primed checkout writes its files side by side, from a hundred of them on.
+  await appendFile(join(job.home, '.gitconfig'), '[checkout]\n\tthresholdForParallelism = 1\n');
   await succeed(job.main());
   expect(await readdir(join(job.workspace, path ?? '.'))).toEqual(['.git']);
   return job;

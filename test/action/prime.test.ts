@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { lstat, mkdir, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { git, tryGit } from '../support/git.ts';
 import { mounts } from '../support/mounts.ts';
@@ -162,6 +163,33 @@ describe('a workspace without a repository', () => {
     await succeed(job.main());
     expect(await isThere(join(job.workspace, '.git', 'hooks', 'post-checkout'))).toBe(true);
     expect(await isThere(ran)).toBe(false);
+  });
+
+  const processors = availableParallelism();
+  const ifSeveral = processors > 1 ? test : test.skip;
+
+  ifSeveral('has its files written by several processes at once', async () => {
+    const scenario = await scenarios.create({ ...repositorySizes.small, files: 120 });
+    const { job } = await scenario.run();
+    const { workspace } = job;
+    const workers = String(Math.min(processors, 16));
+    expect(await git(workspace, ['config', '--local', 'checkout.workers'])).toBe(workers);
+    const checkout = ['checkout', '--force', '-B', 'main', 'refs/remotes/origin/main'];
+    const { exitCode, stderr } = await tryGit(workspace, checkout, {
+      environment: { GIT_TRACE: '1' },
+    });
+    expect(exitCode).toBe(0);
+    expect(stderr.match(/run_command: git checkout--worker/g)).toHaveLength(Number(workers));
+    expect(await git(workspace, ['status', '--porcelain'])).toBe('');
+  });
+
+  test("leaves it to the machine's owner how many processes write files", async () => {
+    const scenario = await scenarios.create();
+    const job = scenario.job();
+    await writeFile(join(job.home, '.gitconfig'), '[checkout]\n\tworkers = 1\n');
+    await succeed(job.main());
+    const { exitCode } = await tryGit(job.workspace, ['config', '--local', 'checkout.workers']);
+    expect(exitCode).toBe(1);
   });
 
   test('survives the mirror: a later job may replace it', async () => {
