@@ -38,6 +38,11 @@ export default defineConfig({
   input: { main: 'src/main.ts', post: 'src/post.ts', 'cache-worker': 'src/store/cache-worker.ts' },
   platform: 'node',
   transform: { target: 'node24' },
+  // What nothing is used of is left out: of @actions/core the client for tokens of OpenID, with all of undici,
+  // which takes as long to load as all the rest.
+  treeshake: {
+    moduleSideEffects: [{ test: /[\\/]node_modules[\\/]@actions[\\/]/, sideEffects: false }],
+  },
   plugins: [licenses()],
   output: {
     dir: 'dist',
