@@ -1,7 +1,7 @@
 /**
  * `npm run bench -- [--quick] [--rounds N] [section…]`: all ways to a checked-out tree side by side, on
  * generated repositories of 30 MB, 300 MB and 2 GB, and how time grows. A section is one of these
- * sizes, `growth`, `churn`, `verify`, or the path of a repository; all but the last by default. What was measured
+ * sizes, `growth`, `churn`, `verify`, or a repository by its path or URL; all but the last by default. What was measured
  * is kept in bench/results/bench.json, where sections that did not run stay as they were, and shown in
  * bench.md and bench.svg. `--quick` takes 30 MB and one round, and only prints.
  */
@@ -38,6 +38,8 @@ import { ActionsCache, DiskStore, S3Store, type BenchStore } from './stores.ts';
 
 const RESULTS = 'bench/results/bench';
 const SMALL = '30 MB';
+/** A clone may take a while. */
+const SLOW = { timeoutMs: 3_600_000 };
 /** With more than a disk: three stores take their time. */
 const WITH_ALL_STORES = new Set([SMALL, '300 MB']);
 
@@ -87,7 +89,8 @@ async function measure(section: string): Promise<void> {
   else if (section === 'churn') results.churn = await measureChurn();
   else if (section === 'verify') results.verify = await measureVerify();
   else {
-    const name = section in SHAPES ? section : basename(resolve(section));
+    const path = isUrl(section) ? section : resolve(section);
+    const name = section in SHAPES ? section : basename(path, '.git');
     results.contests[name] = await measureContest(name, section);
   }
 }
@@ -135,11 +138,16 @@ async function startS3(name: string): Promise<StartedS3Server | undefined> {
   }
 }
 
+function isUrl(section: string): boolean {
+  return /^[a-z+]+:\/\//.test(section);
+}
+
 async function findSource(root: string, section: string): Promise<string> {
   const shape = SHAPES[section];
-  if (shape === undefined) return resolve(section);
   const source = join(root, 'source.git');
-  await generate(source, shape);
+  if (shape !== undefined) await generate(source, shape);
+  else if (isUrl(section)) await git(root, ['clone', '--quiet', '--mirror', section, source], SLOW);
+  else return resolve(section);
   return source;
 }
 
