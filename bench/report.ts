@@ -3,6 +3,7 @@ import type { Churn } from './churn.ts';
 import { COPY, DEEP, DIGEST, HOME_CHECKOUT, SHALLOW, UNPACK, WRITE, rowOf } from './contest.ts';
 import { medianOf, type Cost } from './cost.ts';
 import type { Growth } from './growth.ts';
+import { median } from './measure.ts';
 import type { Start } from './start.ts';
 import type { VerifyCosts } from './verify.ts';
 import { barsPart, drawPicture, linear, panelPart, type Bar, type Part } from './plot.ts';
@@ -75,7 +76,7 @@ export function aimTable({ costs, newsBytes }: Measured, start: Start): string {
   const main = rowOf('warm', DISK, 'main');
   const whole = ms(main) + ms(rowOf('warm', DISK, 'checkout'));
   const limit = Math.max(ms(COPY), ms(DIGEST));
-  const allowed = 1.3 * limit + start.nodeMs + phaseMs(of(main), 'Probe', 'Fetch');
+  const allowed = 1.3 * limit + start.nodeMs + median(of(main).map(askMsOf));
   const post = rowOf('warm', DISK, 'post');
   const peak = Math.max(
     ...costs.flatMap(([, each]) => each.map(({ peakBytes }) => peakBytes / MIB)),
@@ -112,13 +113,13 @@ export function limitTable({ costs }: Measured, start: Start): string {
   const ms = (name: string) => medianOf(costsOf(costs, name));
   const main = costsOf(costs, rowOf('warm', DISK, 'main'));
   const checkoutMs = ms(rowOf('warm', DISK, 'checkout'));
-  const restoreMs = phaseMs(main, 'Restore');
-  const askMs = phaseMs(main, 'Probe', 'Fetch');
+  const restoreMs = median(main.map(({ phases }) => phases['Restore'] ?? 0));
+  const askMs = median(main.map(askMsOf));
   const restMs = medianOf(main) - restoreMs - askMs - start.mainMs;
   const floorMs = ms(COPY) + ms(WRITE);
   const rows = [
     ['restoring and checking the packs', restoreMs, COPY, ms(COPY)],
-    ['asking upstream, and fetching', askMs],
+    ['fetching, and what asking upstream took longer than that', askMs],
     ['starting Node and loading the bundle', start.mainMs],
     ['all else in main', restMs],
     ['what `actions/checkout` runs', checkoutMs, WRITE, ms(WRITE)],
@@ -140,12 +141,9 @@ function costsOf(costs: Measured['costs'], name: string): readonly Cost[] {
   return costs.find(([row]) => row === name)?.[1] ?? [];
 }
 
-/** The median of what phases took together. */
-function phaseMs(costs: readonly Cost[], ...names: readonly string[]): number {
-  const times = costs.map(({ phases }) =>
-    names.reduce((sum, name) => sum + (phases[name] ?? 0), 0),
-  );
-  return times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0;
+/** What upstream has a main wait for: the probe goes on beside the restore. */
+function askMsOf({ phases: { Probe = 0, Restore = 0, Fetch = 0 } }: Cost): number {
+  return Math.max(0, Probe - Restore) + Fetch;
 }
 
 export function growthTable({ what, points }: Growth): string {

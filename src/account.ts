@@ -20,7 +20,7 @@ interface PhaseKind {
 
 const PHASES = {
   lock: { label: 'Lock', title: "Enter the mirror's place", isMinor: true },
-  'look-up': { label: 'Look-up', title: 'Look for a snapshot', isMinor: true },
+  'look-up': { label: 'Look-up', title: 'Look for a snapshot', isMinor: true, isBeside: true },
   claim: { label: 'Wait', title: 'Wait for a job that makes a snapshot', isMinor: true },
   probe: { label: 'Probe', title: 'Ask upstream for its refs', isBeside: true },
   check: { label: 'Check', title: 'Check the mirror on this machine' },

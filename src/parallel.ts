@@ -33,6 +33,20 @@ export async function forEachOf<T>(
   if (failures.length > 0) throw failures[0];
 }
 
+/** The same for work that gives something: all of it, in the items' order. */
+export async function mapEachOf<T, R>(
+  items: readonly T[],
+  width: number,
+  signal: AbortSignal,
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  await forEachOf([...items.entries()], width, signal, async ([index, item], bounded) => {
+    results[index] = await work(item, bounded);
+  });
+  return results;
+}
+
 /** Places for so much work at a time, whoever brings it. */
 export class Slots {
   #free: number;

@@ -1,6 +1,7 @@
 /**
  * Use case: gives the job's workspace a `.git` made from the mirror, as actions/checkout would have
- * left it, so that the checkout that follows transfers only the delta.
+ * left it but for how many processes write the files, so that the checkout that follows transfers only
+ * the delta.
  *
  * It needs nothing of the mirror afterwards: packs are hard links or copies, never borrowed. A
  * borrowed object is lost where the workspace is mounted elsewhere, as container steps do, and when
@@ -129,6 +130,8 @@ const MAX_WORKERS = 16;
 function formatConfig(url: string, workers: number | undefined): string {
   const quoted = `"${url.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
   return [
+    // The last line of a template need not have an end.
+    '',
     '[remote "origin"]',
     `\turl = ${quoted}`,
     `\tfetch = +${BRANCHES}*:${REMOTE_BRANCHES}*`,

@@ -24,17 +24,11 @@ import {
 import { inspectPlace } from './mirror/occupant.ts';
 import { START, advance, type Event, type Provenance, type State } from './mirror/lifecycle.ts';
 import { enterPlace, type Place } from './mirror/place.ts';
-import {
-  digestRefs,
-  type Head,
-  type ObjectFormat,
-  type Ref,
-  type UpstreamRefs,
-} from './mirror/refs.ts';
+import { digestRefs, type Head, type ObjectFormat, type Ref } from './mirror/refs.ts';
 import { deriveKey } from './snapshot/key.ts';
 import { SnapshotSource } from './snapshot/source.ts';
 import type { Verification } from './snapshot/unpack.ts';
-import { UpstreamProbe } from './upstream-probe.ts';
+import { OtherObjectFormat, UpstreamProbe } from './upstream-probe.ts';
 
 /** What became of the cross-job claim. */
 export type ClaimOutcome = 'acquired' | 'waited' | 'timed-out' | 'unavailable' | 'not-needed';
@@ -111,7 +105,7 @@ async function restoreUnderKey<T>(
   }
   const claim = new CloneClaim();
   const bound = bindSignal(job, place.lost);
-  const probe = new UpstreamProbe(bound, options.temporaryFolder);
+  const probe = new UpstreamProbe(bound, options.temporaryFolder, objectFormat);
   try {
     const identity = { upstream: access.url, refspecs, objectFormat };
     const source = new SnapshotSource(bound, key, identity, options.verification);
@@ -130,9 +124,6 @@ async function restoreUnderKey<T>(
     await place.leave();
   }
 }
-
-/** What upstream has is not what this key is for. */
-class OtherObjectFormat extends Error {}
 
 function enter(job: Job, options: RestoreOptions, path: string): Promise<Place> {
   return enterPlace({
@@ -175,6 +166,9 @@ class CloneClaim {
     this.hold = undefined;
   }
 }
+
+/** States in which upstream may not have answered yet. */
+const BESIDE_PROBE: ReadonlySet<State['name']> = new Set(['inspecting', 'looking-up', 'restoring']);
 
 /** What a restoration works with besides its job. */
 interface Parts {
@@ -239,7 +233,7 @@ class Restoration {
         case 'inspecting':
           return await this.#inspect();
         case 'looking-up':
-          return await this.#source.lookUp();
+          return await this.#lookUp();
         case 'restoring':
           return await this.#restore();
         case 'fetching':
@@ -250,10 +244,19 @@ class Restoration {
           return await this.#clone(state.recloned);
       }
     } catch (error) {
-      if (error instanceof OtherObjectFormat) throw error;
-      this.#failure = toMirrorError(error, 'unknown', state.name);
+      const cause = BESIDE_PROBE.has(state.name) ? await this.#upstreamFault(error) : error;
+      if (cause instanceof OtherObjectFormat) throw cause;
+      this.#failure = toMirrorError(cause, 'unknown', state.name);
       return { name: 'failed', code: this.#failure.code };
     }
+  }
+
+  /** What failed beside the question is of no account where upstream is at fault. */
+  #upstreamFault(other: unknown): Promise<unknown> {
+    return this.#probe.answer.then(
+      () => other,
+      (fault: unknown) => fault,
+    );
   }
 
   #explain(next: State): void {
@@ -271,7 +274,7 @@ class Restoration {
       return { name: 'mirror-absent' };
     }
     // What stands there is neither checked nor wiped before upstream has answered.
-    const upstream = await this.#upstream();
+    const upstream = await this.#probe.answer;
     await this.#sweep();
     if (occupant.is === 'unusable') return this.#discard(occupant.reason);
     try {
@@ -297,9 +300,23 @@ class Restoration {
     return { name: 'mirror-invalid' };
   }
 
-  /** Beside the probe: it fills a staging directory, which is dropped where upstream is at fault. */
+  /** A restore goes on beside the probe, and nothing else does. */
+  async #lookUp(): Promise<Event> {
+    const event = await this.#source.lookUp();
+    if (event.name === 'snapshot-found') return event;
+    await this.#probe.answer;
+    const { places } = this.#source;
+    if (event.name === 'snapshot-absent' && places !== '') {
+      this.#job.log.info(`No snapshot in ${places}`);
+    }
+    return event;
+  }
+
+  /** Fills a staging directory, which is dropped where upstream is at fault. */
   async #restore(): Promise<Event> {
-    const unpacked = await this.#unpackBesideProbe(await this.#newStaging());
+    const unpacked = await this.#source.unpack(await this.#newStaging(), this.#probe.failed);
+    // Before the fetch, whose failures are taken for the mirror's.
+    await this.#probe.answer;
     if ('name' in unpacked) {
       await this.#dropStaging();
       return unpacked;
@@ -308,30 +325,12 @@ class Restoration {
     return { name: 'restored' };
   }
 
-  async #unpackBesideProbe(staging: string): Promise<Candidate | Event> {
-    try {
-      return await this.#source.unpack(staging, this.#probe.failed);
-    } finally {
-      // Before the fetch, whose failures are taken for the mirror's; and where the restore was ended
-      // because upstream is at fault, that is what failed.
-      await this.#upstream();
-    }
-  }
-
-  /** What upstream has told, as soon as it has. */
-  async #upstream(): Promise<UpstreamRefs> {
-    const answer = await this.#probe.answer;
-    if (answer.objectFormat !== this.#objectFormat) throw new OtherObjectFormat();
-    return answer;
-  }
-
   async #fetch(attempt: 1 | 2): Promise<Event> {
     const candidate = this.#current();
     if (attempt === 2) {
       // Locks and temporary packs of the first attempt; refs that upstream has moved since.
       await layOut(candidate.directory, this.#objectFormat);
-      this.#probe.ask();
-      await this.#upstream();
+      await this.#askAgain();
     }
     await this.#job.account.measure('fetch', () => this.#update(candidate), bytesOf);
     return { name: 'fetched' };
@@ -341,8 +340,6 @@ class Restoration {
   async #contend(): Promise<Event> {
     const { claimOf, log, signal, account, store } = this.#job;
     const { fence } = this.#source;
-    // Nobody waits, or has others wait, for a clone that cannot be made.
-    await this.#upstream();
     await this.#dropStaging();
     if (!this.#options.isPublishedEarly || claimOf === undefined || fence === null) {
       return { name: 'claim-settled' };
@@ -367,8 +364,7 @@ class Restoration {
   async #clone(isRepeated: boolean): Promise<Event> {
     const { path } = this.#place;
     await this.#dropStaging();
-    if (isRepeated) this.#probe.ask();
-    await this.#upstream();
+    if (isRepeated) await this.#askAgain();
     await this.#makeRoom();
     const staging = await this.#newStaging();
     const candidate = await beginClone(staging, this.#objectFormat);
@@ -385,7 +381,7 @@ class Restoration {
       fence: this.#source.fence,
       rejected: [...candidate.rejected, ...this.#source.rejected],
     };
-    const upstream = await this.#upstream();
+    const upstream = await this.#probe.answer;
     const deadline = createDeadline(this.#options.fetchTimeoutMs);
     const bytes = await bringUpToDate(this.#job, candidate, upstream, ownership, deadline);
     if (this.#staging !== undefined) {
@@ -405,6 +401,11 @@ class Restoration {
     if (!(await hasRoomForCopy(path, bytes))) await wipe(path);
   }
 
+  async #askAgain(): Promise<void> {
+    this.#probe.ask();
+    await this.#probe.answer;
+  }
+
   #current(): Candidate {
     if (this.#candidate === undefined) throw new Error('there is no candidate yet');
     return this.#candidate;
@@ -422,7 +423,7 @@ class Restoration {
 
   async #describe(state: Extract<State, { name: 'fetched' }>): Promise<RestoredMirror> {
     const candidate = this.#current();
-    const { head, objectFormat } = await this.#upstream();
+    const { head, objectFormat } = await this.#probe.answer;
     const isRestored = state.provenance === 'restored';
     return {
       path: this.#place.path,

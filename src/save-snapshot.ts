@@ -9,6 +9,7 @@ import { layOut, parseRefs, readPackedRefs, wipe } from './mirror/directory.ts';
 import { inspectPlace } from './mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from './mirror/record.ts';
 import { digestPackedRefs, listNeededOids, type ObjectFormat, type Ref } from './mirror/refs.ts';
+import { mapEachOf } from './parallel.ts';
 import { deriveKey } from './snapshot/key.ts';
 import { readSnapshot, type LookUp } from './snapshot/look-up.ts';
 import { FORMAT_VERSION, snapshotId, type Layer, type Snapshot } from './snapshot/manifest.ts';
@@ -251,11 +252,10 @@ class Save {
   async #findNewest(): Promise<(StoredManifest | undefined)[]> {
     const { signal, otherStores, account } = this.#job;
     const { key } = this.#options;
-    const found: (StoredManifest | undefined)[] = [];
-    for (const store of [this.#store, ...otherStores]) {
-      found.push(await account.measure('look-up', () => store.findManifest(key, { signal })));
-    }
-    return found;
+    const stores = [this.#store, ...otherStores];
+    return mapEachOf(stores, stores.length, signal, (store, bounded) =>
+      account.measure('look-up', () => store.findManifest(key, { signal: bounded })),
+    );
   }
 
   #judge(stored: readonly (StoredManifest | undefined)[]): Promise<LookUp[]> {

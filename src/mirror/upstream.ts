@@ -4,7 +4,7 @@
  * The fetch asks for the very object ids that the probe saw and names no refs, so it can neither
  * delete nor rename one; refs are written afterwards from the probe (directory.ts). A server that
  * answers 200 with an empty body makes `git fetch --prune` delete every ref and exit 0; here it
- * fails the probe, and nothing is touched.
+ * fails the probe, and no mirror is touched.
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';

@@ -6,7 +6,7 @@ import { MirrorError, toMirrorError } from '../errors.ts';
 import type { Job } from '../job.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import type { Event } from '../mirror/lifecycle.ts';
-import { forEachOf } from '../parallel.ts';
+import { mapEachOf } from '../parallel.ts';
 import type { Store, StoredManifest } from '../store/store.ts';
 import { readSnapshot, type FoundSnapshot, type LookUp } from './look-up.ts';
 import { countBytes, type Identity } from './manifest.ts';
@@ -56,12 +56,10 @@ export class SnapshotSource {
     this.#lines = [];
     if (store === undefined) return;
     const stores = [store, ...otherStores];
-    const lines: (Line | undefined)[] = [];
     // Side by side: in the Actions cache each takes half a second, and most of that is waiting.
-    await forEachOf([...stores.entries()], stores.length, signal, async ([index, each]) => {
-      const consequence = each === store ? 'and nothing will be saved' : 'from there';
-      lines[index] = await this.#openLine(each, consequence);
-    });
+    const lines = await mapEachOf(stores, stores.length, signal, (each) =>
+      this.#openLine(each, each === store ? 'and nothing will be saved' : 'from there'),
+    );
     const [own] = lines;
     if (own !== undefined) this.fence = own.newest?.number ?? 0;
     this.#lines = lines.filter((line) => line !== undefined);
@@ -88,6 +86,11 @@ export class SnapshotSource {
     return (newest?.number ?? 0) > (this.fence ?? Infinity);
   }
 
+  /** The stores that could be asked, for people. */
+  get places(): string {
+    return this.#lines.map(({ store }) => store.location).join(' or ');
+  }
+
   /** Judges the newest snapshot that was not judged yet. */
   async lookUp(): Promise<Event> {
     for (const line of this.#lines) await this.#advance(line);
@@ -96,11 +99,7 @@ export class SnapshotSource {
       .filter(({ next }) => next !== undefined && next.found !== 'nothing')
       .sort((one, other) => timeOf(other.next) - timeOf(one.next));
     const next = line?.next;
-    if (line === undefined || next === undefined) {
-      const places = this.#lines.map(whereOf).join(' or ');
-      if (places !== '') this.#job.log.info(`No snapshot in ${places}`);
-      return { name: 'snapshot-absent' };
-    }
+    if (line === undefined || next === undefined) return { name: 'snapshot-absent' };
     line.below = next.number;
     line.next = undefined;
     return this.#judge(next, line.store);
@@ -185,10 +184,6 @@ export class SnapshotSource {
 /** What cannot be read has no time, and is got out of the way first. */
 function timeOf(next: LookUp | undefined): number {
   return next !== undefined && 'createdAt' in next ? next.createdAt : Infinity;
-}
-
-function whereOf({ store }: Line): string {
-  return store.location;
 }
 
 /** What is fallen back from: every failure of the store or of this disk, but not a cancelled job. */

@@ -70,8 +70,10 @@ export class ActionsCache {
   ): Promise<T> {
     throwIfCancelled(signal);
     const { environment, temporaryFolder, standstillMs = STANDSTILL_MS } = this.#options;
+    // Calls that fail side by side are not told of one another.
+    const [before] = this.#outages.values();
     const times =
-      this.#outages.size === 0
+      before === undefined
         ? { patienceMs: PATIENCE_MS, standstillMs }
         : {
             patienceMs: SHORT_PATIENCE_MS,
@@ -90,13 +92,12 @@ export class ActionsCache {
       return result;
     } catch (error) {
       if (error instanceof TypeError) throw error;
-      throw this.#note(way, toMirrorError(error, 'store-unavailable', what));
+      throw this.#note(way, toMirrorError(error, 'store-unavailable', what), before);
     }
   }
 
-  #note(way: Way, error: MirrorError): MirrorError {
+  #note(way: Way, error: MirrorError, before: MirrorError | undefined): MirrorError {
     if (error.code !== 'store-unavailable') return error;
-    const [before] = this.#outages.values();
     if (!this.#outages.has(way)) this.#outages.set(way, error);
     if (before === undefined) return error;
     // What came first tells the cause; later calls may not have had the time to find out.

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { readFile, readdir } from 'node:fs/promises';
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { git } from '../support/git.ts';
 import {
@@ -321,6 +321,30 @@ describe('where the mirror goes', () => {
       const name = mirror.slice(dirname(mirror).length + 1);
       expect(await readdir(dirname(mirror))).toEqual([name, `${name}.lock`]);
     }
+  });
+
+  test('at mirror-path again, where upstream has SHA-256: its key is known late', async () => {
+    const scenario = await scenarios.create({ ...repositorySizes.tiny, objectFormat: 'sha256' });
+    const root = scenario.newMachine();
+    const inputs = { 'mirror-path': join(root, 'mirror.git') };
+    await scenario.run({ root, inputs });
+    await addCommits(scenario.upstream);
+    const { main, mirror } = await scenario.run({ root, inputs });
+    expect(main.outputs).toMatchObject({ provenance: 'existing', recloned: 'false' });
+    await expectMirrorOf(mirror, scenario.upstream);
+  });
+
+  test('not at mirror-path where something else stands, which upstream’s own fault comes before', async () => {
+    const scenario = await scenarios.create();
+    const root = scenario.newMachine();
+    const path = join(root, 'mirror.git');
+    await mkdir(path, { recursive: true });
+    await writeFile(join(path, 'notes.txt'), 'somebody’s');
+    const inputs = { 'mirror-path': path };
+    scenario.server.fault({ on: 'probe', times: 1, behave: { kind: 'status', status: 401 } });
+    expect(failureOf(await scenario.job({ root, inputs }).main())).toMatch(/the credentials/);
+    expect(failureOf(await scenario.job({ root, inputs }).main())).toMatch(/is not a mirror/);
+    expect(await readdir(path)).toEqual(['notes.txt']);
   });
 
   test('not at one mirror-path with other settings: they would replace each other', async () => {

@@ -183,6 +183,19 @@ describe('a workspace without a repository', () => {
     expect(await git(workspace, ['status', '--porcelain'])).toBe('');
   });
 
+  test('has its remote also where a template ends in the middle of a line', async () => {
+    const scenario = await scenarios.create();
+    const job = scenario.job();
+    const template = join(scenario.root, 'template');
+    await mkdir(template);
+    await writeFile(join(template, 'config'), '[user]\n\tname = Somebody');
+    await writeFile(join(job.home, '.gitconfig'), `[init]\n\ttemplateDir = ${template}\n`);
+    await succeed(job.main());
+    await expectPrimed(job.workspace, scenario);
+    const name = await git(job.workspace, ['config', '--local', 'user.name']);
+    expect(name).toBe('Somebody');
+  });
+
   test("leaves it to the machine's owner how many processes write files", async () => {
     const scenario = await scenarios.create();
     const job = scenario.job();

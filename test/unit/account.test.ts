@@ -102,8 +102,9 @@ describe('a phase', () => {
   test('that is minor and short is left out', async () => {
     const { log, said } = recorder();
     const account = new Account(log);
+    await account.measure('lock', () => Promise.resolve());
     await account.measure('look-up', () => Promise.resolve());
-    expect(said).toEqual(['group: Look for a snapshot', 'end']);
+    expect(said).toEqual(["group: Enter the mirror's place", 'end']);
     expect(account.phases).toEqual([]);
   });
 
