@@ -269,13 +269,11 @@ class Restoration {
   async #inspect(): Promise<Event> {
     const { path } = this.#place;
     const occupant = await inspectPlace(path, this.#key, this.#job.upstream.access.url);
-    if (occupant.is === 'absent') {
-      await this.#sweep();
-      return { name: 'mirror-absent' };
-    }
+    const swept = await sweep(path);
+    if (swept > 0) this.#job.log.info(`Removed ${String(swept)} leftovers beside ${path}`);
+    if (occupant.is === 'absent') return { name: 'mirror-absent' };
     // What stands there is neither checked nor wiped before upstream has answered.
     const upstream = await this.#probe.answer;
-    await this.#sweep();
     if (occupant.is === 'unusable') return this.#discard(occupant.reason);
     try {
       this.#candidate = await this.#job.account.measure('check', () =>
@@ -286,12 +284,6 @@ class Restoration {
       return this.#discard(error.message);
     }
     return { name: 'mirror-valid' };
-  }
-
-  async #sweep(): Promise<void> {
-    const { path } = this.#place;
-    const swept = await sweep(path);
-    if (swept > 0) this.#job.log.info(`Removed ${String(swept)} leftovers beside ${path}`);
   }
 
   async #discard(reason: string): Promise<Event> {

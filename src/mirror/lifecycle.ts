@@ -7,8 +7,9 @@
  *                  +-- once: another job has made a snapshot meanwhile <--------+
  *
  * Upstream is asked when it begins. Only a restore, into a staging directory, goes on beside the probe:
- * what stands at the mirror's place is not touched before upstream has answered. Every path ends after at most one restore for each of MAX_SNAPSHOTS snapshots and two fetches, all of
- * that once more after a wait for another job, and one clone.
+ * what stands at the mirror's place is not touched before upstream has answered. Every path ends after
+ * at most one restore for each of MAX_SNAPSHOTS snapshots and two fetches, all of that once more after a
+ * wait for another job, and one clone.
  */
 import type { ErrorCode } from '../errors.ts';
 
