@@ -1,7 +1,8 @@
 /**
  * `npm run bench -- [--quick] [--rounds N] [section…]`: all ways to a checked-out tree side by side, on
  * generated repositories of 30 MB, 300 MB and 2 GB, and how time grows. A section is one of these
- * sizes, `growth`, `churn`, `verify`, or a repository by its path or URL; all but the last by default. What was measured
+ * sizes, `growth`, `churn`, `verify`, or a repository by its path or URL; all but the last by default.
+ * `page` measures nothing and writes the page anew. What was measured
  * is kept in bench/results/bench.json, where sections that did not run stay as they were, and shown in
  * bench.md and bench.svg. `--quick` takes 30 MB and one round, and only prints.
  */
@@ -75,7 +76,7 @@ results.start = await measureStart(values.quick ? 3 : 15);
 const sections = positionals.length > 0 ? positionals : allSections();
 for (const section of sections) {
   await measure(section);
-  if (!values.quick) write();
+  keep();
 }
 console.log(page());
 
@@ -85,17 +86,18 @@ function allSections(): string[] {
 
 async function measure(section: string): Promise<void> {
   console.error(`${section}…`);
+  if (section === 'page') return;
   if (section === 'growth') results.growths = await measureGrowth();
   else if (section === 'churn') results.churn = await measureChurn();
   else if (section === 'verify') results.verify = await measureVerify();
   else {
     const path = isUrl(section) ? section : resolve(section);
     const name = section in SHAPES ? section : basename(path, '.git');
-    results.contests[name] = await measureContest(name, section);
+    await measureContest(name, section);
   }
 }
 
-async function measureContest(name: string, section: string): Promise<Measured> {
+async function measureContest(name: string, section: string): Promise<void> {
   return inFolder(async (root) => {
     const source = await findSource(root, section);
     const upstream = await PastUpstream.create(source, join(root, 'upstream.git'));
@@ -109,17 +111,25 @@ async function measureContest(name: string, section: string): Promise<Measured> 
       if (s3 !== undefined) stores.push(new S3Store(s3.server, 'bench'));
       const contest = new Contest({ root, upstream, yesterday, today, servers, stores });
       await contest.prepare();
+      const count = await git(upstream.directory, ['rev-list', '--objects', '--count', '--all']);
+      const packBytes = await countFolderBytes(join(upstream.directory, 'objects', 'pack'));
       for (let round = 1; round <= rounds; round++) {
         console.error(`round ${String(round)} of ${String(rounds)}`);
         await contest.round();
+        results.contests[name] = {
+          ...{
+            name,
+            rounds: round,
+            objects: Number(count),
+            newsBytes: contest.newsBytes,
+            packBytes,
+          },
+          stores: stores.map((store) => store.name),
+          costs: [...contest.costs],
+        };
+        // After each: a round of 2 GB takes minutes, and a run may be ended before its time.
+        keep();
       }
-      const count = await git(upstream.directory, ['rev-list', '--objects', '--count', '--all']);
-      return {
-        ...{ name, rounds, objects: Number(count), newsBytes: contest.newsBytes },
-        packBytes: await countFolderBytes(join(upstream.directory, 'objects', 'pack')),
-        stores: stores.map((store) => store.name),
-        costs: [...contest.costs],
-      };
     } finally {
       await s3?.stop();
       await servers.stop();
@@ -186,7 +196,8 @@ function readResults(): Results {
   return JSON.parse(readFileSync(file, 'utf8')) as Results;
 }
 
-function write(): void {
+function keep(): void {
+  if (values.quick) return;
   const round = (_: string, value: unknown) =>
     typeof value === 'number' ? Math.round(value * 10) / 10 : value;
   writeFileSync(`${RESULTS}.json`, `${JSON.stringify(results, round, 1)}\n`);
