@@ -112,8 +112,8 @@ async function initialize(job: Job, mirror: PrimeSource, gitDirectory: string): 
 
 /**
  * How many processes write the files of a checkout: as many as there are processors for this one, where
- * nobody has set that for the machine. 4,000 files of 74 MB took 0.56 of the time with two of them.
- * Undefined for git's own choice, which is one.
+ * nobody has set that for the machine. 4,000 files of 74 MB took 1.0 s by one and 0.3 s by two of them, in
+ * the median of seven rounds. Undefined for git's own choice, which is one.
  */
 async function chooseWorkers(job: Job, gitDirectory: string): Promise<number | undefined> {
   // Not git's own way to say so, 0: it counts the processors that the machine has, and not those that
