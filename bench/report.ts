@@ -133,7 +133,7 @@ export function limitTable({ costs }: Measured, start: Start): string {
       return `| ${cells.join(' | ')} |`;
     }),
     '',
-    `These two, and nothing else, would be ${figure(ms(DEEP) / floorMs)} times as fast as ${DEEP}, and take ${figure(floorMs / ms(SHALLOW))} times as long as ${SHALLOW}. \`cp\` is no faster than a restore where memory is not at hand: it writes larger pieces (\`src/copy.ts\`).`,
+    `These two, and nothing else, would be ${figure(ms(DEEP) / floorMs)} times as fast as ${DEEP}, and take ${figure(floorMs / ms(SHALLOW))} times as long as ${SHALLOW}.`,
   ].join('\n');
 }
 
