@@ -4,6 +4,6 @@ import base from './jest.config.js';
 export default {
   ...base,
   testMatch: ['<rootDir>/test/**/*.s3.test.ts'],
-  globalSetup: '<rootDir>/test/support/s3-set-up.ts',
-  globalTeardown: '<rootDir>/test/support/s3-tear-down.ts',
+  globalSetup: '<rootDir>/test/support/s3/set-up.ts',
+  globalTeardown: '<rootDir>/test/support/s3/tear-down.ts',
 };

@@ -35,7 +35,11 @@ function notice(folder: string): string {
 }
 
 export default defineConfig({
-  input: { main: 'src/main.ts', post: 'src/post.ts', 'cache-worker': 'src/store/cache-worker.ts' },
+  input: {
+    main: 'src/action/main.ts',
+    post: 'src/action/post.ts',
+    'cache-worker': 'src/stores/actions-cache/cache-worker.ts',
+  },
   platform: 'node',
   transform: { target: 'node24' },
   // What nothing is used of is left out: of @actions/core the client for tokens of OpenID, with all of undici,

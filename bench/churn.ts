@@ -1,9 +1,9 @@
 /** What stores hold after days of saves: ours, and archives of all of `.git`, one for each day. */
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { countFolderBytes } from '../src/files.ts';
+import { countFolderBytes } from '../src/lib/files.ts';
 import { createJob } from '../test/support/action-runner.ts';
-import { checkout } from '../test/support/checkout.ts';
+import { checkout } from '../test/support/checkout/checkout.ts';
 import { git } from '../test/support/git.ts';
 import { archive, REPOSITORY } from './contest.ts';
 import { runStep } from './cost.ts';

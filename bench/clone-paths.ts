@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { createJob } from '../test/support/action-runner.ts';
 import { git, tryGit } from '../test/support/git.ts';
-import { startGitServer, type GitServer } from '../test/support/git-server.ts';
+import { startGitServer, type GitServer } from '../test/support/git-server/server.ts';
 import { createRepository, repositorySizes } from '../test/support/repository-fixture.ts';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
 import { TABLE_HEADER, describeMachine, inFolder, median, row } from './measure.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { formatPackedRefs, sortRefs } from '../src/mirror/refs.ts';
 import { describeLayer, listPackFiles } from '../src/snapshot/layers.ts';
 import { encodeManifest, parseManifest, type Layer } from '../src/snapshot/manifest.ts';
-import { createDiskStore } from '../src/store/disk.ts';
+import { createDiskStore } from '../src/stores/disk/store.ts';
 import { createJob, type Job } from '../test/support/action-runner.ts';
 import { git } from '../test/support/git.ts';
 import { runStep } from './cost.ts';

@@ -1,5 +1,5 @@
 /** What a life cost, as a page in Markdown. Pure. */
-import { formatBytes } from '../src/bytes.ts';
+import { formatBytes } from '../src/lib/bytes.ts';
 import { summarize, type LifeSave, type SaveKind } from '../test/support/life.ts';
 
 export interface LifeReport {

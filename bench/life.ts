@@ -5,7 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { git } from '../test/support/git.ts';
-import { startGitServer } from '../test/support/git-server.ts';
+import { startGitServer } from '../test/support/git-server/server.ts';
 import { Life } from '../test/support/life.ts';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
 import { PastUpstream, listDays, type Day } from './history.ts';

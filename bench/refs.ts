@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { formatPackedRefs, parsePackedRefs, sortRefs, type Ref } from '../src/mirror/refs.ts';
 import { createJob, type StepResult } from '../test/support/action-runner.ts';
 import { git } from '../test/support/git.ts';
-import { startGitServer, type GitServer } from '../test/support/git-server.ts';
+import { startGitServer, type GitServer } from '../test/support/git-server/server.ts';
 import { createRepository } from '../test/support/repository-fixture.ts';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
 import { describeMachine, median } from './measure.ts';

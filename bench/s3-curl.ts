@@ -1,7 +1,7 @@
 /** One plain request on one connection, by curl: what S3's throughput is held against. */
 import { stat } from 'node:fs/promises';
 import { runProcess } from '../test/support/processes.ts';
-import type { S3Server } from '../test/support/s3-servers.ts';
+import type { S3Server } from '../test/support/s3/servers.ts';
 
 const TIMEOUT_MS = 10 * 60_000;
 

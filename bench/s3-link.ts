@@ -6,8 +6,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { startS3Proxy, type S3Link } from '../test/support/s3-proxy.ts';
-import type { S3Server } from '../test/support/s3-servers.ts';
+import { startS3Proxy, type S3Link } from '../test/support/s3/proxy.ts';
+import type { S3Server } from '../test/support/s3/servers.ts';
 
 export interface SlowLink {
   /** The server as it is seen through the link. */

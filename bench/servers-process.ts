@@ -2,8 +2,8 @@
  * What jobs talk to, in a process of its own, so that its time and memory are not theirs: an upstream
  * over HTTP, and the Actions cache. Started by servers.ts, which it answers.
  */
-import { startActionsCacheService } from '../test/support/actions-cache-service.ts';
-import { startGitServer } from '../test/support/git-server.ts';
+import { startActionsCacheService } from '../test/support/actions-cache/service.ts';
+import { startGitServer } from '../test/support/git-server/server.ts';
 
 const [repositories = '{}'] = process.argv.slice(2);
 const upstream = await startGitServer({

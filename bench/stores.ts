@@ -2,8 +2,8 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobOptions } from '../test/support/action-runner.ts';
-import type { S3Server } from '../test/support/s3-servers.ts';
-import { S3Stores } from '../test/support/s3-stores.ts';
+import type { S3Server } from '../test/support/s3/servers.ts';
+import { S3Stores } from '../test/support/s3/stores.ts';
 import { readWhole } from './disk.ts';
 import type { Servers } from './servers.ts';
 

@@ -1,7 +1,7 @@
 /** What `verify` costs the main step: restores of one snapshot from a disk store, in turn by each way. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { countFolderBytes } from '../src/files.ts';
+import { countFolderBytes } from '../src/lib/files.ts';
 import { packDirectory } from '../src/mirror/directory.ts';
 import { createJob, type Job } from '../test/support/action-runner.ts';
 import { REPOSITORY } from './contest.ts';

@@ -16,7 +16,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       ['action/kill', ''],
       ['action/kill-repack', ''],
       ['faults/failpoints', ''],
-      ['contract/disk-store-processes', 'processes that are killed at any moment'],
+      ['stores/disk/processes', 'processes that are killed at any moment'],
     ],
   },
   {
@@ -24,8 +24,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'what was begun is removed, the old mirror stays, a clear error, nothing is saved',
     tests: [
       ['action/full-disk', ''],
-      ['contract/disk-store-faults', 'a full disk'],
-      ['integration/git-failures', 'the disk is full: no-space'],
+      ['stores/disk/faults', 'a full disk'],
+      ['git/failures', 'the disk is full: no-space'],
     ],
   },
   {
@@ -33,9 +33,9 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'a deadline ends what stands still; what comes slowly is waited for',
     tests: [
       ['action/poison', 'a fetch into a good snapshot'],
-      ['contract/disk-store-faults', 'a disk that does not answer'],
-      ['contract/actions-cache-faults', 'a download that fails because it stands still'],
-      ['contract/s3-store-faults', 'behind a proxy that makes faults a layer on its way down'],
+      ['stores/disk/faults', 'a disk that does not answer'],
+      ['stores/actions-cache/faults', 'a download that fails because it stands still'],
+      ['stores/s3/faults', 'behind a proxy that makes faults a layer on its way down'],
     ],
   },
   {
@@ -43,8 +43,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'it is refused before it is used; an older snapshot or a clone serves',
     tests: [
       ['action/corruption', 'damage to a snapshot'],
-      ['contract/disk-store', 'the disk store: what every store promises'],
-      ['contract/s3-store-faults', 'behind a proxy that makes faults a layer on its way down'],
+      ['stores/disk/store', 'the disk store: what every store promises'],
+      ['stores/s3/faults', 'behind a proxy that makes faults a layer on its way down'],
     ],
   },
   {
@@ -54,7 +54,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       ['action/actions-cache-outages', ''],
       ['action/post', 'the store at post'],
       ['action/s3', 'ceph without'],
-      ['contract/s3-store-faults', 'behind a proxy that makes faults a failure is told'],
+      ['stores/s3/faults', 'behind a proxy that makes faults a failure is told'],
     ],
   },
   {
@@ -62,21 +62,15 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'the late one lets it be; a conflict is tried again',
     tests: [
       ['action/post', 'the store at post another job saved meanwhile'],
-      [
-        'contract/s3-store-faults',
-        'behind a proxy that makes faults a manifest that met another writer',
-      ],
+      ['stores/s3/faults', 'behind a proxy that makes faults a manifest that met another writer'],
     ],
   },
   {
     fault: 'A write is done and its answer lost',
     expected: 'it is recognised as one’s own',
     tests: [
-      [
-        'contract/s3-store-faults',
-        'behind a proxy that makes faults a manifest whose answer was lost',
-      ],
-      ['contract/actions-cache-faults', 'a save that fails only as far as its reply'],
+      ['stores/s3/faults', 'behind a proxy that makes faults a manifest whose answer was lost'],
+      ['stores/actions-cache/faults', 'a save that fails only as far as its reply'],
       ['faults/random-runs', 'whatever goes wrong'],
     ],
   },
@@ -87,7 +81,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       ['action/corruption', 'damage to a snapshot the whole layer missing'],
       ['action/actions-cache', 'what the platform evicts'],
       [
-        'contract/disk-store',
+        'stores/disk/store',
         'the disk store: what every store promises a reader gets all of a layer or a bad snapshot while it is removed',
       ],
     ],
@@ -104,25 +98,25 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A clock that is off by an hour',
     expected: 'no early takeover, no lock for ever: clocks of two machines are never compared',
     tests: [
-      ['contract/claims-simulation', ''],
-      ['contract/s3-claims', ''],
+      ['locks/claims/simulation', ''],
+      ['locks/claims/s3', ''],
     ],
   },
   {
     fault: 'The holder of a lock or claim dies',
     expected: 'lock: free at once; claim: succeeded within its life and one poll',
     tests: [
-      ['contract/machine-lock', 'holders that die, stop or wait'],
-      ['contract/claims', 'among processes'],
+      ['locks/machine', 'holders that die, stop or wait'],
+      ['locks/claims/claims', 'among processes'],
       ['action/publish-early', 'a job that waits takes over'],
-      ['contract/s3-claims', 'a holder that was killed'],
+      ['locks/claims/s3', 'a holder that was killed'],
     ],
   },
   {
     fault: 'The holder of a claim is stopped past its life, and goes on before its manifest',
     expected: 'its manifest is refused or withdrawn, and it notices',
     tests: [
-      ['contract/claims', 'one that was stopped'],
+      ['locks/claims/claims', 'one that was stopped'],
       ['faults/random-runs', 'whatever goes wrong'],
       ['faults/random-runs', 'a violation is seen where manifests are created over others'],
     ],
@@ -131,9 +125,9 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: '8 to 32 contend for a lock or claim at once',
     expected: 'one gets it, each time',
     tests: [
-      ['contract/machine-lock', 'contenders among each other'],
-      ['contract/claims', 'that contend at once'],
-      ['contract/s3-claims', 'that contend at once'],
+      ['locks/machine', 'contenders among each other'],
+      ['locks/claims/claims', 'that contend at once'],
+      ['locks/claims/s3', 'that contend at once'],
     ],
   },
   {
@@ -149,10 +143,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A process id is used again; two containers share a folder',
     expected: 'nobody is taken for alive by a number',
     tests: [
-      [
-        'contract/machine-lock',
-        'holders that die, stop or wait the file says nothing of its holder',
-      ],
+      ['locks/machine', 'holders that die, stop or wait the file says nothing of its holder'],
     ],
   },
   {
@@ -175,8 +166,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'refused, and nothing outside changes',
     tests: [
       ['action/poison', 'a forged snapshot'],
-      ['unit/manifest', 'a manifest is refused'],
-      ['contract/disk-store', 'the disk store: what every store promises'],
+      ['snapshot/manifest', 'a manifest is refused'],
+      ['stores/disk/store', 'the disk store: what every store promises'],
     ],
   },
   {
@@ -185,7 +176,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     tests: [
       ['action/poison', 'upstream at fault'],
       ['action/restore-beside-probe', 'is ended at once where upstream refuses'],
-      ['integration/git-failures', 'upstream answers'],
+      ['git/failures', 'upstream answers'],
     ],
   },
   {
@@ -198,7 +189,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'tried again; a mirror that stays is kept; the step fails as `network`',
     tests: [
       ['action/poison', 'upstream at fault'],
-      ['integration/git-failures', 'upstream cannot be reached'],
+      ['git/failures', 'upstream cannot be reached'],
     ],
   },
   {
@@ -245,7 +236,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'Hostile variables and templates of git; another user’s mirror; a link in its place',
     expected: 'ignored; refused',
     tests: [
-      ['integration/git-environment', ''],
+      ['git/git-environment', ''],
       ['action/bad-input', ''],
     ],
   },
@@ -259,7 +250,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'found nowhere',
     tests: [
       ['action/secrets', ''],
-      ['contract/actions-cache-faults', 'secrets'],
+      ['stores/actions-cache/faults', 'secrets'],
       ['faults/random-runs', 'whatever goes wrong'],
     ],
   },
@@ -269,7 +260,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     tests: [
       ['action/actions-cache', 'a job that may only read'],
       ['action/post', 'save auto: low-trust events'],
-      ['unit/trust', ''],
+      ['action/trust', ''],
     ],
   },
   {

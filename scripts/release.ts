@@ -7,7 +7,7 @@
  *     node scripts/release.ts publish       the release on GitHub
  *     node scripts/release.ts move-major    v1, for who uses it
  */
-import { describeError } from '../src/errors.ts';
+import { describeError } from '../src/lib/errors.ts';
 import { publishRelease } from './release/github.ts';
 import { Repository } from './release/repository.ts';
 import { findVersionFaults, readNotes } from './release/tree.ts';

@@ -7,7 +7,7 @@ import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createJob, type StepResult } from '../test/support/action-runner.ts';
 import { git } from '../test/support/git.ts';
-import { startGitServer, type GitServer } from '../test/support/git-server.ts';
+import { startGitServer, type GitServer } from '../test/support/git-server/server.ts';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
 
 const project = fileURLToPath(new URL('..', import.meta.url));

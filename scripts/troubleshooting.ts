@@ -1,7 +1,7 @@
 /** Makes docs/troubleshooting.md from the family of errors: the types see to it that none is missing. */
 import { writeFileSync } from 'node:fs';
-import type { ErrorCode } from '../src/errors.ts';
-import { ADVICE } from '../src/report/advice.ts';
+import type { ErrorCode } from '../src/lib/errors.ts';
+import { ADVICE } from '../src/action/report/advice.ts';
 
 interface Failure {
   /** As the message says it. */

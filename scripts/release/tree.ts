@@ -13,13 +13,13 @@ export function findVersionFaults(folder: string, version: string): string[] {
     version: string;
     packages: Record<string, { version?: string }>;
   };
-  const source = /^export const VERSION = '(.*)';$/m.exec(read('src/version.ts'))?.[1];
+  const source = /^export const VERSION = '(.*)';$/m.exec(read('src/action/version.ts'))?.[1];
   const newest = /^## .*$/m.exec(read('CHANGELOG.md'))?.[0] ?? 'no heading';
   const said = [
     ['package.json', own],
     ['package-lock.json', lock.version],
     ['package-lock.json, in packages', lock.packages['']?.version],
-    ['src/version.ts', source],
+    ['src/action/version.ts', source],
     [
       'CHANGELOG.md',
       HEADING.exec(newest)?.[1] ?? `"${newest}" (wanted is "## ${version}, <date>")`,

@@ -2,8 +2,8 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMap, isScalar, visit, type Node, type YAMLMap } from 'yaml';
-import { describeError } from '../../src/errors.ts';
-import { parseSettings } from '../../src/settings.ts';
+import { describeError } from '../../src/lib/errors.ts';
+import { parseSettings } from '../../src/action/inputs/settings.ts';
 import { readActionDefinition } from '../../test/support/action-definition.ts';
 import type { Workflow } from './example.ts';
 import type { Problem } from './problem.ts';

@@ -2,8 +2,8 @@
  * From what git left behind to a named failure. git's exit code is 128 for nearly everything, so
  * the kind is read from stderr (in the C locale), by one table. Pure.
  */
-import { MirrorError, type GitFailureKind } from '../errors.ts';
-import type { ChildResult } from './child.ts';
+import { MirrorError, type GitFailureKind } from '../lib/errors.ts';
+import type { ChildResult } from '../lib/process.ts';
 
 /** Lines that upstream sent: damage reported there is upstream's, not the mirror's. */
 const REMOTE_LINE = 'remote: ';

@@ -6,10 +6,10 @@
  * with its whole process group, and runs in an environment built for it (environment.ts).
  */
 import { which } from '@actions/io';
-import { MirrorError } from '../errors.ts';
-import type { Log } from '../log.ts';
-import { PROGRESS_INTERVAL_MS } from '../progress.ts';
-import { runChild, type ChildResult } from './child.ts';
+import { MirrorError } from '../lib/errors.ts';
+import type { Log } from '../lib/log.ts';
+import { PROGRESS_INTERVAL_MS } from '../lib/progress.ts';
+import { runChild, type ChildResult } from '../lib/process.ts';
 import { buildGitEnvironment, type UpstreamAccess } from './environment.ts';
 import { gitFailure } from './failure.ts';
 

@@ -9,9 +9,9 @@
 import { mkdtemp, open, readFile, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { which } from '@actions/io';
-import { MirrorError, systemCode, toMirrorError } from '../errors.ts';
-import { removeTree } from '../files.ts';
-import { runChild } from './child.ts';
+import { MirrorError, systemCode, toMirrorError } from '../lib/errors.ts';
+import { removeTree } from '../lib/files.ts';
+import { runChild } from '../lib/process.ts';
 import { composeKnownHosts } from './known-hosts.ts';
 
 export interface SshIdentity {

@@ -3,8 +3,8 @@
  * at the mirror's place, from a snapshot (snapshot/unpack.ts), or empty for a clone; after
  * `bringUpToDate` it is what upstream has.
  */
-import type { Deadline } from '../deadline.ts';
-import { MirrorError, describeError } from '../errors.ts';
+import type { Deadline } from '../lib/deadline.ts';
+import { MirrorError, describeError } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import {
   countPackBytes,

@@ -6,8 +6,8 @@
 import type { Dirent } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { toMirrorError } from '../errors.ts';
-import { countBytes, isPresent, removeTree, renameStubbornly, writeWhole } from '../files.ts';
+import { toMirrorError } from '../lib/errors.ts';
+import { countBytes, isPresent, removeTree, renameStubbornly, writeWhole } from '../lib/files.ts';
 import { RECORD_FILE } from './record.ts';
 import {
   findRefsFault,

@@ -12,8 +12,8 @@
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { MirrorError } from '../errors.ts';
-import { removeTree } from '../files.ts';
+import { MirrorError } from '../lib/errors.ts';
+import { removeTree } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
 import { listPacks, packDirectory, tidyPacks } from './directory.ts';
 import { PackIndex } from './pack-index.ts';

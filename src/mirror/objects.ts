@@ -1,7 +1,7 @@
 /** What git says about a mirror's objects. None of these writes. */
 import { constants } from 'node:os';
-import { MirrorError, type ErrorCode } from '../errors.ts';
-import type { ChildResult } from '../git/child.ts';
+import { MirrorError, type ErrorCode } from '../lib/errors.ts';
+import type { ChildResult } from '../lib/process.ts';
 import { gitFailure } from '../git/failure.ts';
 import type { Git, GitCommand } from '../git/git.ts';
 import type { Ref } from './refs.ts';

@@ -1,7 +1,7 @@
 /** What stands at a mirror's place, and whether it is ours. */
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { MirrorError, systemCode } from '../errors.ts';
+import { MirrorError, systemCode } from '../lib/errors.ts';
 import { findRecord, type MirrorRecord } from './record.ts';
 
 /** What is at the mirror's place, before git has looked at it. */

@@ -1,6 +1,6 @@
 /** What packs hold, by their indexes (gitformat-pack, version 2: the one that git writes). */
 import { readFile } from 'node:fs/promises';
-import { MirrorError } from '../errors.ts';
+import { MirrorError } from '../lib/errors.ts';
 import type { ObjectFormat } from './refs.ts';
 
 const OID_BYTES: Record<ObjectFormat, number> = { sha1: 20, sha256: 32 };

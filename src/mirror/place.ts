@@ -4,8 +4,8 @@
  */
 import { mkdtemp } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { removeTree } from '../files.ts';
-import type { Lock } from '../lock/lock.ts';
+import { removeTree } from '../lib/files.ts';
+import type { Lock } from '../locks/lock.ts';
 
 const PRIVATE = 'mirror-';
 

@@ -8,8 +8,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { systemCode } from '../errors.ts';
-import { writeWhole } from '../files.ts';
+import { systemCode } from '../lib/errors.ts';
+import { writeWhole } from '../lib/files.ts';
 
 export const RECORD_FILE = 'mirror-action.json';
 

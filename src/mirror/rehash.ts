@@ -3,7 +3,7 @@
  * under an object id; fetch, rev-list and fsck --connectivity-only do not notice.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { MirrorError } from '../errors.ts';
+import { MirrorError } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import { WALK_TIMEOUT_MS, readObjects } from './objects.ts';
 import type { ObjectFormat } from './refs.ts';

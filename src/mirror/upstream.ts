@@ -9,11 +9,11 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Deadline } from '../deadline.ts';
-import { MirrorError, describeError, throwIfCancelled, type ErrorCode } from '../errors.ts';
+import type { Deadline } from '../lib/deadline.ts';
+import { MirrorError, describeError, throwIfCancelled, type ErrorCode } from '../lib/errors.ts';
 import type { UpstreamAccess } from '../git/environment.ts';
 import type { Git } from '../git/git.ts';
-import type { Log } from '../log.ts';
+import type { Log } from '../lib/log.ts';
 import {
   findHeadFault,
   findRefsFault,

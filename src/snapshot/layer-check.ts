@@ -4,7 +4,7 @@
  */
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MirrorError } from '../errors.ts';
+import { MirrorError } from '../lib/errors.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
 import { ChunkDigester } from './chunks.ts';
 import { checkPairs } from './layers.ts';

@@ -5,9 +5,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MirrorError } from '../errors.ts';
+import { MirrorError } from '../lib/errors.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
-import type { OnBytes } from '../progress.ts';
+import type { OnBytes } from '../lib/progress.ts';
 import { ChunkDigester, readInto, type OnChunk } from './chunks.ts';
 import { CHUNK_BYTES, partnerOf, sumBytes, type Layer, type LayerFile } from './manifest.ts';
 

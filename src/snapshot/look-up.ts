@@ -1,6 +1,6 @@
 /** From what a store has under a number to a snapshot that may be used. */
-import { MirrorError } from '../errors.ts';
-import type { StoredManifest } from '../store/store.ts';
+import { MirrorError } from '../lib/errors.ts';
+import type { StoredManifest } from '../stores/store.ts';
 import {
   findIdentityFault,
   parseManifest,

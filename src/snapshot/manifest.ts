@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { gunzip, gzip } from 'node:zlib';
 import { promisify } from 'node:util';
 import * as v from 'valibot';
-import { MirrorError, describeError } from '../errors.ts';
+import { MirrorError, describeError } from '../lib/errors.ts';
 import { digestRefs, findHeadFault, findRefsFault, type Head, type Ref } from '../mirror/refs.ts';
 import { createRefFilter } from '../mirror/refspecs.ts';
 

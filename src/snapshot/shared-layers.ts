@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode } from '../errors.ts';
+import { systemCode } from '../lib/errors.ts';
 import type { Layer } from './manifest.ts';
 
 /** The layers whose files are all in a folder of packs, as large as they are there. */

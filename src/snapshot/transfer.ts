@@ -1,5 +1,5 @@
 /** How long bringing a snapshot from or to a store may take; retention counts on it. */
-import { MirrorError } from '../errors.ts';
+import { MirrorError } from '../lib/errors.ts';
 
 export const TRANSFER_TIMEOUT_MS = 30 * 60_000;
 

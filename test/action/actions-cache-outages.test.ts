@@ -3,7 +3,7 @@
  * them: OUTAGES says how many, TEST_SEED repeats the choice.
  */
 import { describe, expect, jest, test } from '@jest/globals';
-import type { CacheFaultBehaviour } from '../support/actions-cache-fault.ts';
+import type { CacheFaultBehaviour } from '../support/actions-cache/fault.ts';
 import { createRandom, testSeed } from '../support/random.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
 import { expectNothingLeft, inCache, useCacheService } from './cache-scenario.ts';

@@ -4,8 +4,8 @@ import { readdir } from 'node:fs/promises';
 import {
   startActionsCacheService,
   type ActionsCacheService,
-} from '../support/actions-cache-service.ts';
-import type { BlobHost, CacheJob } from '../support/actions-cache-token.ts';
+} from '../support/actions-cache/service.ts';
+import type { BlobHost, CacheJob } from '../support/actions-cache/token.ts';
 import type { Job, JobOptions } from '../support/action-runner.ts';
 
 export interface CacheJobOptions extends Partial<JobOptions> {

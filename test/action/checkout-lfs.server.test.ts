@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { startGitLfsServer, type GitLfsServer } from '../support/git-lfs-server.ts';
+import { startGitLfsServer, type GitLfsServer } from '../support/git-server/lfs-server.ts';
 import { git, gitEnvironment } from '../support/git.ts';
 import { runProcess } from '../support/processes.ts';
 import { createRandom } from '../support/random.ts';

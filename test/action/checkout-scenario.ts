@@ -6,9 +6,9 @@ import { appendFile, readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect } from '@jest/globals';
 import type { Job } from '../support/action-runner.ts';
-import { checkout, type Checkout, type CheckoutOptions } from '../support/checkout.ts';
+import { checkout, type Checkout, type CheckoutOptions } from '../support/checkout/checkout.ts';
 import { fixtureEpochSeconds, git } from '../support/git.ts';
-import type { GitRequest } from '../support/git-server-request.ts';
+import type { GitRequest } from '../support/git-server/request.ts';
 import {
   createRepository,
   repositorySizes,

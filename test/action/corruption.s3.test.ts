@@ -1,8 +1,8 @@
 /** Damage to what a bucket holds, at random positions. CORRUPTIONS sets how many, TEST_SEED repeats. */
 import { afterAll, describe } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { s3Servers } from '../support/s3-servers.ts';
-import { S3Stores } from '../support/s3-stores.ts';
+import { s3Servers } from '../support/s3/servers.ts';
+import { S3Stores } from '../support/s3/stores.ts';
 import { inBucket } from './s3-scenario.ts';
 import { useScenarios } from './scenario.ts';
 import { testDamage } from './stored-damage.ts';

@@ -18,7 +18,7 @@ import {
 import { dirname, join } from 'node:path';
 import type { Job } from '../support/action-runner.ts';
 import { git, tryGit } from '../support/git.ts';
-import { startGitServer, type GitServer } from '../support/git-server.ts';
+import { startGitServer, type GitServer } from '../support/git-server/server.ts';
 import { remove } from '../support/corruption.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
 import {

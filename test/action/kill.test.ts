@@ -5,7 +5,7 @@ import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, utimesSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
-import { createDiskStore } from '../../src/store/disk.ts';
+import { createDiskStore } from '../../src/stores/disk/store.ts';
 import type { Job, RunningStep } from '../support/action-runner.ts';
 import {
   canListProcesses,

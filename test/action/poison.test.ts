@@ -11,8 +11,8 @@ import type { Snapshot } from '../../src/snapshot/manifest.ts';
 import type { JobOptions } from '../support/action-runner.ts';
 import { empty, flipBit, truncate } from '../support/corruption.ts';
 import { git, tryGit } from '../support/git.ts';
-import { startGitServer } from '../support/git-server.ts';
-import type { Fault, FaultBehaviour } from '../support/git-server-fault.ts';
+import { startGitServer } from '../support/git-server/server.ts';
+import type { Fault, FaultBehaviour } from '../support/git-server/fault.ts';
 import { deleteRef, moveTag, readRefs } from '../support/repository-change.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
 import {

@@ -6,7 +6,7 @@ import { describe, expect, test } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { toMarkdown } from '../../src/report/markdown.ts';
+import { toMarkdown } from '../../src/action/report/markdown.ts';
 import type { StepResult } from '../support/action-runner.ts';
 import { expectApproved, fillIn, type Placeholders } from '../support/approved.ts';
 import { flipBit } from '../support/corruption.ts';

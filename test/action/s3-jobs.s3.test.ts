@@ -4,17 +4,17 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { RELEASED } from '../../src/lock/claim-format.ts';
-import { applyRetention } from '../../src/snapshot/retention.ts';
+import { RELEASED } from '../../src/locks/claims/format.ts';
+import { applyRetention } from '../../src/save/retention.ts';
 import { parseManifest } from '../../src/snapshot/manifest.ts';
 import type { Job, JobOptions, RunningStep, StepResult } from '../support/action-runner.ts';
 import { pauseProcess, resumeProcess, waitUntil } from '../support/processes.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
-import { startS3Proxy, type S3Proxy } from '../support/s3-proxy.ts';
-import type { S3Request } from '../support/s3-request.ts';
-import { s3Servers } from '../support/s3-servers.ts';
-import { S3Stores } from '../support/s3-stores.ts';
-import { withClockShiftedBy } from '../support/shift-clock.ts';
+import { startS3Proxy, type S3Proxy } from '../support/s3/proxy.ts';
+import type { S3Request } from '../support/s3/request.ts';
+import { s3Servers } from '../support/s3/servers.ts';
+import { S3Stores } from '../support/s3/stores.ts';
+import { withClockShiftedBy } from '../support/locks/shift-clock.ts';
 import { inBucket } from './s3-scenario.ts';
 import { expectMirrorOf, succeed, tally, useScenarios, verdict } from './scenario.ts';
 

@@ -1,6 +1,6 @@
 /** What tests of jobs with a bucket share. */
 import type { JobOptions } from '../support/action-runner.ts';
-import type { S3Server } from '../support/s3-servers.ts';
+import type { S3Server } from '../support/s3/servers.ts';
 
 /** The inputs and variables of a job that keeps snapshots below a prefix. */
 export function inBucket(

@@ -2,8 +2,8 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { addCommits } from '../support/repository-fixture.ts';
-import { s3Servers } from '../support/s3-servers.ts';
-import { S3Stores } from '../support/s3-stores.ts';
+import { s3Servers } from '../support/s3/servers.ts';
+import { S3Stores } from '../support/s3/stores.ts';
 import { inBucket } from './s3-scenario.ts';
 import { expectMirrorOf, useScenarios, verdict } from './scenario.ts';
 

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, expect } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RELEASED } from '../../src/lock/claim-format.ts';
+import { RELEASED } from '../../src/locks/claims/format.ts';
 import { describeLayer, listPackFiles } from '../../src/snapshot/layers.ts';
 import {
   encodeManifest,
@@ -17,7 +17,7 @@ import {
 } from '../../src/snapshot/manifest.ts';
 import { createJob, type Job, type JobOptions, type StepResult } from '../support/action-runner.ts';
 import { git } from '../support/git.ts';
-import { startGitServer, type GitServer } from '../support/git-server.ts';
+import { startGitServer, type GitServer } from '../support/git-server/server.ts';
 import {
   createRepository,
   repositorySizes,

@@ -1,6 +1,6 @@
 /**
  * The mirror over SSH, with a real sshd. It needs openssh-server and root (see
- * test/support/ssh-server.ts), so it is left out of `npm test`; where they are missing it fails.
+ * test/support/git-server/ssh-server.ts), so it is left out of `npm test`; where they are missing it fails.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import {
@@ -25,7 +25,7 @@ import { truncate } from '../support/corruption.ts';
 import { git } from '../support/git.ts';
 import { isRunning, runProcess, waitUntil } from '../support/processes.ts';
 import { addCommits, createRepository, repositorySizes } from '../support/repository-fixture.ts';
-import { createKey, startSshServer, type SshServer } from '../support/ssh-server.ts';
+import { createKey, startSshServer, type SshServer } from '../support/git-server/ssh-server.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
 import { expectMirrorOf, failureOf, succeed, verdict } from './scenario.ts';
 

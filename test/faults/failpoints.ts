@@ -25,7 +25,7 @@ function tell(what: string): void {
 }
 
 async function signalAtPhase({ phase, when, signal }: PhaseSignal): Promise<void> {
-  const { Account } = await import('../../src/account.ts');
+  const { Account } = await import('../../src/job/account.ts');
   interface Measuring {
     measure(name: string, work: unknown, countBytes: unknown): Promise<unknown>;
   }
@@ -52,8 +52,8 @@ async function signalAtPhase({ phase, when, signal }: PhaseSignal): Promise<void
 }
 
 async function spoilStore({ method, kind, times }: StoreFault): Promise<void> {
-  const { createDiskStore } = await import('../../src/store/disk.ts');
-  const { MirrorError } = await import('../../src/errors.ts');
+  const { createDiskStore } = await import('../../src/stores/disk/store.ts');
+  const { MirrorError } = await import('../../src/lib/errors.ts');
   const store = Object.getPrototypeOf(createDiskStore({ path: '/' })) as Record<
     string,
     (...parameters: unknown[]) => Promise<unknown>
@@ -121,7 +121,7 @@ function weaken(weakness: Weakness): void {
     ],
     'manifests are created over others': [
       {
-        file: '/src/store/disk.ts',
+        file: '/src/stores/disk/store.ts',
         from: 'folders.createIfAbsent(folders.manifest(number), content, signal)',
         to: 'removeTree(folders.manifest(number)).then(() => folders.createIfAbsent(folders.manifest(number), content, signal))',
       },

@@ -1,4 +1,4 @@
-import type { PhaseName } from '../../src/account.ts';
+import type { PhaseName } from '../../src/job/account.ts';
 
 /** What goes wrong within the steps of a job; failpoints.ts makes it happen. */
 export interface StepFaults {

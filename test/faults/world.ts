@@ -15,8 +15,8 @@ import {
 } from '../action/scenario.ts';
 import type { Job, RunningStep, StepResult } from '../support/action-runner.ts';
 import { flipBit, randomOffset, remove, truncate } from '../support/corruption.ts';
-import type { Fault, FaultBehaviour, FaultTarget } from '../support/git-server-fault.ts';
-import { startGitServer, type GitServer } from '../support/git-server.ts';
+import type { Fault, FaultBehaviour, FaultTarget } from '../support/git-server/fault.ts';
+import { startGitServer, type GitServer } from '../support/git-server/server.ts';
 import { resumeProcess, waitUntil } from '../support/processes.ts';
 import type { Random } from '../support/random.ts';
 import {
@@ -541,7 +541,7 @@ function describe({ steps, upstream }: Trouble): string {
 async function makeAction(folder: string): Promise<void> {
   await mkdir(folder);
   const definition = await readFile(join(projectPath, 'action.yml'), 'utf8');
-  const toSources = relative(folder, join(projectPath, 'src')).replaceAll('\\', '/');
+  const toSources = relative(folder, join(projectPath, 'src', 'action')).replaceAll('\\', '/');
   const changed = definition
     .replace(/dist\/main\.js/, `${toSources}/main.ts`)
     .replace(/dist\/post\.js/, `${toSources}/post.ts`);

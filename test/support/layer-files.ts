@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LayerFiles } from '../../src/store/store.ts';
+import type { LayerFiles } from '../../src/stores/store.ts';
 
 /** Files by name. */
 export type Contents = Record<string, string | Uint8Array>;

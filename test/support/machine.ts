@@ -1,16 +1,16 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Account } from '../../src/account.ts';
+import { Account } from '../../src/job/account.ts';
 import { openGit } from '../../src/git/git.ts';
-import type { Job } from '../../src/job.ts';
-import { createMachineLock } from '../../src/lock/machine.ts';
-import { silentLog } from '../../src/log.ts';
-import { maintainMirror } from '../../src/maintain-mirror.ts';
+import type { Job } from '../../src/job/job.ts';
+import { createMachineLock } from '../../src/locks/machine.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { maintainMirror } from '../../src/save/maintain-mirror.ts';
 import { packDirectory } from '../../src/mirror/directory.ts';
-import { primeWorkspace, type PrimeResult } from '../../src/prime-workspace.ts';
-import { restoreMirror, type RestoredMirror } from '../../src/restore-mirror.ts';
-import { saveSnapshot, type SaveOptions, type SaveResult } from '../../src/save-snapshot.ts';
-import { createDiskStore } from '../../src/store/disk.ts';
+import { primeWorkspace, type PrimeResult } from '../../src/prime/prime-workspace.ts';
+import { restoreMirror, type RestoredMirror } from '../../src/restore/restore-mirror.ts';
+import { saveSnapshot, type SaveOptions, type SaveResult } from '../../src/save/save-snapshot.ts';
+import { createDiskStore } from '../../src/stores/disk/store.ts';
 import { gitEnvironment } from './git.ts';
 
 export interface MachineOptions {

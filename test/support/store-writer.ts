@@ -3,9 +3,9 @@
  * task as JSON in argv. Prints one JSON value.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemCode } from '../../src/errors.ts';
-import { createDiskStore } from '../../src/store/disk.ts';
-import type { LayerFiles, Store } from '../../src/store/store.ts';
+import { systemCode } from '../../src/lib/errors.ts';
+import { createDiskStore } from '../../src/stores/disk/store.ts';
+import type { LayerFiles, Store } from '../../src/stores/store.ts';
 
 export type WriterTask = { path: string; key: string; umask?: number; uid?: number } & (
   | { do: 'race'; writer: string; numbers: number; startAtMs: number }

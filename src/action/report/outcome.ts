@@ -1,0 +1,113 @@
+/** What became of a step, in sentences without markup. Pure. */
+import type { Account } from '../../job/account.ts';
+import { formatBytes } from '../../lib/bytes.ts';
+import { formatDuration } from '../../lib/durations.ts';
+import type { Job } from '../../job/job.ts';
+import type { PrimeResult } from '../../prime/prime-workspace.ts';
+import type { RestoredMirror } from '../../restore/restore-mirror.ts';
+import type { SaveResult } from '../../save/save-snapshot.ts';
+
+/** owner/name, where the URL has no more than that behind its host. */
+export function nameOf(url: string): string {
+  return /^(?:https?:\/\/[^/]+\/|[^/]+:)(.+?)(?:\.git)?$/.exec(url)?.[1] ?? url;
+}
+
+/** In a word or two. */
+export function describeState({ provenance, recloned }: RestoredMirror): string {
+  if (provenance === 'existing') return 'updated';
+  return recloned ? 'cloned afresh' : provenance;
+}
+
+/** Where snapshots are looked for, the first being where they are saved. */
+export function describeStores({ store, otherStores, absence }: Job): string {
+  if (store === undefined) return `none: ${absence}`;
+  return [store, ...otherStores].map(({ location }) => location).join(', else ');
+}
+
+/** How the mirror came to be, without an end. */
+export function describeMirror(
+  { provenance, recloned, snapshot }: RestoredMirror,
+  job: Job,
+): string {
+  switch (provenance) {
+    case 'existing':
+      return 'Updated the mirror on this machine';
+    case 'restored':
+      return `Restored snapshot ${String(snapshot)} and updated it`;
+    case 'cloned':
+      if (recloned) return 'Cloned afresh, after a failure';
+      return job.store === undefined ? 'Cloned: there is no store' : 'Cloned: no snapshot was used';
+  }
+}
+
+/** What was moved, against what a clone would have moved. */
+export function describeTransfer(
+  { provenance, packBytes }: RestoredMirror,
+  account: Account,
+): string {
+  const upstream = account.bytesMoved('from upstream');
+  const store = account.bytesMoved('from the store');
+  const fromUpstream = `${upstream === 0 ? 'Nothing' : formatBytes(upstream)} came from upstream`;
+  const moved =
+    store === 0 ? fromUpstream : `${fromUpstream}, ${formatBytes(store)} from the store`;
+  if (provenance === 'cloned') return `${moved}.`;
+  return `${moved}; a clone would have moved about ${formatBytes(packBytes)} from upstream.`;
+}
+
+export function describeHead({ head }: RestoredMirror): string {
+  if (head === undefined) return 'none';
+  // Names are byte strings inside (see mirror/refspecs.ts); people read UTF-8.
+  const name = 'ref' in head ? Buffer.from(head.ref, 'latin1').toString('utf8') : 'detached';
+  return `${name} at ${head.oid}`;
+}
+
+export function describeLock({ isPrivate, waitedMs }: RestoredMirror): string {
+  const waited = waitedMs < 1 ? '' : `waited ${formatDuration(waitedMs)} for another job`;
+  if (!isPrivate) return waited === '' ? 'free' : waited;
+  const reason = 'not had: this job made a mirror of its own, which is gone with it';
+  return waited === '' ? reason : `${reason}; ${waited}`;
+}
+
+/** What became of the claim on making a snapshot; undefined where none was needed. */
+export function describeClaim({ claim }: RestoredMirror): string | undefined {
+  switch (claim) {
+    case 'not-needed':
+      return undefined;
+    case 'acquired':
+      return 'had: this job cloned, to save a snapshot for the others';
+    case 'waited':
+      return 'another job had it, and saved the snapshot that this one waited for';
+    case 'timed-out':
+      return 'another job held it until `lock-timeout`: this one went on alone';
+    case 'unavailable':
+      return 'not to be had: this job went on alone';
+  }
+}
+
+export function describePrime(prime: PrimeResult): string {
+  if (prime.result !== 'primed') return `not primed: ${prime.reason}`;
+  const { bytes, copiedBytes, path } = prime;
+  const linked = bytes - copiedBytes;
+  const ways = [
+    ...(linked > 0 ? [`${formatBytes(linked)} by hard links`] : []),
+    ...(copiedBytes > 0 ? [`${formatBytes(copiedBytes)} by copying`] : []),
+  ];
+  return `primed ${path}: ${ways.join(', ')}`;
+}
+
+/** One line: why post saved or did not. */
+export function describeSave(result: SaveResult): string {
+  switch (result.result) {
+    case 'published':
+      return `Saved snapshot ${result.id} (${formatBytes(result.bytes)})`;
+    case 'unchanged':
+      return `Nothing saved: nothing changed since snapshot ${result.id}`;
+    case 'superseded':
+      return `Nothing saved: another job saved snapshot ${String(result.number)} meanwhile`;
+    case 'skipped':
+    case 'refused':
+      return `Nothing saved: ${result.reason}`;
+    case 'corrupt':
+      return `Nothing saved, and the mirror was deleted: ${result.reason}`;
+  }
+}

@@ -1,0 +1,103 @@
+/** The only writer of outputs, job summary, masks and the step's outcome. */
+import { setFailed, setOutput, setSecret, summary } from '@actions/core';
+import { actionsLog } from '../log.ts';
+import { MirrorError, describeError } from '../../lib/errors.ts';
+import { basicCredential } from '../../git/environment.ts';
+import type { Job } from '../../job/job.ts';
+import type { PrimeResult } from '../../prime/prime-workspace.ts';
+import { adviseOn } from './advice.ts';
+import { describeMirror, describeSave, describeStores } from './outcome.ts';
+import { summarizeFailure, summarizeMirror, summarizeNotSaved, summarizeSave } from './summary.ts';
+import type { RestoredMirror } from '../../restore/restore-mirror.ts';
+import type { SaveResult } from '../../save/save-snapshot.ts';
+
+/** Keeps a token out of the log, raw and as HTTP sends it. */
+export function maskToken(token: string): void {
+  if (token === '') return;
+  setSecret(token);
+  setSecret(basicCredential(token));
+}
+
+/** Keeps a private key out of the log, which is masked line by line. */
+export function maskKey(key: string | undefined): void {
+  // Its first and last line are the same for all keys, and a short rest would mask other words.
+  const lines = key?.split('\n').filter((line) => line.length >= 8 && !line.startsWith('-----'));
+  lines?.forEach(setSecret);
+}
+
+export function reportOutputs(mirror: RestoredMirror): void {
+  setOutput('mirror-path', mirror.path);
+  setOutput('provenance', mirror.provenance);
+  setOutput('cache-hit', mirror.provenance === 'restored');
+  setOutput('recloned', mirror.recloned);
+  setOutput('snapshot', mirror.snapshot ?? '');
+  setOutput('head', mirror.head?.oid ?? '');
+  setOutput('refs-digest', mirror.refsDigest);
+  setOutput('lock', mirror.claim);
+}
+
+/** What was chosen, before anything is done with it. */
+export function reportStores(job: Job): void {
+  actionsLog.info(`Store: ${describeStores(job)}`);
+}
+
+/** What people see of main: the log's last lines and the job summary. */
+export async function reportMirror(
+  mirror: RestoredMirror,
+  prime: PrimeResult,
+  job: Job,
+): Promise<void> {
+  const { url } = job.upstream.access;
+  actionsLog.info(`${describeMirror(mirror, job)}: ${url} at ${mirror.path}`);
+  if (mirror.provenance === 'cloned' && job.store === undefined) {
+    actionsLog.notice(
+      `Every new machine clones the whole repository, for there is no store: ${job.absence}`,
+    );
+  }
+  await writeSummary(summarizeMirror(mirror, prime, job));
+}
+
+/** Main's line on a snapshot that was saved at its end; undefined where post has to try. */
+export function reportEarlySave(result: SaveResult | undefined): void {
+  if (result !== undefined) actionsLog.info(describeSave(result));
+}
+
+/** What people see where main failed, as far as it came. */
+export async function reportFailure(error: unknown, job: Job | undefined): Promise<void> {
+  setFailed(describeError(error));
+  actionsLog.info(`What to do: ${adviseOn(error)}`);
+  await writeSummary(summarizeFailure(error, job));
+}
+
+/** What people see of post: one line that says why it saved or did not. */
+export async function reportSave(result: SaveResult, job: Job): Promise<void> {
+  const line = describeSave(result);
+  if (result.result === 'corrupt' || result.result === 'refused') actionsLog.warning(line);
+  else actionsLog.info(line);
+  await writeSummary(summarizeSave(result, job));
+}
+
+/** Post's line where it could not begin or failed: never a failed job. */
+export async function reportNotSaved(cause: unknown, job: Job | undefined): Promise<void> {
+  const line = `Nothing saved: ${describeError(cause)}`;
+  // Who cancels a job knows it.
+  if (cause instanceof MirrorError && cause.code === 'cancelled') actionsLog.info(line);
+  else actionsLog.warning(line);
+  if (job !== undefined) await writeSummary(summarizeNotSaved(line, job));
+}
+
+/** Post's line where main left nothing to save. */
+export function reportNothingToSave(): void {
+  actionsLog.info('Nothing saved: the fetch did not succeed');
+}
+
+async function writeSummary(markdown: string): Promise<void> {
+  // Outside Actions, and where the runner has none, there is no file to write to.
+  if ((process.env['GITHUB_STEP_SUMMARY'] ?? '') === '') return;
+  try {
+    await summary.addRaw(markdown, true).write();
+  } catch (error) {
+    // The step has done its work; that nobody can read about it does not undo that.
+    actionsLog.warning(`The job summary could not be written: ${describeError(error)}`);
+  }
+}

@@ -1,0 +1,135 @@
+/** The sections of the job summary, in Markdown. Pure. */
+import type { Account } from '../../job/account.ts';
+import { formatDuration } from '../../lib/durations.ts';
+import { describeError } from '../../lib/errors.ts';
+import type { Job } from '../../job/job.ts';
+import type { PrimeResult } from '../../prime/prime-workspace.ts';
+import type { RestoredMirror } from '../../restore/restore-mirror.ts';
+import type { SaveResult } from '../../save/save-snapshot.ts';
+import { adviseOn } from './advice.ts';
+import { toCode, toMarkdown } from './markdown.ts';
+import {
+  describeClaim,
+  describeHead,
+  describeLock,
+  describeMirror,
+  describePrime,
+  describeSave,
+  describeState,
+  describeStores,
+  describeTransfer,
+  nameOf,
+} from './outcome.ts';
+import { drawTimeline } from './timeline.ts';
+
+/** Of main, where the mirror is up to date. */
+export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job: Job): string {
+  const { account, upstream } = job;
+  const { url } = upstream.access;
+  const claim = describeClaim(mirror);
+  const lead = `**${toMarkdown(describeMirror(mirror, job))}**, in ${formatDuration(account.elapsedMs)}.`;
+  return join(
+    heading('Mirror', url, describeState(mirror), account.fallbacks.length > 0 ? WARNED : ''),
+    [`${lead} ${describeTransfer(mirror, account)}`],
+    listFallbacks(account),
+    listPhases(account),
+    tabulate([
+      ['Upstream', toCode(url)],
+      ['HEAD', toMarkdown(describeHead(mirror))],
+      ['Refs', String(mirror.refs.length)],
+      ['Mirror', toCode(mirror.path)],
+      ['Store', toMarkdown(describeStores(job))],
+      ['Lock', toMarkdown(describeLock(mirror))],
+      ...(claim === undefined ? [] : [['Claim', toMarkdown(claim)] as const]),
+      ['Workspace', toMarkdown(describePrime(prime))],
+    ]),
+  );
+}
+
+/** Of main, where it failed; without a job it did not come as far as upstream. */
+export function summarizeFailure(error: unknown, job: Job | undefined): string {
+  const url = job?.upstream.access.url;
+  return join(
+    heading('Mirror', url, 'failed', FAILED),
+    [`> ${toMarkdown(describeError(error))}`],
+    [`**What to do:** ${toMarkdown(adviseOn(error))} ${GO_ON}`],
+    ...(job === undefined
+      ? []
+      : [
+          listFallbacks(job.account),
+          listPhases(job.account),
+          tabulate([
+            ['Upstream', toCode(job.upstream.access.url)],
+            ['Store', toMarkdown(describeStores(job))],
+          ]),
+        ]),
+  );
+}
+
+/** Of post, which came to a verdict. */
+export function summarizeSave(result: SaveResult, job: Job): string {
+  const { account, upstream } = job;
+  const isPublished = result.result === 'published';
+  const isBad = result.result === 'corrupt' || result.result === 'refused';
+  const mark = isBad || account.fallbacks.length > 0 ? WARNED : '';
+  const state = isPublished ? 'saved' : result.result === 'unchanged' ? 'unchanged' : 'not saved';
+  const where = isPublished ? `, to ${toMarkdown(job.store?.location ?? '')}` : '';
+  const time = `in ${formatDuration(account.elapsedMs)}`;
+  return join(
+    heading('Snapshot', upstream.access.url, state, mark),
+    [`**${toMarkdown(describeSave(result))}**${where}, ${time}.`],
+    listFallbacks(account),
+    fold('Phases', listPhases(account)),
+  );
+}
+
+/** Of post, which could not begin or failed. */
+export function summarizeNotSaved(cause: string, { account, upstream }: Job): string {
+  return join(
+    heading('Snapshot', upstream.access.url, 'not saved', WARNED),
+    [`> ${toMarkdown(cause)}`],
+    listFallbacks(account),
+    fold('Phases', listPhases(account)),
+  );
+}
+
+const WARNED = '⚠️ ';
+const FAILED = '❌ ';
+
+const GO_ON =
+  'With <code>continue-on-error: true</code> on this step the job goes on without a mirror, and actions/checkout fetches everything itself.';
+
+function heading(what: string, url: string | undefined, state: string, mark: string): string[] {
+  const of = url === undefined ? '' : ` of ${toMarkdown(nameOf(url))}`;
+  return [`### ${mark}${what}${of}: ${state}`];
+}
+
+/** Parts with an empty line between them; parts without lines are left out. */
+function join(...parts: readonly (readonly string[])[]): string {
+  return parts
+    .filter((lines) => lines.length > 0)
+    .map((lines) => `${lines.join('\n')}\n`)
+    .join('\n');
+}
+
+function listFallbacks({ fallbacks }: Account): string[] {
+  if (fallbacks.length === 0) return [];
+  return ['What went wrong on the way:', '', ...fallbacks.map((text) => `- ${toMarkdown(text)}`)];
+}
+
+function listPhases({ phases }: Account): string[] {
+  return phases.length === 0 ? [] : drawTimeline(phases);
+}
+
+function fold(title: string, lines: readonly string[]): string[] {
+  if (lines.length === 0) return [];
+  return [`<details><summary>${title}</summary>`, '', ...lines, '', '</details>'];
+}
+
+/** In HTML: Markdown has no tables with their headers on the left. */
+function tabulate(facts: readonly (readonly [string, string])[]): string[] {
+  const rows = facts.map(
+    ([name, value]) => `<tr><th align="left">${name}</th><td>${value}</td></tr>`,
+  );
+  return ['<table>', ...rows, '</table>'];
+}

@@ -1,0 +1,81 @@
+/**
+ * Retention: which manifests and layers of a key a store may let go.
+ *
+ * A restore or a save that is under way must never lose what it works on. Both end within
+ * TRANSFER_TIMEOUT_MS, and nothing goes before RETENTION_GRACE_MS, which is twice that: a manifest
+ * only when the ones that push it out have been there that long, a layer only when no manifest that
+ * stays names it and it is that old itself (a save may be about to name it).
+ */
+import { MirrorError } from '../lib/errors.ts';
+import type { Store } from '../stores/store.ts';
+import { parseManifest } from '../snapshot/manifest.ts';
+import { TRANSFER_TIMEOUT_MS } from '../snapshot/transfer.ts';
+
+export const RETENTION_GRACE_MS = 2 * TRANSFER_TIMEOUT_MS;
+
+export interface RetentionOptions {
+  maxSnapshots: number;
+  graceMs: number;
+  signal: AbortSignal;
+}
+
+/** Removes what is no longer needed; gives the numbers of the manifests that went. */
+export async function applyRetention(
+  store: Store,
+  key: string,
+  { maxSnapshots, graceMs, signal }: RetentionOptions,
+): Promise<number[]> {
+  const { manifests, layers, debris } = await store.list(key, signal);
+  // A store that lets go of things by itself shows nothing; reading every manifest would be in vain.
+  if (manifests.length + layers.length + debris.length === 0) return [];
+  const settled = manifests.filter(({ ageMs }) => ageMs >= graceMs).map(({ number }) => number);
+  const oldestKept = settled.at(-maxSnapshots) ?? 0;
+  const numbers = manifests.map(({ number }) => number);
+  const removed = numbers.filter((number) => number < oldestKept);
+  const named = await findNamedLayers(store, key, oldestKept, signal);
+  const isOld = ({ ageMs }: { ageMs: number }) => ageMs >= graceMs;
+  await store.remove(
+    key,
+    {
+      manifests: removed,
+      layers: layers.filter((layer) => isOld(layer) && !named.has(layer.name)).map(nameOf),
+      debris: debris.filter(isOld).map(nameOf),
+    },
+    signal,
+  );
+  return removed;
+}
+
+/** Layers named by manifests from a number on. A manifest nobody can read names none. */
+async function findNamedLayers(
+  store: Store,
+  key: string,
+  from: number,
+  signal: AbortSignal,
+): Promise<Set<string>> {
+  const named = new Set<string>();
+  let below: number | undefined;
+  for (;;) {
+    const stored = await store.findManifest(
+      key,
+      below === undefined ? { signal } : { below, signal },
+    );
+    if (stored === undefined || stored.number < from) return named;
+    below = stored.number;
+    for (const name of await readLayerNames(stored.content, stored.number)) named.add(name);
+  }
+}
+
+async function readLayerNames(content: Uint8Array, number: number): Promise<string[]> {
+  try {
+    const manifest = await parseManifest(content, number);
+    return manifest.kind === 'snapshot' ? manifest.layers.map(nameOf) : [];
+  } catch (error) {
+    if (error instanceof MirrorError && error.code === 'bad-snapshot') return [];
+    throw error;
+  }
+}
+
+function nameOf({ name }: { name: string }): string {
+  return name;
+}

@@ -1,0 +1,29 @@
+/** Claims as entries of the Actions cache, beside the snapshots of a scope. */
+import type { ClaimEntries } from '../../locks/claims/entries.ts';
+import { claimKey } from './keys.ts';
+import type { ActionsCache } from './session.ts';
+import { assertNames } from '../names.ts';
+
+export interface ActionsCacheClaimEntriesOptions {
+  cache: ActionsCache;
+  scope: string;
+  key: string;
+}
+
+export function createActionsCacheClaimEntries({
+  cache,
+  scope,
+  key,
+}: ActionsCacheClaimEntriesOptions): ClaimEntries {
+  assertNames('key', key);
+  return {
+    has: ({ number, epoch }, signal) =>
+      cache.call('reading', 'looking for a claim in the Actions cache', signal, (session) =>
+        session.has(claimKey(key, scope, number, epoch)),
+      ),
+    create: ({ number, epoch }, content, signal) =>
+      cache.call('writing', 'creating a claim in the Actions cache', signal, (session) =>
+        session.create(claimKey(key, scope, number, epoch), content),
+      ),
+  };
+}

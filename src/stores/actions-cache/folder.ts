@@ -1,0 +1,149 @@
+/** The private folder that the toolkit works in, for one call of the store. */
+import {
+  chmod,
+  chown,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  realpath,
+  rename,
+  unlink,
+} from 'node:fs/promises';
+import { join } from 'node:path';
+import { copyPlainFile } from '../../lib/copy.ts';
+import { MirrorError, systemCode } from '../../lib/errors.ts';
+import { isPresent, removeTree } from '../../lib/files.ts';
+import { checkPlainFile, checkPlainFolder } from '../layer-files.ts';
+import type { LayerFiles, TransferOptions } from '../store.ts';
+
+/** The file system has no links, or these two places share none, or these users don't. */
+const LINKLESS = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES']);
+/** git's packs are to be read, not to be written. */
+const PACK_MODE = 0o444;
+
+export interface CacheFolder {
+  /** The worker's working directory. */
+  workspace: string;
+  /** What is saved and restored; not there at first. */
+  entry: string;
+  /** Where the toolkit puts archives. */
+  temporary: string;
+}
+
+/** Runs work in a new folder below `parent`, which is gone afterwards, whatever happened. */
+export async function withCacheFolder<T>(
+  parent: string,
+  work: (folder: CacheFolder) => Promise<T>,
+): Promise<T> {
+  // As the worker will see its own folder: the toolkit holds one name against the other.
+  const root = await mkdtemp(join(await realpath(parent), 'mirror-action-cache-'));
+  try {
+    const workspace = join(root, 'workspace');
+    const temporary = join(root, 'temporary');
+    await mkdir(workspace);
+    await mkdir(temporary);
+    return await work({ workspace, temporary, entry: join(workspace, 'entry') });
+  } finally {
+    await removeStubbornly(root);
+  }
+}
+
+/** Bytes of all files in the folder, as far as they can be read while it is worked in. */
+export async function countCacheBytes({ workspace, temporary }: CacheFolder): Promise<number> {
+  const files = await Promise.all([workspace, temporary].map(listFiles));
+  const sizes = await Promise.all(
+    files.flat().map(async (path) => (await lstat(path).catch(() => undefined))?.size ?? 0),
+  );
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+async function listFiles(folder: string): Promise<string[]> {
+  // What vanishes meanwhile is movement enough.
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries.filter((each) => each.isFile()).map((each) => join(each.parentPath, each.name));
+}
+
+/** An archive may have brought folders that may not be written to. */
+async function removeStubbornly(path: string): Promise<void> {
+  try {
+    await removeTree(path);
+  } catch {
+    await openFolders(path);
+    await removeTree(path);
+  }
+}
+
+async function openFolders(path: string): Promise<void> {
+  const found = await lstat(path);
+  if (!found.isDirectory()) return;
+  await chmod(path, 0o700);
+  for (const name of await readdir(path)) await openFolders(join(path, name));
+}
+
+/** Lays out what a layer declares, and nothing else; throws `bad-snapshot` if it is not as declared. */
+export async function layOut(
+  layer: LayerFiles,
+  from: string,
+  entry: string,
+  { signal }: TransferOptions,
+): Promise<void> {
+  for (const { name, bytes } of layer.files) await checkPlainFile(join(from, name), bytes);
+  await mkdir(entry);
+  for (const { name, bytes } of layer.files) {
+    const [source, target] = [join(from, name), join(entry, name)];
+    try {
+      // Only read: tar makes the copy.
+      await link(source, target);
+    } catch (error) {
+      if (!LINKLESS.has(systemCode(error) ?? '')) throw error;
+      await copyPlainFile(source, target, bytes, { mode: PACK_MODE, durable: false, signal });
+    }
+    await checkPlainFile(target, bytes);
+  }
+}
+
+/** Moves an entry's files to where they are wanted, if they are what the layer declares, all of it. */
+export async function takeOver(
+  layer: LayerFiles,
+  entry: string,
+  to: string,
+  { signal }: TransferOptions,
+): Promise<void> {
+  await checkEntry(layer, entry);
+  for (const { name } of layer.files) {
+    if (await isPresent(join(to, name))) throw new Error(`${join(to, name)} is in the way`);
+  }
+  for (const { name, bytes } of layer.files) {
+    const [source, target] = [join(entry, name), join(to, name)];
+    // For root, tar keeps the owner that the archive names.
+    if (process.getuid?.() === 0) await chown(source, 0, process.getgid?.() ?? 0);
+    await chmod(source, PACK_MODE);
+    try {
+      await rename(source, target);
+    } catch (error) {
+      if (systemCode(error) !== 'EXDEV') throw error;
+      await copyPlainFile(source, target, bytes, { mode: PACK_MODE, durable: false, signal });
+      await unlink(source);
+    }
+  }
+}
+
+async function checkEntry(layer: LayerFiles, entry: string): Promise<void> {
+  await checkPlainFolder(entry);
+  const declared = new Set(layer.files.map(({ name }) => name));
+  const extra = (await readdir(entry)).find((name) => !declared.has(name));
+  if (extra !== undefined)
+    throw bad(layer, `holds ${JSON.stringify(extra)}, which it does not declare`);
+  for (const { name, bytes } of layer.files) {
+    const path = join(entry, name);
+    await checkPlainFile(path, bytes);
+    // A link to a file elsewhere on this machine would share it with the mirror.
+    if ((await lstat(path)).nlink !== 1) throw bad(layer, `has ${name} as a link`);
+  }
+}
+
+function bad(layer: LayerFiles, problem: string): MirrorError {
+  return new MirrorError('bad-snapshot', `the archive of layer ${layer.name} ${problem}`);
+}

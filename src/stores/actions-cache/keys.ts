@@ -1,0 +1,120 @@
+/**
+ * How entries are named, and how the highest number is found among them; pure.
+ *
+ *     mirror-action/v1/<key>/<scope>/manifests/<digits, two>-<number>
+ *     mirror-action/v1/<key>/<scope>/claims/<digits, two>-<number>/<run>-<attempt>/
+ *     mirror-action/v1/<key>/layers/<name>/
+ *
+ * The service finds entries by the beginnings of their keys, the newest first. So no key is the
+ * beginning of another, and a number says first how many digits it has: then the numbers of any range
+ * are those that begin with a few prefixes.
+ */
+import { createHash } from 'node:crypto';
+import { MAX_KEYS } from './protocol.ts';
+
+const ROOT = 'mirror-action/v1';
+const NUMBER = /^(\d\d)-([1-9]\d*)$/;
+export const MAX_NUMBER = 9_999_999_999;
+/** The service takes 512 characters in all. */
+const MAX_SCOPE_LENGTH = 150;
+
+export function manifestPrefix(key: string, scope: string): string {
+  return `${ROOT}/${key}/${escapeScope(scope)}/manifests/`;
+}
+
+export function manifestKey(key: string, scope: string, number: number): string {
+  return manifestPrefix(key, scope) + encodeNumber(number);
+}
+
+export function claimKey(key: string, scope: string, number: number, epoch: string): string {
+  return `${ROOT}/${key}/${escapeScope(scope)}/claims/${encodeNumber(number)}/${epoch}/`;
+}
+
+export function layerKey(key: string, name: string): string {
+  return `${ROOT}/${key}/layers/${name}/`;
+}
+
+export function encodeNumber(number: number): string {
+  const digits = String(number);
+  return `${String(digits.length).padStart(2, '0')}-${digits}`;
+}
+
+/** Undefined for what is no number of ours. */
+export function decodeNumber(text: string): number | undefined {
+  const [, length, digits = ''] = NUMBER.exec(text) ?? [];
+  const number = Number(digits);
+  return Number(length) === digits.length && number <= MAX_NUMBER && number > 0
+    ? number
+    : undefined;
+}
+
+/** Commas are not allowed in a key, and a ref may hold any; what is long is digested. */
+function escapeScope(scope: string): string {
+  const escaped = encodeURIComponent(scope.toWellFormed());
+  if (escaped.length <= MAX_SCOPE_LENGTH) return escaped;
+  return `sha256:${createHash('sha256').update(scope).digest('hex')}`;
+}
+
+interface Block {
+  prefix: string;
+  first: number;
+  last: number;
+}
+
+/** The fewest prefixes that all numbers from `first` to `last` begin with, and no others; highest first. */
+export function coverRange(first: number, last: number): Block[] {
+  const blocks: Block[] = [];
+  let next = last;
+  while (next >= first) {
+    const length = String(next).length;
+    const lowest = 10 ** (length - 1);
+    // All numbers of that length, or as many of the last digits as are all nines.
+    let size = 1;
+    while (next % (size * 10) === size * 10 - 1 && size * 10 < lowest * 10) {
+      if (Math.max(next - size * 10 + 1, lowest) < first) break;
+      size *= 10;
+    }
+    const isWhole = next === lowest * 10 - 1 && lowest >= first;
+    const begin = isWhole ? lowest : next - size + 1;
+    const digits = isWhole ? '' : String(next).slice(0, length - Math.log10(size));
+    blocks.push({
+      prefix: `${String(length).padStart(2, '0')}-${digits}`,
+      first: begin,
+      last: next,
+    });
+    next = begin - 1;
+  }
+  return blocks;
+}
+
+/** What the newest entry is called, a number of ours, under the first of some prefixes that has one. */
+export type LookUp = (prefixes: readonly string[]) => Promise<string | undefined>;
+
+/**
+ * The highest number from 1 to `limit`, undefined if there is none. One look-up proves that there is
+ * none; where numbers grow one by one it takes two or three, and never more than some twenty. Throws
+ * RangeError where an entry is called otherwise.
+ */
+export async function findHighest(limit: number, lookUp: LookUp): Promise<number | undefined> {
+  let found: number | undefined;
+  let blocks = coverRange(1, limit);
+  while (blocks.length > 0) {
+    const asked = blocks.slice(0, MAX_KEYS);
+    const answer = await lookUp(asked.map(({ prefix }) => prefix));
+    if (answer === undefined) {
+      blocks = blocks.slice(MAX_KEYS);
+      continue;
+    }
+    const number = decodeNumber(answer);
+    const block = asked.find(
+      ({ first, last }) => number !== undefined && number >= first && number <= last,
+    );
+    if (number === undefined || block === undefined) {
+      throw new RangeError(`an entry is none of ours: ${JSON.stringify(answer)}`);
+    }
+    found = number;
+    // What is above this block has been asked for, and is not there.
+    blocks = coverRange(number + 1, block.last);
+  }
+  return found;
+}

@@ -1,0 +1,161 @@
+/** The worker process: started for one call of the store, ended with it, whatever happens. */
+import { PassThrough } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+import { fileURLToPath } from 'node:url';
+import { formatDuration } from '../../lib/durations.ts';
+import { MirrorError, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
+import { runChild, type ChildResult } from '../../lib/process.ts';
+import type { CacheAnswer, CacheProgress, CacheRequest } from './protocol.ts';
+import { scrub } from './toolkit-log.ts';
+
+/** Beside the bundle; or run from the sources. */
+const ENTRY = import.meta.url.endsWith('.ts') ? './cache-worker.ts' : './cache-worker.js';
+const PROGRAM = fileURLToPath(new URL(ENTRY, import.meta.url));
+const END_GRACE_MS = 2_000;
+/** Of what it says about its own end. */
+const MAX_LAST_WORDS = 500;
+
+export interface WorkerOptions {
+  environment: NodeJS.ProcessEnv;
+  workingDirectory: string;
+  signal: AbortSignal;
+}
+
+export interface Asking {
+  /**
+   * In milliseconds, without an answer and without progress; then the worker is ended, and everything
+   * asked fails with `store-unavailable`.
+   */
+  patienceMs: number;
+  /** Progress that the toolkit does not tell: any number that changes with it. */
+  gauge?: () => Promise<number>;
+  onShare?: ((share: number) => void) | undefined;
+}
+
+/** One request at a time. */
+export type Ask = (request: CacheRequest, asking: Asking) => Promise<CacheAnswer>;
+
+/** Runs work with a worker of its own; when this returns, or throws, the worker has ended. */
+export async function withWorker<T>(
+  options: WorkerOptions,
+  work: (ask: Ask) => Promise<T>,
+): Promise<T> {
+  throwIfCancelled(options.signal);
+  const worker = new Worker(options);
+  try {
+    return await work((request, asking) => worker.ask(request, asking));
+  } finally {
+    await worker.end();
+  }
+}
+
+class Worker {
+  readonly #options: WorkerOptions;
+  readonly #secrets: readonly string[];
+  readonly #input = new PassThrough();
+  readonly #late = new AbortController();
+  readonly #ended: Promise<MirrorError>;
+  readonly #decoder = new StringDecoder('utf8');
+  #partial = '';
+  #asked: { resolve: (answer: CacheAnswer) => void; onShare: Asking['onShare'] } | undefined;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+    this.#secrets = [options.environment['ACTIONS_RUNTIME_TOKEN'] ?? ''];
+    const running = runChild([process.execPath, PROGRAM], {
+      ...options,
+      // Each request has a time of its own; the call that makes them has the rest.
+      timeoutMs: Infinity,
+      signal: AbortSignal.any([options.signal, this.#late.signal]),
+      stdin: this.#input,
+      onOutput: (chunk) => {
+        this.#take(chunk);
+      },
+    });
+    this.#ended = running.then(
+      (result) => this.#explain(result),
+      (error: unknown) => toMirrorError(error, 'store-unavailable', 'starting the cache worker'),
+    );
+  }
+
+  async ask(request: CacheRequest, { patienceMs, gauge, onShare }: Asking): Promise<CacheAnswer> {
+    const { promise, resolve } = Promise.withResolvers<CacheAnswer>();
+    let gauged = 0;
+    const expire = async (): Promise<void> => {
+      const before = gauged;
+      gauged = (await gauge?.()) ?? before;
+      if (this.#asked?.resolve !== resolve) return;
+      if (gauged !== before) {
+        deadline.refresh();
+        return;
+      }
+      const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}`;
+      this.#late.abort(new MirrorError('store-unavailable', message));
+    };
+    const deadline = setTimeout(() => void expire(), patienceMs);
+    let furthest = 0;
+    const take = (share: number): void => {
+      // The toolkit tells it every second, whether anything has moved or not.
+      if (share > furthest) deadline.refresh();
+      furthest = Math.max(furthest, share);
+      onShare?.(share);
+    };
+    this.#asked = { resolve, onShare: take };
+    this.#input.write(`${JSON.stringify(request)}\n`);
+    try {
+      const answer = await Promise.race([promise, this.#ended]);
+      if (answer instanceof MirrorError) throw answer;
+      return answer;
+    } finally {
+      clearTimeout(deadline);
+      this.#asked = undefined;
+    }
+  }
+
+  /** It ends by itself when its input does. */
+  async end(): Promise<void> {
+    this.#input.end();
+    const deadline = setTimeout(() => {
+      this.#late.abort();
+    }, END_GRACE_MS);
+    await this.#ended;
+    clearTimeout(deadline);
+  }
+
+  #take(chunk: Buffer): void {
+    const lines = (this.#partial + this.#decoder.write(chunk)).split('\n');
+    this.#partial = lines.pop() ?? '';
+    for (const line of lines) {
+      const message = parseMessage(line);
+      if (message === undefined) continue;
+      if ('share' in message) this.#asked?.onShare?.(message.share);
+      else this.#asked?.resolve(this.#scrub(message));
+    }
+  }
+
+  #scrub({ result, words }: CacheAnswer): CacheAnswer {
+    return {
+      result,
+      words: words.map(({ level, text }) => ({ level, text: scrub(text, this.#secrets) })),
+    };
+  }
+
+  /** Why it gives no answer any more. */
+  #explain({ exitCode, stderr }: ChildResult): MirrorError {
+    if (this.#options.signal.aborted) return new MirrorError('cancelled', 'the job was cancelled');
+    const late: unknown = this.#late.signal.reason;
+    if (late instanceof MirrorError) return late;
+    const lastWords = scrub(stderr.trim().slice(-MAX_LAST_WORDS), this.#secrets);
+    const message = `the worker for the Actions cache ended with exit code ${exitCode}: ${lastWords}`;
+    return new MirrorError('store-unavailable', message);
+  }
+}
+
+/** Undefined for what something wrote that was loaded before the worker (NODE_OPTIONS). */
+function parseMessage(line: string): CacheAnswer | CacheProgress | undefined {
+  try {
+    return JSON.parse(line) as CacheAnswer | CacheProgress;
+  } catch {
+    return undefined;
+  }
+}

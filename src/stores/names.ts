@@ -1,0 +1,60 @@
+import { MirrorError } from '../lib/errors.ts';
+import { MAX_RECORD_BYTES } from '../locks/claims/records.ts';
+import { type LayerFiles, MAX_MANIFEST_BYTES } from './store.ts';
+
+const NAME = /^[A-Za-z0-9._-]{1,200}$/;
+const MAX_NUMBER = 9_999_999_999;
+
+/** Whether a name is safe as one path segment and as part of an object's key. */
+export function isSafeName(name: string): boolean {
+  return NAME.test(name) && name !== '.' && name !== '..';
+}
+
+/** Throws TypeError unless every name is safe: these names were made by us, so it is our bug. */
+export function assertNames(what: string, ...names: readonly string[]): void {
+  for (const name of names) {
+    if (!isSafeName(name)) throw new TypeError(`${what} is not allowed: ${JSON.stringify(name)}`);
+  }
+}
+
+/** Throws TypeError unless it is an integer from 1 to 9,999,999,999, so that names sort as numbers. */
+export function assertManifestNumber(number: number): void {
+  if (!Number.isSafeInteger(number) || number < 1 || number > MAX_NUMBER) {
+    throw new TypeError(`manifest number is not allowed: ${number}`);
+  }
+}
+
+/** Throws TypeError for a manifest that no reader would take whole; its maker checks first. */
+export function assertManifestSize(content: Uint8Array): void {
+  if (content.byteLength > MAX_MANIFEST_BYTES) {
+    throw new TypeError(`manifest of ${content.byteLength} bytes is over ${MAX_MANIFEST_BYTES}`);
+  }
+}
+
+/** Throws TypeError unless it is the beginning of a safe name; the empty one is. */
+export function assertPrefix(prefix: string): void {
+  assertNames('prefix', `${prefix}x`);
+}
+
+export function assertRecordSize(content: Uint8Array): void {
+  if (content.byteLength > MAX_RECORD_BYTES) {
+    throw new TypeError(`record of ${content.byteLength} bytes is over ${MAX_RECORD_BYTES}`);
+  }
+}
+
+/** Throws `bad-snapshot` unless names and sizes are sound: what a layer holds is a manifest's word. */
+export function assertLayer(layer: LayerFiles): void {
+  const names = layer.files.map(({ name }) => name);
+  for (const name of [layer.name, ...names]) {
+    if (!isSafeName(name)) refuse(layer, `the name ${JSON.stringify(name)} is not allowed`);
+  }
+  if (names.length === 0) refuse(layer, 'it declares no files');
+  if (new Set(names).size !== names.length) refuse(layer, 'it declares a file twice');
+  for (const { name, bytes } of layer.files) {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) refuse(layer, `${name} has the size ${bytes}`);
+  }
+}
+
+function refuse(layer: LayerFiles, reason: string): never {
+  throw new MirrorError('bad-snapshot', `layer ${JSON.stringify(layer.name)}: ${reason}`);
+}

@@ -1,0 +1,141 @@
+/** The only place that knows which back ends there are. */
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { MirrorError, describeError } from '../lib/errors.ts';
+import { createClaimLock } from '../locks/claims/claims.ts';
+import type { ClaimLock } from '../locks/lock.ts';
+import { createActionsCacheClaim } from '../locks/claims/actions-cache.ts';
+import { createActionsCacheClaimEntries } from './actions-cache/claims.ts';
+import { findActionsCacheFault } from './actions-cache/environment.ts';
+import { openActionsCache } from './actions-cache/session.ts';
+import { createActionsCacheStore } from './actions-cache/store.ts';
+import { createDiskRecords } from './disk/records.ts';
+import { createDiskStore } from './disk/store.ts';
+import type { S3Place } from './s3/open.ts';
+import type { Store } from './store.ts';
+
+/** What the settings say about the store. */
+export type StoreChoice =
+  | { kind: 'disk'; path: string }
+  | { kind: 's3'; place: S3Place }
+  /** Where it was not asked for, it is taken if it is there. */
+  | {
+      kind: 'actions-cache';
+      scopes: CacheScopes;
+      /** Run and attempt, whose jobs contend for a claim. */
+      epoch: string;
+      isAskedFor: boolean;
+    };
+
+/** Whose snapshots in the Actions cache a job may use. */
+export interface CacheScopes {
+  /** Where it saves. */
+  own: string;
+  /** Where it restores from as well. */
+  others: readonly string[];
+}
+
+/** A store, and what comes with it. */
+export interface OpenStore {
+  /** Undefined for none. */
+  store: Store | undefined;
+  /** More that a snapshot may be restored from; nothing is saved there. */
+  otherStores: readonly Store[];
+  /** The claim on making the snapshot of that number; undefined where the store has no claims. */
+  claimOf: ((key: string, number: number) => ClaimLock) | undefined;
+  /** Why there is none, for people; else empty. */
+  absence: string;
+}
+
+export interface StoreSurroundings {
+  /** Who claims, for the people of other jobs. */
+  holder: string;
+  /** Of the job. */
+  environment: NodeJS.ProcessEnv;
+  /** Nothing stays there. */
+  temporaryFolder: string;
+}
+
+/**
+ * The store that the settings name. What was asked for and cannot be had throws `invalid-input`:
+ * going on without it would look like a healthy run and clone every time.
+ */
+export async function openStore(
+  choice: StoreChoice,
+  surroundings: StoreSurroundings,
+): Promise<OpenStore> {
+  switch (choice.kind) {
+    case 'disk':
+      return openDisk(choice.path, surroundings);
+    case 's3':
+      return openBucket(choice.place, surroundings);
+    case 'actions-cache':
+      return openCache(choice, surroundings);
+  }
+}
+
+async function openDisk(path: string, { holder }: StoreSurroundings): Promise<OpenStore> {
+  await checkFolder(path);
+  return {
+    store: createDiskStore({ path }),
+    otherStores: [],
+    claimOf: (key, number) => createClaimLock(createDiskRecords({ path, key }), { number, holder }),
+    absence: '',
+  };
+}
+
+async function openBucket(
+  place: S3Place,
+  { holder, environment }: StoreSurroundings,
+): Promise<OpenStore> {
+  // The toolkit of AWS takes a while to load.
+  const { openS3 } = await import('./s3/open.ts');
+  const { store, recordsOf } = await openS3(place, environment);
+  return {
+    store,
+    otherStores: [],
+    claimOf: (key, number) => createClaimLock(recordsOf(key), { number, holder }),
+    absence: '',
+  };
+}
+
+function openCache(
+  { scopes, epoch, isAskedFor }: Extract<StoreChoice, { kind: 'actions-cache' }>,
+  { holder, environment, temporaryFolder }: StoreSurroundings,
+): OpenStore {
+  const fault = findActionsCacheFault(environment);
+  if (fault !== undefined) {
+    if (isAskedFor) {
+      throw new MirrorError(
+        'invalid-input',
+        `Input \`store\` is "actions-cache", which this job cannot have: ${fault}`,
+      );
+    }
+    const absence = `\`disk-path\` is not set, and ${fault}`;
+    return { store: undefined, otherStores: [], claimOf: undefined, absence };
+  }
+  const cache = openActionsCache({ environment, temporaryFolder });
+  const { own, others } = scopes;
+  return {
+    store: createActionsCacheStore({ cache, scope: own }),
+    otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
+    claimOf: (key, number) => {
+      const entries = createActionsCacheClaimEntries({ cache, scope: own, key });
+      return createActionsCacheClaim(entries, { number, epoch, holder });
+    },
+    absence: '',
+  };
+}
+
+async function checkFolder(path: string): Promise<void> {
+  try {
+    if (!(await stat(path)).isDirectory()) throw new Error('it is not a folder');
+    await access(path, constants.R_OK | constants.X_OK);
+  } catch (error) {
+    // A typo, or a volume that is not mounted.
+    const message = `Input \`disk-path\` is ${JSON.stringify(path)}; allowed is an existing folder that this user can read`;
+    throw new MirrorError('invalid-input', `${message} (${describeError(error)})`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,459 @@
+/** What the step says: outputs, summary and lines, by the runner's own files. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { Account, type Phase } from '../../../src/job/account.ts';
+import { MirrorError } from '../../../src/lib/errors.ts';
+import type { Job } from '../../../src/job/job.ts';
+import { silentLog } from '../../../src/lib/log.ts';
+import type { PrimeResult } from '../../../src/prime/prime-workspace.ts';
+import {
+  reportFailure,
+  reportMirror,
+  reportNotSaved,
+  reportOutputs,
+  reportSave,
+} from '../../../src/action/report/report.ts';
+import { toCode, toMarkdown } from '../../../src/action/report/markdown.ts';
+import {
+  describeClaim,
+  describeLock,
+  describePrime,
+  describeSave,
+  describeTransfer,
+  nameOf,
+} from '../../../src/action/report/outcome.ts';
+import { drawBar, drawTimeline } from '../../../src/action/report/timeline.ts';
+import type { RestoredMirror } from '../../../src/restore/restore-mirror.ts';
+import { createMemoryStore } from '../../support/memory/store.ts';
+import { readActionDefinition } from '../../support/action-definition.ts';
+import { parseFileCommand, readLog, type Annotation } from '../../support/runner-commands.ts';
+import { temporaryDirectories } from '../../support/temporary-directory.ts';
+
+const directories = temporaryDirectories();
+const { outputs } = readActionDefinition(fileURLToPath(new URL('../../..', import.meta.url)));
+
+const OID = 'a'.repeat(40);
+
+const cloned: RestoredMirror = {
+  path: '/work/name/_mirrors/key.git',
+  isPrivate: false,
+  key: 'key',
+  objectFormat: 'sha1',
+  provenance: 'cloned',
+  recloned: false,
+  snapshot: undefined,
+  head: { ref: 'refs/heads/main', oid: OID },
+  refs: [
+    { name: 'refs/heads/main', oid: OID },
+    { name: 'refs/tags/v1', oid: OID },
+  ],
+  refsDigest: 'd'.repeat(64),
+  packBytes: 314 * 1024 ** 2,
+  waitedMs: 0,
+  claim: 'not-needed',
+};
+
+const primed: PrimeResult = {
+  result: 'primed',
+  path: '/work/name/name',
+  bytes: 1024,
+  copiedBytes: 0,
+};
+
+const restored: RestoredMirror = { ...cloned, provenance: 'restored', snapshot: '7-0123456789ab' };
+
+/** As much of a job as reports look at. */
+function jobOf(account = new Account(silentLog), store: Job['store'] = createMemoryStore()): Job {
+  const upstream = { access: { url: 'https://h/o/n', token: '' }, refspecs: [] };
+  return { account, upstream, store, otherStores: [] } as Partial<Job> as Job;
+}
+
+/** The summary's file is looked up once in a process, so all tests share it. */
+let folder: string;
+
+beforeAll(async () => {
+  folder = await directories.create('report');
+});
+
+beforeEach(() => {
+  for (const name of ['GITHUB_OUTPUT', 'GITHUB_STEP_SUMMARY']) {
+    process.env[name] = join(folder, name);
+    writeFileSync(join(folder, name), '');
+  }
+});
+
+afterEach(() => {
+  delete process.env['GITHUB_OUTPUT'];
+  delete process.env['GITHUB_STEP_SUMMARY'];
+});
+
+afterAll(() => directories.removeAll());
+
+function outputsOf(mirror: RestoredMirror): Record<string, string> {
+  writeFileSync(join(folder, 'GITHUB_OUTPUT'), '');
+  reportOutputs(mirror);
+  return parseFileCommand(readFileSync(join(folder, 'GITHUB_OUTPUT'), 'utf8'));
+}
+
+function summary(): string {
+  return readFileSync(join(folder, 'GITHUB_STEP_SUMMARY'), 'utf8');
+}
+
+/** What a report says to the runner. */
+async function listen(report: () => Promise<void>): Promise<{ lines: string[] } & Listened> {
+  let output = '';
+  const { write } = process.stdout;
+  process.stdout.write = (text: string | Uint8Array) => {
+    output += String(text);
+    return true;
+  };
+  try {
+    await report();
+  } finally {
+    process.stdout.write = write;
+    // A failed step ends with 1, and the tests do not.
+    process.exitCode = undefined;
+  }
+  const lines = output.split(/\r?\n/).slice(0, -1);
+  return { lines, annotations: readLog(lines).annotations };
+}
+
+interface Listened {
+  annotations: Annotation[];
+}
+
+describe('outputs', () => {
+  test('are those of action.yml, all of them, every time', () => {
+    expect(Object.keys(outputsOf(cloned)).sort()).toEqual([...outputs].sort());
+    expect(Object.keys(outputsOf({ ...restored, head: undefined })).sort()).toEqual(
+      [...outputs].sort(),
+    );
+  });
+
+  test('say how it went', () => {
+    expect(outputsOf(cloned)).toEqual({
+      'mirror-path': cloned.path,
+      provenance: 'cloned',
+      'cache-hit': 'false',
+      recloned: 'false',
+      snapshot: '',
+      head: OID,
+      'refs-digest': cloned.refsDigest,
+      lock: 'not-needed',
+    });
+    expect(outputsOf({ ...cloned, claim: 'waited' })).toMatchObject({ lock: 'waited' });
+    expect(outputsOf(restored)).toMatchObject({ 'cache-hit': 'true', snapshot: '7-0123456789ab' });
+    expect(outputsOf({ ...cloned, provenance: 'existing' })).toMatchObject({
+      'cache-hit': 'false',
+    });
+    expect(outputsOf({ ...cloned, recloned: true })).toMatchObject({ recloned: 'true' });
+    expect(outputsOf({ ...cloned, head: undefined })).toMatchObject({ head: '' });
+  });
+});
+
+describe('the job summary of main', () => {
+  test('shows the outcome, the phases with times and bytes, and every fallback', async () => {
+    const account = new Account(silentLog);
+    await account.measure(
+      'clone',
+      () => Promise.resolve(3 * 1024 * 1024),
+      (bytes) => bytes,
+    );
+    account.fallBack('Snapshot 7 is not used: it is damaged');
+    const mirror = { ...cloned, recloned: true, waitedMs: 65_000 };
+    await listen(() => reportMirror(mirror, primed, jobOf(account)));
+    for (const text of [
+      '### ⚠️ Mirror of o/n: cloned afresh\n',
+      '**Cloned afresh, after a failure**, in ',
+      '3.0 MiB came from upstream.',
+      '\n- Snapshot 7 is not used: it is damaged\n',
+      '| 3.0 MiB from upstream |',
+      `<td>refs/heads/main at ${OID}</td>`,
+      '<th align="left">Store</th><td>a store in memory</td>',
+      '<th align="left">Lock</th><td>waited 1 min 5 s for another job</td>',
+      '<td>primed /work/name/name: 1.0 KiB by hard links</td>',
+    ]) {
+      expect(summary()).toContain(text);
+    }
+    expect(summary()).toMatch(/^\| Clone \| [^|]+ \| 3\.0 MiB from upstream \| `[^`]+` \|$/m);
+  });
+
+  test('has no mark where all went as it should', async () => {
+    await listen(() => reportMirror(restored, primed, jobOf()));
+    expect(summary()).toContain('### Mirror of o/n: restored\n');
+    expect(summary()).not.toContain('went wrong');
+  });
+
+  test('shows names as people wrote them', async () => {
+    const head = { ref: Buffer.from('refs/heads/café').toString('latin1'), oid: OID };
+    await listen(() => reportMirror({ ...cloned, head }, primed, jobOf()));
+    expect(summary()).toContain('refs/heads/café at');
+  });
+
+  test('says plainly that there is no store, as does a notice where it cost a clone', async () => {
+    const account = new Account(silentLog);
+    const absence = 'the cache is not <here>, and `disk-path` is not set';
+    const job = { ...jobOf(account), store: undefined, absence };
+    const first = await listen(() => reportMirror(cloned, primed, job));
+    expect(summary()).toContain('**Cloned: there is no store**');
+    expect(summary()).toContain('<td>none: the cache is not &lt;here&gt;, and <code>disk-path');
+    expect(first.annotations).toMatchObject([
+      { level: 'notice', message: expect.stringContaining(absence) },
+    ]);
+    const existing = { ...cloned, provenance: 'existing' as const };
+    expect((await listen(() => reportMirror(existing, primed, job))).annotations).toEqual([]);
+  });
+
+  test('of a failure shows the cause, what was tried and what to do', async () => {
+    const account = new Account(silentLog);
+    const failing = account.measure('probe', () => Promise.reject(new Error('no')));
+    await expect(failing).rejects.toThrow('no');
+    const error = new MirrorError('authentication', 'asking https://h/o/n: refused <b>');
+    const { annotations, lines } = await listen(() => reportFailure(error, jobOf(account)));
+    expect(annotations).toMatchObject([{ level: 'error', message: error.message }]);
+    expect(lines.at(-1)).toMatch(/^What to do: Check that `token`/);
+    expect(summary()).toContain('### ❌ Mirror of o/n: failed\n');
+    expect(summary()).toContain('\n> asking https&#58;//h/o/n: refused &lt;b&gt;\n');
+    expect(summary()).toContain('**What to do:** Check that <code>token</code>');
+    expect(summary()).toMatch(/^\| Probe \| [^|]+ \| \*\*failed\*\* \|/m);
+  });
+
+  test('of a failure before there was a job shows the cause and what to do', async () => {
+    const error = new MirrorError('invalid-input', 'Input `refs` is "x"');
+    await listen(() => reportFailure(error, undefined));
+    expect(summary()).toContain('### ❌ Mirror: failed\n');
+    expect(summary()).toContain('> Input <code>refs</code> is &#34;x&#34;');
+  });
+
+  test('is no error where the runner has none', async () => {
+    delete process.env['GITHUB_STEP_SUMMARY'];
+    await listen(() => reportSave({ result: 'skipped', reason: 'x' }, jobOf()));
+    expect(summary()).toBe('');
+  });
+});
+
+describe('post says in one line', () => {
+  test.each([
+    [{ result: 'published', id: '7-ab', bytes: 1_536 }, 'Saved snapshot 7-ab (1.5 KiB)', []],
+    [{ result: 'unchanged', id: '7-ab' }, 'Nothing saved: nothing changed since snapshot 7-ab', []],
+    [
+      { result: 'superseded', number: 8 },
+      'Nothing saved: another job saved snapshot 8 meanwhile',
+      [],
+    ],
+    [{ result: 'skipped', reason: 'there is no store' }, 'Nothing saved: there is no store', []],
+    [{ result: 'refused', reason: 'it is gone' }, 'Nothing saved: it is gone', ['warning']],
+    [
+      { result: 'corrupt', reason: 'a pack is damaged' },
+      'Nothing saved, and the mirror was deleted: a pack is damaged',
+      ['warning'],
+    ],
+  ] as const)('%j: %s', async (result, line, levels) => {
+    expect(describeSave(result)).toBe(line);
+    const { annotations, lines } = await listen(() => reportSave(result, jobOf()));
+    expect(annotations.map(({ level }) => level)).toEqual(levels);
+    expect(lines).toEqual([levels.length > 0 ? `::warning::${line}` : line]);
+    expect(summary()).toMatch(/^### (?:⚠️ )?Snapshot of o\/n: (?:saved|unchanged|not saved)$/m);
+    expect(summary()).toContain(`**${line}**`);
+  });
+
+  test('that it failed: a warning, unless somebody cancelled the job', async () => {
+    const failed = new MirrorError('store-unavailable', 'no');
+    expect((await listen(() => reportNotSaved(failed, jobOf()))).annotations).toMatchObject([
+      { level: 'warning', message: 'Nothing saved: no' },
+    ]);
+    expect(summary()).toContain('### ⚠️ Snapshot of o/n: not saved\n\n> Nothing saved: no\n');
+    const cancelled = new MirrorError('cancelled', 'it was cancelled');
+    expect(await listen(() => reportNotSaved(cancelled, jobOf()))).toEqual({
+      lines: ['Nothing saved: it was cancelled'],
+      annotations: [],
+    });
+  });
+});
+
+describe('what is said of', () => {
+  test.each([
+    ['not-needed', undefined],
+    ['acquired', 'had: this job cloned, to save a snapshot for the others'],
+    ['waited', 'another job had it, and saved the snapshot that this one waited for'],
+    ['timed-out', 'another job held it until `lock-timeout`: this one went on alone'],
+    ['unavailable', 'not to be had: this job went on alone'],
+  ] as const)('the claim, %s: %s', (claim, expected) => {
+    expect(describeClaim({ ...cloned, claim })).toBe(expected);
+  });
+
+  test.each([
+    [{}, 'free'],
+    [{ waitedMs: 2_500 }, 'waited 2.5 s for another job'],
+    [{ isPrivate: true }, 'not had: this job made a mirror of its own, which is gone with it'],
+    [
+      { isPrivate: true, waitedMs: 2_500 },
+      'not had: this job made a mirror of its own, which is gone with it; waited 2.5 s for another job',
+    ],
+  ])('the lock with %j: %s', (facts, expected) => {
+    expect(describeLock({ ...cloned, ...facts })).toBe(expected);
+  });
+
+  test.each([
+    [{ result: 'skipped', reason: 'why' } as const, 'not primed: why'],
+    [{ result: 'failed', reason: 'why' } as const, 'not primed: why'],
+    [primed, 'primed /work/name/name: 1.0 KiB by hard links'],
+    [{ ...primed, copiedBytes: 1024 }, 'primed /work/name/name: 1.0 KiB by copying'],
+    [
+      { ...primed, bytes: 3072, copiedBytes: 1024 },
+      'primed /work/name/name: 2.0 KiB by hard links, 1.0 KiB by copying',
+    ],
+  ])('priming with %j: %s', (prime, expected) => {
+    expect(describePrime(prime)).toBe(expected);
+  });
+
+  test('what was moved, against a clone', async () => {
+    const account = new Account(silentLog);
+    const move = (name: 'fetch' | 'restore', bytes: number) =>
+      account.measure(
+        name,
+        () => Promise.resolve(bytes),
+        (moved) => moved,
+      );
+    expect(describeTransfer({ ...cloned, provenance: 'existing' }, account)).toBe(
+      'Nothing came from upstream; a clone would have moved about 314 MiB from upstream.',
+    );
+    await move('restore', 320 * 1024 ** 2);
+    await move('fetch', 2_048);
+    expect(describeTransfer(restored, account)).toBe(
+      '2.0 KiB came from upstream, 320 MiB from the store; a clone would have moved about 314 MiB from upstream.',
+    );
+    expect(describeTransfer(cloned, account)).toBe(
+      '2.0 KiB came from upstream, 320 MiB from the store.',
+    );
+  });
+
+  test.each([
+    ['https://github.com/owner/name', 'owner/name'],
+    ['https://[::1]:8443/group/sub/name', 'group/sub/name'],
+    ['git@github.com:owner/name.git', 'owner/name'],
+    ['git@[::1]:owner/name.git', 'owner/name'],
+    ['something', 'something'],
+  ])('%s: %s', (url, expected) => {
+    expect(nameOf(url)).toBe(expected);
+  });
+});
+
+/** What character references stand for. */
+function decode(text: string): string {
+  return text
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replace(/&#(\d+);/g, (_, code) => String.fromCharCode(Number(code)))
+    .replaceAll('&amp;', '&');
+}
+
+describe('text of others in the summary', () => {
+  const hostile = [
+    '<script>alert(1)</script> & <img src=x onerror="a">',
+    '&lt;b&gt; &#42;',
+    '[link](https://evil.example/?a=b) ![image](//evil.example/x.png)',
+    '**bold** _em_ ~~gone~~ `code` ``two`` \\* a*b_c',
+    '| a | b |',
+    'http://evil.example www.evil.example WWW.evil.example mail@evil.example',
+    '@somebody #1 o/n#2 :tada: $x^2$ $$y$$ {x}',
+    '- list',
+    '+ list',
+    '1. list',
+    '2) list',
+    '# heading',
+    '> [!CAUTION]',
+    '===',
+    '---',
+    '```mermaid',
+    '<!-- comment',
+    ']]> <?php <![CDATA[',
+    'refs/heads/<img/src=x>&lt;',
+  ];
+
+  test.each(hostile)('%j stays text', (text) => {
+    for (const written of [toMarkdown(text), toCode(text)]) {
+      const inner = written.replaceAll(/<\/?code>|<span>@<\/span>/g, '');
+      expect(inner).not.toMatch(/["'`*_~[\]|\\$@!<>]|#(?!\d+;)/);
+      expect(inner).not.toMatch(/:(?! |$)|www\.|^[-+\d]/i);
+      expect(inner.replaceAll(/&(?:amp|lt|gt|#\d+);/g, '')).not.toContain('&');
+    }
+    expect(decode(toCode(text)).replaceAll('<span>@</span>', '@')).toBe(`<code>${text}</code>`);
+  });
+
+  test.each([
+    ['a\nb\r\n\r\nc\td', 'a b c d'],
+    ['  a\u2028\u202eb\u200bc\x1b[0m\x00 ', 'a b c &#91;0m'],
+    ['', ''],
+  ])('%j is one line without what has no width', (text, expected) => {
+    expect(toMarkdown(text)).toBe(expected);
+  });
+
+  test('is cut where it is endless', () => {
+    expect(toMarkdown('x'.repeat(1_000_000))).toBe(`${'x'.repeat(2_000)}…`);
+  });
+
+  test('keeps names of inputs as code, and no markup besides', () => {
+    expect(toMarkdown('set `fetch-timeout`, not `rm -rf`; `')).toBe(
+      'set <code>fetch-timeout</code>, not &#96;rm -rf&#96;; &#96;',
+    );
+  });
+
+  test('is text wherever the summary has it', async () => {
+    const account = new Account(silentLog);
+    for (const text of hostile) account.fallBack(`before ${text}`);
+    const head = { ref: 'refs/heads/<b>x</b>', oid: OID };
+    const path = '/work/</code><img src=x>|`';
+    const job = jobOf(account);
+    job.upstream.access.url = 'https://h/<img>/|n';
+    await listen(() => reportMirror({ ...cloned, head, path }, { ...primed, path }, job));
+    await listen(() => reportFailure(new Error(hostile.join('\n\n')), job));
+    await listen(() => reportSave({ result: 'refused', reason: hostile.join('\n\n') }, job));
+    const tags = new Set(summary().match(/<[^>]*>/g));
+    expect([...tags].sort()).toEqual(
+      [
+        ...['<code>', '</code>', '<table>', '</table>', '<tr>', '</tr>', '<td>', '</td>'],
+        ...['<th align="left">', '</th>', '<span>', '</span>'],
+      ].sort(),
+    );
+  });
+});
+
+describe('the timeline', () => {
+  const phase: Phase = {
+    ...{ name: 'fetch', label: 'Fetch', title: 'Fetch what is new', way: 'from upstream' },
+    ...{ startedMs: 0, durationMs: 0, hasFailed: false },
+  };
+  const shown = (bar: string) => bar.replaceAll('\u00a0', ' ');
+
+  test.each([
+    [[0, 400, 400], '█'.repeat(40)],
+    [[100, 200, 400], ' '.repeat(10) + '█'.repeat(20) + ' '.repeat(10)],
+    [[0, 1, 400], '▏' + ' '.repeat(39)],
+    [[400, 0, 400], ' '.repeat(39) + '▏'],
+    [[399, 1, 400], ' '.repeat(39) + '▏'],
+    [[395, 100, 400], ' '.repeat(39) + '█'],
+    [[0, 0, 0], '▏' + ' '.repeat(39)],
+  ] as const)('%j is the bar "%s"', ([startMs, durationMs, totalMs], expected) => {
+    const bar = drawBar(startMs, durationMs, totalMs);
+    expect(shown(bar)).toBe(expected);
+    expect(bar).not.toContain(' ');
+  });
+
+  test('has a row for each phase, on the time of all', () => {
+    const rows = drawTimeline([
+      { ...phase, durationMs: 1_000, bytes: 2_048 },
+      { ...phase, startedMs: 1_000, durationMs: 1_000, hasFailed: true },
+      { ...phase, label: 'Check', startedMs: 2_000, durationMs: 2_000, bytes: 0 },
+    ]);
+    expect(rows.map(shown)).toEqual([
+      '| Phase | Time | Bytes | 0 to 4.0 s |',
+      '| :-- | --: | :-- | :-- |',
+      `| Fetch | 1.0 s | 2.0 KiB from upstream | \`${'█'.repeat(10).padEnd(40)}\` |`,
+      `| Fetch | 1.0 s | **failed** | \`${(' '.repeat(10) + '█'.repeat(10)).padEnd(40)}\` |`,
+      `| Check | 2.0 s |  | \`${' '.repeat(20) + '█'.repeat(20)}\` |`,
+    ]);
+  });
+});

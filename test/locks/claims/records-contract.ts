@@ -1,0 +1,145 @@
+/** What every back end of claim records must do; a short caller per back end. */
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { type ClaimRecords, MAX_RECORD_BYTES } from '../../../src/locks/claims/records.ts';
+import { outcomeOf, signal } from '../../stores/contract/store-contract.ts';
+
+export interface RecordsBench {
+  /** Records of a key, as another machine would open them; those of one key are the same. */
+  open(key: string): ClaimRecords;
+  close(): Promise<void>;
+}
+
+const KEY = 'github.com_owner_name-0123';
+const text = (content: string): Uint8Array => Buffer.from(content);
+
+export function describeClaimRecordsContract(
+  name: string,
+  createBench: () => Promise<RecordsBench>,
+): void {
+  describe(`${name}: claim records`, () => {
+    let bench: RecordsBench;
+    let records: ClaimRecords;
+    beforeEach(async () => {
+      bench = await createBench();
+      records = bench.open(KEY);
+    });
+    afterEach(() => bench.close());
+
+    const read = async (record: string, from = records): Promise<string | undefined> => {
+      const content = await from.read(record, signal);
+      return content === undefined ? undefined : Buffer.from(content).toString();
+    };
+
+    test('there are none at first', async () => {
+      expect(await records.list('', signal)).toEqual([]);
+      expect(await read('1-1.claim')).toBeUndefined();
+      await records.remove('1-1.claim', signal);
+    });
+
+    test('one is created once, and seen by all at once', async () => {
+      expect(await records.create('1-1.claim', text('one'), signal)).toBe(true);
+      expect(await bench.open(KEY).create('1-1.claim', text('two'), signal)).toBe(false);
+      expect(await read('1-1.claim', bench.open(KEY))).toBe('one');
+      expect(await bench.open(KEY).list('', signal)).toEqual(['1-1.claim']);
+    });
+
+    test('of many who create the same one succeeds', async () => {
+      for (let round = 0; round < 10; round++) {
+        const created = await Promise.all(
+          Array.from({ length: 10 }, (_, index) =>
+            bench.open(KEY).create(`${round}.claim`, text(String(index)), signal),
+          ),
+        );
+        expect(created.filter(Boolean)).toHaveLength(1);
+        expect(await read(`${round}.claim`)).toBe(String(created.indexOf(true)));
+      }
+    });
+
+    test('one is written anew, and never seen half', async () => {
+      const versions = ['a', 'b'].map((letter) => letter.repeat(50_000));
+      await records.write('1.heartbeat', text(versions[0]!), signal);
+      const over = new AbortController();
+      const reading = (async () => {
+        const seen = new Set<string | undefined>();
+        while (!over.signal.aborted) seen.add(await read('1.heartbeat', bench.open(KEY)));
+        return seen;
+      })();
+      for (let count = 0; count < 30; count++) {
+        await records.write('1.heartbeat', text(versions[count % 2]!), signal);
+      }
+      over.abort();
+      for (const content of await reading) expect(versions).toContain(content);
+      expect(await read('1.heartbeat')).toBe(versions[1]);
+      expect(await records.create('1.heartbeat', text('new'), signal)).toBe(false);
+    });
+
+    test('they are listed by how their names begin', async () => {
+      const names = ['1-1.claim', '1-1.0f.heartbeat', '1-2.claim', '12-1.claim', 'x'];
+      for (const each of names) await records.create(each, text(each), signal);
+      expect((await records.list('', signal)).sort()).toEqual([...names].sort());
+      expect((await records.list('1-', signal)).sort()).toEqual(names.slice(0, 3).sort());
+      expect(await records.list('2', signal)).toEqual([]);
+    });
+
+    test('one that was removed is gone, and its name is free', async () => {
+      await records.create('1-1.claim', text('one'), signal);
+      await bench.open(KEY).remove('1-1.claim', signal);
+      expect(await read('1-1.claim')).toBeUndefined();
+      expect(await records.list('', signal)).toEqual([]);
+      expect(await records.create('1-1.claim', text('two'), signal)).toBe(true);
+      expect(await read('1-1.claim')).toBe('two');
+    });
+
+    test('those of another key are others', async () => {
+      await records.create('1-1.claim', text('one'), signal);
+      const others = bench.open(`${KEY}4`);
+      expect(await others.list('', signal)).toEqual([]);
+      expect(await others.create('1-1.claim', text('two'), signal)).toBe(true);
+      expect(await read('1-1.claim')).toBe('one');
+    });
+
+    test('one has up to the most bytes allowed, and none at all', async () => {
+      const most = new Uint8Array(MAX_RECORD_BYTES).fill(7);
+      expect(await records.create('most', most, signal)).toBe(true);
+      expect(Buffer.compare((await records.read('most', signal))!, most)).toBe(0);
+      expect(await records.create('none', text(''), signal)).toBe(true);
+      expect(await read('none')).toBe('');
+      const more = new Uint8Array(MAX_RECORD_BYTES + 1);
+      await expect(records.create('more', more, signal)).rejects.toThrow(TypeError);
+      await expect(records.write('more', more, signal)).rejects.toThrow(TypeError);
+    });
+
+    test.each(['', '.', '..', 'a/b', 'a\\b', 'ä', 'a b', 'x'.repeat(201)])(
+      'the name %j is our bug',
+      async (bad) => {
+        await expect(records.create(bad, text(''), signal)).rejects.toThrow(TypeError);
+        await expect(records.write(bad, text(''), signal)).rejects.toThrow(TypeError);
+        await expect(records.read(bad, signal)).rejects.toThrow(TypeError);
+        await expect(records.remove(bad, signal)).rejects.toThrow(TypeError);
+      },
+    );
+
+    test('what is given and what is got are copies', async () => {
+      const given = Uint8Array.from([1, 2, 3]);
+      const creating = records.create('copy', given, signal);
+      given[0] = 9;
+      await creating;
+      const got = (await records.read('copy', signal))!;
+      got[1] = 9;
+      expect([...(await records.read('copy', signal))!]).toEqual([1, 2, 3]);
+    });
+
+    test('a cancelled call ends so', async () => {
+      const cancelled = AbortSignal.abort();
+      for (const call of [
+        records.create('c', text(''), cancelled),
+        records.write('c', text(''), cancelled),
+        records.read('c', cancelled),
+        records.list('', cancelled),
+        records.remove('c', cancelled),
+      ]) {
+        expect(await outcomeOf(call)).toBe('cancelled');
+      }
+    });
+  });
+}

@@ -1,0 +1,113 @@
+/** Pages lead to files and headings that are there. */
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from '@jest/globals';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const pages = globSync(['*.md', 'docs/**/*.md'], { cwd: root }).map((page) => join(root, page));
+
+function read(page: string): string {
+  return readFileSync(page, 'utf8').replaceAll('\r\n', '\n');
+}
+
+/** Code is no prose: what looks like a link or a heading there is none. */
+function proseOf(page: string): string {
+  return read(page)
+    .replace(/^ *(`{3,})[^]*?^ *\1$/gm, '')
+    .replace(/`[^`\n]*`/g, (code) => code.replace(/[[\]()]/g, ''));
+}
+
+/** Headings as GitHub names them in addresses. */
+function anchorsOf(page: string): string[] {
+  const headings = [...proseOf(page).matchAll(/^#+ (.*)$/gm)].map(([, text = '']) => text);
+  return headings.map((text) =>
+    text
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+function linksOf(page: string): string[] {
+  const links = [...proseOf(page).matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => target);
+  return links.filter((target) => !/^[a-z]+:/.test(target));
+}
+
+function isBroken(page: string, link: string): boolean {
+  const [path = '', anchor] = link.split('#');
+  const target = path === '' ? page : resolve(dirname(page), path);
+  if (!existsSync(target)) return true;
+  return anchor !== undefined && !anchorsOf(target).includes(anchor);
+}
+
+test('links and headings are found at all', () => {
+  const links = pages.flatMap(linksOf);
+  expect(links).toContain('docs/architecture.md');
+  expect(links.filter((link) => link.includes('#')).length).toBeGreaterThan(0);
+  expect(isBroken(join(root, 'README.md'), 'docs/nothing.md')).toBe(true);
+  expect(isBroken(join(root, 'README.md'), '#nothing')).toBe(true);
+});
+
+test.each(pages.map((page) => [page.slice(root.length), page]))(
+  '%s leads nowhere wrong',
+  (_, page) => {
+    expect(linksOf(page).filter((link) => isBroken(page, link))).toEqual([]);
+  },
+);
+
+describe('decisions', () => {
+  const folder = join(root, 'docs', 'decisions');
+  const decisions = globSync('[0-9]*.md', { cwd: folder }).sort();
+
+  test('are all in the index, by their titles', () => {
+    const index = read(join(folder, 'README.md'));
+    const entries = decisions.map((name) => {
+      const title = /^# (.*)$/m.exec(read(join(folder, name)))?.[1] ?? '';
+      return `- [${title}](${name})`;
+    });
+    expect(entries.filter((entry) => !index.includes(entry))).toEqual([]);
+  });
+
+  test('are numbered from 0001 without a gap, in their titles too', () => {
+    const numbers = decisions.map((_, index) => String(index + 1).padStart(4, '0'));
+    expect(decisions.map((name) => basename(name).slice(0, 4))).toEqual(numbers);
+    const titles = decisions.map((name) => read(join(folder, name)).slice(2, 6));
+    expect(titles).toEqual(numbers);
+  });
+
+  test.each(decisions)('%s has all its parts', (name) => {
+    const parts = [...read(join(folder, name)).matchAll(/^\*\*(.*?)\.\*\*/gm)].map(
+      ([, part]) => part,
+    );
+    expect(parts).toEqual([
+      'Problem',
+      'Constraints',
+      'Decision',
+      'What it costs',
+      'What would change our mind',
+    ]);
+  });
+});
+
+describe('the threat model', () => {
+  const page = join(root, 'docs', 'threat-model.md');
+  /** `[action/poison: a forged snapshot]`: a test file, and words that it says. */
+  const references = [
+    ...read(page).matchAll(
+      /\[((?:action|faults|git|lib|locks|mirror|project|restore|save|snapshot|stores)\/[^\]]+)\]/g,
+    ),
+  ]
+    .flatMap(([, text = '']) => text.replace(/\s+/g, ' ').replace(/\.$/, '').split(/[,;] /))
+    .map((reference) => reference.split(': '));
+
+  test('names tests', () => {
+    expect(references.length).toBeGreaterThan(15);
+  });
+
+  test.each(references)('names %s, %s', (file = '', words = '') => {
+    const [path = ''] = globSync(`test/${file}{,.test,.server.test,.s3.test}.ts`, { cwd: root });
+    expect(path).toMatch(/\.ts$/);
+    expect(read(join(root, path)).toLowerCase()).toContain(words.toLowerCase());
+  });
+});

@@ -1,0 +1,181 @@
+/** The disk store among processes that race, die, or may not do everything. */
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { chmod, mkdir, readdir, rm, stat, symlink, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createDiskStore } from '../../../src/stores/disk/store.ts';
+import type { LayerFiles, Store } from '../../../src/stores/store.ts';
+import { describeContents, describeFolder, writeLayer } from '../../support/layer-files.ts';
+import { type ProcessResult, runProcess } from '../../support/processes.ts';
+import { createRandom, testSeed } from '../../support/random.ts';
+import type { WriterTask } from '../../support/store-writer.ts';
+import { temporaryDirectories } from '../../support/temporary-directory.ts';
+import { create, find, KEY, NOTHING, signal } from '../contract/store-contract.ts';
+
+const MIB = 1024 * 1024;
+const SHARED_MEMORY = '/dev/shm';
+const WRITER = join(import.meta.dirname, '../../support/store-writer.ts');
+
+const directories = temporaryDirectories();
+let path: string;
+let store: Store;
+beforeEach(async () => {
+  path = await directories.create('disk-store');
+  store = createDiskStore({ path });
+});
+afterEach(() => directories.removeAll());
+
+const testIf = (condition: boolean) => (condition ? test : test.skip);
+const inStore = (root: string, ...names: string[]): string => join(root, 'v1', KEY, ...names);
+
+async function runWriter(task: WriterTask, timeoutMs = 30_000): Promise<ProcessResult> {
+  return runProcess(process.execPath, [WRITER, JSON.stringify(task)], { timeoutMs });
+}
+
+/** Six processes contend for ten numbers; each number must have one winner, who is in it. */
+async function expectOneWinnerEach(root: string): Promise<void> {
+  const numbers = 10;
+  const startAtMs = Date.now() + 800; // all have started by then, more or less
+  const writers = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const results = await Promise.all(
+    writers.map((writer) =>
+      runWriter({ do: 'race', path: root, key: KEY, writer, numbers, startAtMs }),
+    ),
+  );
+  const won = results.map(({ stdout, stderr }) => {
+    expect(stderr).toBe('');
+    return JSON.parse(stdout) as number[];
+  });
+  for (let number = 1; number <= numbers; number++) {
+    const winners = writers.filter((_, index) => won[index]!.includes(number));
+    expect(winners).toHaveLength(1);
+    const text = await find(createDiskStore({ path: root }), { below: number + 1 });
+    expect(text).toBe(`${number} ${`${winners[0]!} `.repeat(2_000)}`);
+  }
+  expect(await readdir(inStore(root, 'tmp'))).toEqual([]);
+}
+
+describe('processes', () => {
+  test('that contend for a number: one wins', async () => {
+    await expectOneWinnerEach(path);
+  });
+
+  test('that are killed at any moment leave nothing half visible', async () => {
+    const random = createRandom(testSeed());
+    const source = await directories.create('source');
+    const contents = { 'pack-1.idx': randomBytes(70_000), 'pack-1.pack': randomBytes(6 * MIB) };
+    const { files } = await writeLayer(source, 'any', contents);
+    for (let round = 0; round < 8; round++) {
+      const both = ['a', 'b'].map((side) => {
+        const writer = `${side}${round}`;
+        const task = { do: 'save', path, key: KEY, writer, source, files } as const;
+        return runWriter(task, 250 + random.integer(400));
+      });
+      for (const { signal: death, stderr } of await Promise.all(both)) {
+        expect(`${stderr}${String(death)}`).toBe('SIGKILL');
+      }
+    }
+
+    const { manifests, layers, debris } = await store.list(KEY, signal);
+    expect(manifests.length).toBeGreaterThan(0);
+    expect(layers.length).toBeGreaterThanOrEqual(manifests.length);
+    expect(debris.length).toBeGreaterThan(0);
+    for (const { number } of manifests) {
+      const found = await store.findManifest(KEY, { below: number + 1, signal });
+      const layer = JSON.parse(Buffer.from(found!.content).toString()) as LayerFiles;
+      expect(layers.map(({ name }) => name)).toContain(layer.name);
+    }
+    for (const { name } of layers) {
+      const target = await directories.create('target');
+      await store.getLayer(KEY, { name, files }, target, { signal });
+      expect(await describeFolder(target)).toEqual(describeContents(contents));
+      await rm(target, { recursive: true });
+    }
+    const names = debris.map(({ name }) => name);
+    await store.remove(KEY, { ...NOTHING, debris: names }, signal);
+    expect(await readdir(inStore(path, 'tmp'))).toEqual([]);
+  });
+});
+
+describe('a disk without hard links', () => {
+  // A folder that lies on another disk: a link into it fails with EXDEV, for real and for anyone.
+  const isElsewhere =
+    existsSync(SHARED_MEMORY) && statSync(SHARED_MEMORY).dev !== statSync(tmpdir()).dev;
+  const testLinkless = testIf(isElsewhere);
+  const elsewhere = join(SHARED_MEMORY, `mirror-action-${process.pid}`);
+
+  beforeEach(async () => {
+    if (!isElsewhere) return;
+    await mkdir(elsewhere);
+    await mkdir(inStore(path), { recursive: true });
+    await symlink(elsewhere, inStore(path, 'manifests'));
+  });
+  afterEach(() => rm(elsewhere, { recursive: true, force: true }));
+
+  testLinkless('still has one winner of a number (needs /dev/shm)', async () => {
+    await expectOneWinnerEach(path);
+    expect(await readdir(elsewhere)).toHaveLength(10);
+  });
+
+  testLinkless('never replaces a number, nor one that a dead writer left half', async () => {
+    expect(await create(store, 1, 'whole')).toBe(true);
+    expect(await create(store, 1, 'other')).toBe(false);
+    await truncate(join(elsewhere, '0000000001.json.gz'), 2);
+    expect(await create(store, 1, 'other')).toBe(false);
+    expect(await find(store)).toBe('1 wh');
+    await store.withdrawManifest(KEY, 1, signal);
+    expect(await find(store)).toBeUndefined();
+  });
+});
+
+describe('rights', () => {
+  const isRoot = process.getuid?.() === 0;
+  const rightless = isRoot ? { uid: 65534 } : {};
+
+  async function tryAll(more: { umask?: number; uid?: number }): Promise<unknown> {
+    const source = await directories.create('source');
+    const layer = await writeLayer(source, 'layer', { file: 'text' });
+    await chmod(source, 0o755);
+    const { stdout } = await runWriter({ do: 'try', path, key: KEY, source, layer, ...more });
+    return JSON.parse(stdout);
+  }
+
+  testIf(process.platform !== 'win32')('a folder that is read-only can be read', async () => {
+    await create(store, 1, 'text');
+    for (const folder of [path, join(path, 'v1'), inStore(path)]) await chmod(folder, 0o555);
+    for (const name of ['tmp', 'layers', 'manifests']) await chmod(inStore(path, name), 0o555);
+    const refused = 'store-unavailable';
+    const expected = { find: 'done', put: refused, create: refused, list: refused };
+    expect(await tryAll(rightless)).toEqual(expected);
+    expect(await find(store)).toBe('1 text');
+  });
+
+  testIf(process.platform !== 'win32')('what may not be read is an outage', async () => {
+    await create(store, 1, 'text');
+    await chmod(path, 0o755);
+    for (const closed of [inStore(path, 'manifests', '0000000001.json.gz'), inStore(path)]) {
+      await chmod(closed, 0o000);
+      expect(await tryAll(rightless)).toMatchObject({ find: 'store-unavailable' });
+      await chmod(closed, 0o755);
+    }
+  });
+
+  testIf(process.platform !== 'win32')('the umask decides what others may', async () => {
+    expect(await tryAll({ umask: 0o002 })).toMatchObject({ put: 'done', create: 'done' });
+    const modes = async (...names: string[]) =>
+      ((await stat(inStore(path, ...names))).mode & 0o777).toString(8);
+    expect(await modes()).toBe('775');
+    expect(await modes('layers')).toBe('775');
+    expect(await modes('layers', 'layer')).toBe('775');
+    expect(await modes('layers', 'layer', 'file')).toBe('444');
+    expect(await modes('manifests', '0000000002.json.gz')).toBe('664');
+
+    await rm(join(path, 'v1'), { recursive: true });
+    await tryAll({ umask: 0o077 });
+    expect(await modes('layers', 'layer')).toBe('700');
+    expect(await modes('layers', 'layer', 'file')).toBe('400');
+    expect(await modes('manifests', '0000000002.json.gz')).toBe('600');
+  });
+});

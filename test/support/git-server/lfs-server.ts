@@ -1,0 +1,152 @@
+import { createHash, randomUUID } from 'node:crypto';
+import {
+  createServer,
+  request as forward,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { buffer, json } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import type { GitServer } from './server.ts';
+
+export interface LfsRequest {
+  readonly kind: 'batch' | 'download' | 'upload' | 'other';
+  readonly hasAuthorization: boolean;
+  status: number;
+}
+
+interface BatchRequest {
+  operation: 'download' | 'upload';
+  objects: { oid: string; size: number }[];
+}
+
+const BATCH = /^\/[^?]+\.git\/info\/lfs\/objects\/batch$/;
+const OTHER = /^\/[^?]+\.git\/info\/lfs\//;
+const OBJECT = /^\/lfs-objects\/([0-9a-f]{64})\?key=(.+)$/;
+const MEDIA_TYPE = 'application/vnd.git-lfs+json';
+
+/** Stands in front of a git server, whose repositories then have LFS objects, as on GitHub. */
+export async function startGitLfsServer(git: GitServer): Promise<GitLfsServer> {
+  const server = new GitLfsServer(git);
+  await server.listen();
+  return server;
+}
+
+/**
+ * The batch API asks for the git server's token; the URLs that it gives need none, but a key that
+ * is in them. What is no matter of LFS goes to the git server and back as it is.
+ */
+export class GitLfsServer {
+  /** By the SHA-256 that names them; of all repositories. */
+  readonly objects = new Map<string, Uint8Array>();
+  readonly requests: LfsRequest[] = [];
+  readonly #keys = new Set<string>();
+  readonly #git: GitServer;
+  readonly #server: Server;
+
+  constructor(git: GitServer) {
+    this.#git = git;
+    this.#server = createServer((message, response) => {
+      this.#serve(message, response).catch(() => response.destroy());
+    });
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(0, '127.0.0.1', resolve);
+    });
+  }
+
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  /** Keeps an object, and gives the file that stands for it in a repository. */
+  add(content: Uint8Array): string {
+    const oid = createHash('sha256').update(content).digest('hex');
+    this.objects.set(oid, content);
+    return `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${content.length}\n`;
+  }
+
+  async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = message.url ?? '/';
+    const [, oid = '', key = ''] = OBJECT.exec(path) ?? [];
+    if (BATCH.test(path)) await this.#answerBatch(message, response);
+    else if (OTHER.test(path)) this.#reply('other', message, response, 404, {});
+    else if (oid === '') await this.#handOn(message, response);
+    else if (!this.#keys.has(key)) this.#reply('other', message, response, 403, {});
+    else if (message.method === 'PUT') await this.#take(oid, message, response);
+    else this.#give(oid, message, response);
+  }
+
+  async #answerBatch(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!this.#git.isAuthorized(message)) {
+      response.setHeader('WWW-Authenticate', 'Basic realm="GitHub"');
+      this.#reply('batch', message, response, 401, { message: 'Credentials needed' });
+      return;
+    }
+    const { operation, objects } = (await json(message)) as BatchRequest;
+    const key = randomUUID();
+    this.#keys.add(key);
+    const answers = objects.map(({ oid, size }) => {
+      const isThere = this.objects.has(oid);
+      const action = { [operation]: { href: `${this.url}/lfs-objects/${oid}?key=${key}` } };
+      if (operation === 'upload') return { oid, size, ...(isThere ? {} : { actions: action }) };
+      const error = { code: 404, message: 'no such object' };
+      return { oid, size, ...(isThere ? { actions: action } : { error }) };
+    });
+    this.#reply('batch', message, response, 200, { transfer: 'basic', objects: answers });
+  }
+
+  async #take(oid: string, message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const content = await buffer(message);
+    const isRight = createHash('sha256').update(content).digest('hex') === oid;
+    if (isRight) this.objects.set(oid, content);
+    this.#reply('upload', message, response, isRight ? 200 : 422, {});
+  }
+
+  #give(oid: string, message: IncomingMessage, response: ServerResponse): void {
+    const content = this.objects.get(oid);
+    const status = content === undefined ? 404 : 200;
+    this.#note('download', message, status);
+    response.writeHead(status, { 'Content-Length': content?.length ?? 0 });
+    response.end(content);
+  }
+
+  async #handOn(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method, headers, url } = message;
+    const request = forward(`${this.#git.url}${url ?? '/'}`, { method, headers });
+    const answered = new Promise<IncomingMessage>((resolve, reject) => {
+      request.once('response', resolve).once('error', reject);
+    });
+    await pipeline(message, request);
+    const answer = await answered;
+    response.writeHead(answer.statusCode ?? 502, answer.headers);
+    await pipeline(answer, response);
+  }
+
+  #reply(
+    kind: LfsRequest['kind'],
+    message: IncomingMessage,
+    response: ServerResponse,
+    status: number,
+    body: object,
+  ): void {
+    this.#note(kind, message, status);
+    response.writeHead(status, { 'Content-Type': MEDIA_TYPE });
+    response.end(JSON.stringify(body));
+  }
+
+  #note(kind: LfsRequest['kind'], { headers }: IncomingMessage, status: number): void {
+    this.requests.push({ kind, status, hasAuthorization: headers.authorization !== undefined });
+  }
+}

@@ -1,6 +1,0 @@
-import { holder } from './s3-set-up.ts';
-
-/** jest's globalTeardown of the S3 suites. */
-export default async function tearDown(): Promise<void> {
-  await holder.startedS3Servers?.stop();
-}

@@ -1,0 +1,139 @@
+import type { FaultBehaviour } from '../git-server/fault.ts';
+import type { S3Operation, S3Request } from './request.ts';
+
+/** What goes wrong on the way of a body, as in the git server's faults. */
+type BodyFault = Extract<
+  FaultBehaviour,
+  { kind: 'stall' | 'cut' | 'shorten' | 'slow' | 'garbage-stream' }
+>;
+
+/**
+ * What goes wrong. Bytes are counted in the body: that of the request if it may bear one (PUT and
+ * POST), else that of the answer.
+ */
+export type S3FaultBehaviour =
+  | {
+      kind: 'status';
+      status: 400 | 401 | 403 | 404 | 409 | 412 | 429 | 500 | 501 | 502 | 503;
+      /** As S3 says it; by default what goes with the status, such as `SlowDown`. */
+      code?: string;
+      retryAfterSeconds?: number;
+    }
+  /** The socket is closed instead of an answer; with `reset`, by a TCP reset. */
+  | { kind: 'close'; reset?: boolean }
+  /** Silent before the server is asked. */
+  | { kind: 'delay'; forMs: number }
+  /** Silent until then, before the server is asked. */
+  | { kind: 'hold'; until: Promise<unknown> }
+  /** The server is asked without the conditions, as if it were one of those that ignore them. */
+  | { kind: 'unconditional' }
+  | BodyFault;
+
+export interface S3Fault {
+  on: S3Operation | 'any' | ((request: S3Request) => boolean);
+  /** HTTP requests it is applied to; for ever by default. */
+  times?: number;
+  /**
+   * The server is asked, and has answered, and only then the fault comes: a lost answer, say. A body
+   * is then that of the answer.
+   */
+  afterwards?: boolean;
+  behave: S3FaultBehaviour;
+}
+
+export interface ActiveS3Fault {
+  /** Requests it was applied to. */
+  readonly applied: number;
+  remove(): void;
+}
+
+export class S3FaultList {
+  readonly #entries: { fault: S3Fault; applied: number }[] = [];
+
+  add(fault: S3Fault): ActiveS3Fault {
+    const entry = { fault, applied: 0 };
+    this.#entries.push(entry);
+    return {
+      get applied() {
+        return entry.applied;
+      },
+      remove: () => {
+        const index = this.#entries.indexOf(entry);
+        if (index >= 0) this.#entries.splice(index, 1);
+      },
+    };
+  }
+
+  clear(): void {
+    this.#entries.length = 0;
+  }
+
+  /** The first fault that matches, which is one application of it. */
+  take(request: S3Request): S3Fault | undefined {
+    const entry = this.#entries.find(
+      ({ fault: { on, times = Infinity }, applied }) => applied < times && matches(on, request),
+    );
+    if (entry === undefined) return undefined;
+    entry.applied++;
+    return entry.fault;
+  }
+}
+
+function matches(on: S3Fault['on'], request: S3Request): boolean {
+  if (typeof on === 'function') return on(request);
+  return on === 'any' || on === request.operation;
+}
+
+export interface S3Reply {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+const codes: Record<number, string> = {
+  400: 'InvalidRequest',
+  401: 'AccessDenied',
+  403: 'AccessDenied',
+  404: 'NoSuchKey',
+  409: 'ConditionalRequestConflict',
+  412: 'PreconditionFailed',
+  429: 'TooManyRequests',
+  500: 'InternalError',
+  501: 'NotImplemented',
+  502: 'BadGateway',
+  503: 'SlowDown',
+};
+
+/** An answer as S3 gives it where it says no. */
+export function s3Error(behave: Extract<S3FaultBehaviour, { kind: 'status' }>): S3Reply {
+  const { status, code = codes[status] ?? '', retryAfterSeconds: seconds } = behave;
+  return {
+    status,
+    headers: {
+      'Content-Type': 'application/xml',
+      ...(seconds !== undefined && { 'Retry-After': String(seconds) }),
+    },
+    body:
+      '<?xml version="1.0" encoding="UTF-8"?>\n' +
+      `<Error><Code>${code}</Code><Message>on purpose</Message></Error>`,
+  };
+}
+
+/** What it does to a body. */
+export function bodyFault(behave: S3FaultBehaviour | undefined): BodyFault | undefined {
+  switch (behave?.kind) {
+    case 'stall':
+    case 'cut':
+    case 'shorten':
+    case 'slow':
+    case 'garbage-stream':
+      return behave;
+    case 'status':
+    case 'close':
+    case 'delay':
+    case 'hold':
+    case 'unconditional':
+    case undefined:
+      return undefined;
+  }
+}
