@@ -6,6 +6,7 @@ import { openGit } from '../git/git.ts';
 import { openSsh, sweepSsh, type Ssh } from '../git/ssh.ts';
 import { Account } from '../job/account.ts';
 import { actionsLog } from './log.ts';
+import { describeConcern } from './report/advice.ts';
 import type { Job } from '../job/job.ts';
 import { createMachineLock } from '../locks/machine.ts';
 import { findTemporaryFolder, type Settings } from './inputs/settings.ts';
@@ -73,7 +74,7 @@ export async function openJob(settings: Settings, signal: AbortSignal, ssh?: Ssh
     git,
     upstream: { access, refspecs },
     ...opened,
-    account: new Account(log),
+    account: new Account(log, describeConcern),
     log,
     signal,
     lockOf: (path) => createMachineLock(`${path}.lock`),

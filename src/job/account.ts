@@ -61,10 +61,13 @@ export class Account {
   readonly #beside: Phase[] = [];
   readonly #log: Log;
   readonly #openedAt = performance.now();
+  readonly #advise: (error: unknown) => string | undefined;
   #depth = 0;
 
-  constructor(log: Log) {
+  /** `advise` says, in the words of the surface, which setting a failure concerns. */
+  constructor(log: Log, advise: (error: unknown) => string | undefined = () => undefined) {
     this.#log = log;
+    this.#advise = advise;
   }
 
   /** Phases that are worth showing, in the order they began. */
@@ -130,16 +133,21 @@ export class Account {
     if (this.#depth === 0) this.#log.endGroup();
   }
 
-  /** Something failed and a way is taken that costs the job: people read this, and act on it. */
-  fallBack(reason: string): void {
-    this.fallbacks.push(reason);
-    this.#log.warning(reason);
+  /** Something failed and the job takes a slower way: people read this, and act on it. */
+  fallBack(reason: string, cause?: unknown): void {
+    this.#log.warning(this.#note(reason, cause));
   }
 
   /** Something failed and was cured at once: worth reading, not worth a person's time. */
-  recover(reason: string): void {
-    this.fallbacks.push(reason);
-    this.#log.info(reason);
+  recover(reason: string, cause?: unknown): void {
+    this.#log.info(this.#note(reason, cause));
+  }
+
+  #note(reason: string, cause: unknown): string {
+    const advice = this.#advise(cause);
+    const text = advice === undefined ? reason : `${reason}; ${advice}`;
+    this.fallbacks.push(text);
+    return text;
   }
 }
 

@@ -33,13 +33,44 @@ export type ErrorCode =
   /** the store may be read by this job, not written */
   | 'store-read-only';
 
+/**
+ * The setting that a person may have to change after a failure. Messages don't name inputs, since an
+ * input belongs to one surface (the GitHub Action); a surface names a concern in its own words
+ * (action/report/advice.ts).
+ */
+export type Concern =
+  | 'token'
+  | 'ssh-key'
+  | 'ssh-user'
+  | 'known-hosts'
+  | 'repository'
+  | 'server'
+  | 'refs'
+  | 'mirror-place'
+  | 'cache-key'
+  | 'lock-timeout'
+  | 'fetch-timeout'
+  | 'stall-timeout'
+  | 'disk-store'
+  | 's3-bucket'
+  | 's3-endpoint'
+  | 's3-region'
+  | 's3-credentials';
+
 export class MirrorError extends Error {
   readonly code: ErrorCode;
+  /** Undefined where no setting would change the outcome. */
+  readonly concern: Concern | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown } = {}) {
-    super(message, options);
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; concern?: Concern | undefined } = {},
+  ) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.name = 'MirrorError';
     this.code = code;
+    this.concern = options.concern;
   }
 }
 

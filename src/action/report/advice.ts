@@ -1,5 +1,5 @@
 /** What a person can do about a failed step, by the code of its error. */
-import { MirrorError, type ErrorCode } from '../../lib/errors.ts';
+import { MirrorError, type Concern, type ErrorCode } from '../../lib/errors.ts';
 
 const AGAIN = 'Run the job again';
 
@@ -30,4 +30,31 @@ export const ADVICE: Record<ErrorCode, string> = {
 
 export function adviseOn(error: unknown): string {
   return ADVICE[error instanceof MirrorError ? error.code : 'unknown'];
+}
+
+/** How the Action names what a failure concerns: a clause that follows its message. */
+const CONCERNS: Record<Concern, string> = {
+  token: 'check `token` and what it may read',
+  'ssh-key': 'check that `ssh-key` is a whole private key that may read the repository',
+  'ssh-user': 'check `ssh-user` and `ssh-key`',
+  'known-hosts': "check `ssh-known-hosts`, which must have the server's host key",
+  repository: 'check `repository`, `github-server-url`, and `token` or `ssh-key`',
+  server: 'check `github-server-url`',
+  refs: 'check `refs`',
+  'mirror-place': 'set `mirror-path` to another folder, or remove what is there',
+  'cache-key': 'set `cache-key` to start with an empty store',
+  'lock-timeout': 'set `lock-timeout` to a longer time',
+  'fetch-timeout': 'set `fetch-timeout` to a longer time',
+  'stall-timeout': 'set `stall-timeout` to a longer time, or to `0`',
+  'disk-store': 'check `disk-path`',
+  's3-bucket': 'check `s3-bucket`',
+  's3-endpoint': 'check `s3-endpoint`',
+  's3-region': 'check `s3-region`',
+  's3-credentials': 'check the AWS credentials of this job',
+};
+
+/** What to check after a failure, in the Action's words; undefined where no setting is concerned. */
+export function describeConcern(error: unknown): string | undefined {
+  const concern = error instanceof MirrorError ? error.concern : undefined;
+  return concern === undefined ? undefined : CONCERNS[concern];
 }
