@@ -1,0 +1,53 @@
+/** The table of failures in docs/troubleshooting.md. Its type requires an entry for each error code. Pure. */
+import { ADVICE } from '../../src/action/report/advice.ts';
+import type { ErrorCode } from '../../src/lib/errors.ts';
+
+interface Failure {
+  /** What the message says. */
+  says: string;
+  /** What happens to the job. */
+  then: 'main fails' | 'main goes on' | 'post skips' | 'main clones' | 'either';
+}
+
+const FAILURES: Record<ErrorCode, Failure> = {
+  authentication: { says: 'upstream refused the credentials or the key', then: 'main fails' },
+  'not-found': { says: 'upstream has no such repository, or does not show it', then: 'main fails' },
+  moved: { says: 'upstream redirects to another address', then: 'main fails' },
+  network: { says: 'upstream could not be reached, or the connection broke', then: 'main fails' },
+  timeout: { says: 'a fetch or clone exceeded its deadline', then: 'main fails' },
+  'empty-upstream': { says: 'upstream has no refs, or none that match `refs`', then: 'main fails' },
+  'corrupt-mirror': { says: 'the mirror is damaged', then: 'main clones' },
+  'no-space': { says: 'no space is left on the disk, or the store is full', then: 'either' },
+  cancelled: { says: 'the job was cancelled', then: 'main fails' },
+  unknown: { says: 'git or a server failed in an unexpected way', then: 'main fails' },
+  'invalid-input': { says: 'an input or a variable of the runner is invalid', then: 'main fails' },
+  'git-unusable': { says: 'git is not installed or too old', then: 'main fails' },
+  'ssh-unusable': { says: 'ssh is not installed or cannot be set up', then: 'main fails' },
+  'mirror-refused': {
+    says: 'the folder at `mirror-path` is not a mirror of this repository',
+    then: 'main fails',
+  },
+  'bad-snapshot': {
+    says: 'a snapshot is damaged, incomplete or of another repository',
+    then: 'main clones',
+  },
+  'store-unavailable': { says: 'the store could not be read or written', then: 'main goes on' },
+  'store-read-only': { says: 'this job may read the store but not write it', then: 'post skips' },
+};
+
+const CONSEQUENCES: Record<Failure['then'], string> = {
+  'main fails': 'The step fails and nothing is saved.',
+  'main goes on': 'A warning. Main continues without a snapshot; post saves nothing.',
+  'post skips': 'One line in the log of post. Nothing is saved.',
+  'main clones':
+    'A warning. Main uses an older snapshot or clones. The step fails only if the clone does.',
+  either: 'In main the step fails. In post nothing is saved.',
+};
+
+export function describeFailures(): string {
+  const rows = (Object.keys(FAILURES) as ErrorCode[]).map((code) => {
+    const { says, then } = FAILURES[code];
+    return `| ${says} | ${CONSEQUENCES[then]} | ${ADVICE[code]} |`;
+  });
+  return ['| failure | what happens | what to do |', '| --- | --- | --- |', ...rows].join('\n');
+}
