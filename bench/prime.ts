@@ -10,6 +10,7 @@ import { Account } from '../src/job/account.ts';
 import type { Job } from '../src/job/job.ts';
 import { silentLog } from '../src/lib/log.ts';
 import { packDirectory, readRefs } from '../src/mirror/directory.ts';
+import { identify } from '../src/snapshot/identity.ts';
 import { findRecord } from '../src/mirror/record.ts';
 import { primeWorkspace, type PrimeSource } from '../src/prime/prime-workspace.ts';
 import { createJob } from '../test/support/action-runner.ts';
@@ -29,10 +30,12 @@ async function makeMirror(folder: string, serverUrl: string): Promise<PrimeSourc
   const record = await findRecord(path);
   if (typeof record !== 'object') throw new Error(`${path} has no record`);
   const refs = await readRefs(path, 'sha1');
-  return { path, refs, head: record.head ?? undefined, objectFormat: 'sha1' };
+  const spec = { url: record.upstream, refspecs: [], cacheKey: '' };
+  const identity = identify(spec, 'sha1');
+  return { path, refs, head: record.head ?? undefined, identity };
 }
 
-async function prime(mirror: PrimeSource, folder: string, url: string): Promise<void> {
+async function prime(mirror: PrimeSource, folder: string): Promise<void> {
   const { signal } = new AbortController();
   const account = new Account(silentLog);
   const git = await openGit({
@@ -41,8 +44,7 @@ async function prime(mirror: PrimeSource, folder: string, url: string): Promise<
     signal,
     log: silentLog,
   });
-  const upstream = { access: { url, token: '' }, refspecs: [] };
-  const job = { git, upstream, account, log: silentLog, signal } as Partial<Job> as Job;
+  const job = { git, account, log: silentLog, signal } as Partial<Job> as Job;
   const primed = await primeWorkspace(job, mirror, join(folder, 'workspace'));
   if (primed.result !== 'primed') throw new Error(`not primed: ${primed.reason}`);
 }
@@ -61,7 +63,6 @@ if (given === undefined) await createRepository(path, repositorySizes.large);
 const server = await startGitServer({ repositories: { [REPOSITORY]: path } });
 try {
   const mirror = await makeMirror(join(root, 'machine'), server.url);
-  const url = server.repositoryUrl(REPOSITORY);
   const copies: number[] = [];
   const links: number[] = [];
   const added: number[] = [];
@@ -75,13 +76,13 @@ try {
       );
     });
     const folder = await mkdtemp(join(root, 'round-'));
-    links.push(await time(() => prime(mirror, folder, url)));
+    links.push(await time(() => prime(mirror, folder)));
     added.push(diskBytes(mirror.path, folder) - diskBytes(mirror.path));
     await removeDirectory(folder);
     const other = join('/dev/shm', `mirror-action-bench-${String(process.pid)}`);
     await mkdir(other);
     try {
-      elsewhere.push(await time(() => prime(mirror, other, url)));
+      elsewhere.push(await time(() => prime(mirror, other)));
     } finally {
       await removeDirectory(other);
     }

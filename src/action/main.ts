@@ -1,58 +1,48 @@
-/** Entry of the main step: wire, run, report. */
+/** Entry of the main step: restore the mirror, publish it early if asked to, prime the workspace. */
+import type { Job } from '../job/job.ts';
+import { primeWorkspace } from '../prime/prime-workspace.ts';
+import { restoreMirror } from '../restore/restore-mirror.ts';
+import { saveEarly } from '../save/save-snapshot.ts';
+import { readSettings, type Settings } from './inputs/settings.ts';
 import {
-  maskKey,
-  maskToken,
+  maskSecrets,
   reportEarlySave,
   reportFailure,
   reportMirror,
   reportOutputs,
   reportStores,
 } from './report/report.ts';
-import type { Ssh } from '../git/ssh.ts';
-import type { Job } from '../job/job.ts';
-import { primeWorkspace } from '../prime/prime-workspace.ts';
-import { restoreMirror } from '../restore/restore-mirror.ts';
-import { decideNotToSave, saveEarly } from '../save/save-snapshot.ts';
-import { readSettings } from './inputs/settings.ts';
-import { writeStepState } from './step-state.ts';
-import { closeKey, listenForCancel, openJob, openKey, placeOf, saveOptionsOf } from './step.ts';
+import { isPublishedEarly, saveOptionsOf } from './save-policy.ts';
+import { toSavedState, writeStepState } from './step-state.ts';
+import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './step.ts';
 
 const signal = listenForCancel();
+let settings: Settings | undefined;
 let job: Job | undefined;
-let ssh: Ssh | undefined;
 try {
-  const settings = readSettings();
-  maskToken(settings.upstream.token);
-  maskKey(settings.upstream.ssh?.privateKey);
-  ssh = await openKey(settings, signal);
-  job = await openJob(settings, signal, ssh);
-  reportStores(job);
-  const isPublishedEarly =
-    settings.publish === 'early' && decideNotToSave(settings.save, settings.lowTrust) === undefined;
-  const options = {
-    isPublishedEarly,
-    cacheKey: settings.cacheKey,
-    verification: settings.verification,
-    lockTimeoutMs: settings.lockTimeoutMs,
-    fetchTimeoutMs: settings.fetchTimeoutMs,
-    placeOf: (key: string) => placeOf(settings, key),
-    temporaryFolder: settings.runner.temporaryFolder,
-  };
-  let isClaimed = false;
-  const { mirror, used: prime } = await restoreMirror(job, options, async (held, made, claim) => {
-    if (isPublishedEarly && made.provenance === 'cloned') {
-      const saved = await saveEarly(held, saveOptionsOf(settings, held, made), claim);
-      reportEarlySave(saved);
-      isClaimed = saved === undefined && claim !== undefined;
-    }
-    return primeWorkspace(held, made, settings.primedFolder);
-  });
-  const { path, isPrivate, key, objectFormat } = mirror;
-  writeStepState({ path, isPrivate, key, objectFormat, isClaimed });
-  reportOutputs(mirror);
-  await reportMirror(mirror, prime, job);
+  settings = readSettings();
+  maskSecrets(settings.upstream);
+  await using key = await openKey(settings, signal);
+  job = await openJob(settings, signal, key?.command);
+  await run(job, settings);
 } catch (error) {
-  await reportFailure(error, job);
-} finally {
-  await closeKey(ssh);
+  await reportFailure(error, job, settings?.upstream.url);
+}
+
+async function run(opened: Job, chosen: Settings): Promise<void> {
+  reportStores(opened);
+  await using session = await restoreMirror(opened, specOf(chosen), restoreOptionsOf(chosen));
+  const { mirror } = session;
+  const isClone = mirror.provenance === 'cloned';
+  let isSaved = false;
+  if (isClone && isPublishedEarly(chosen)) {
+    const options = saveOptionsOf(chosen, opened);
+    const saved = await saveEarly(session.job, mirror, options, session.claim);
+    reportEarlySave(saved);
+    isSaved = saved !== undefined;
+  }
+  const primed = await primeWorkspace(session.job, mirror, chosen.primedFolder);
+  writeStepState([toSavedState(mirror, session.claim !== undefined && !isSaved)]);
+  reportOutputs(mirror);
+  await reportMirror(mirror, primed, opened);
 }

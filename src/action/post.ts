@@ -1,54 +1,64 @@
-/** Entry of the post step: wire, run, report. It never fails the job. */
+/** Entry of the post step: save what main left, then tidy up. It never fails the job. */
 import type { Job } from '../job/job.ts';
-import { maintainMirror } from '../save/maintain-mirror.ts';
 import { removePrivatePlace } from '../mirror/place.ts';
+import type { SaveResult } from '../save/decide.ts';
+import { maintainMirror } from '../save/maintain-mirror.ts';
+import { saveSnapshot } from '../save/save-snapshot.ts';
+import { identify } from '../snapshot/identity.ts';
+import { readSettings, type Settings } from './inputs/settings.ts';
 import {
-  maskKey,
-  maskToken,
+  maskSecrets,
   reportNotSaved,
   reportNothingToSave,
   reportSave,
   reportStores,
 } from './report/report.ts';
-import { decideNotToSave, saveSnapshot, type SaveResult } from '../save/save-snapshot.ts';
-import { readSettings, type Settings } from './inputs/settings.ts';
-import { findStepState, type StepState } from './step-state.ts';
-import { listenForCancel, openJob, saveOptionsOf, sweepKeys } from './step.ts';
+import { REPACK_TIMEOUT_MS, findSaveBan, saveOptionsOf } from './save-policy.ts';
+import { readStepState, type MirrorState } from './step-state.ts';
+import { listenForCancel, openJob, specOf, sweepKeys } from './step.ts';
 
 const signal = listenForCancel();
+let settings: Settings | undefined;
 let job: Job | undefined;
 await sweepKeys();
 try {
-  const state = findStepState();
-  if (state === undefined) reportNothingToSave();
-  else await run(state);
+  const mirrors = readStepState();
+  if (mirrors.length === 0) reportNothingToSave();
+  else await run(mirrors);
 } catch (error) {
-  await reportNotSaved(error, job);
+  await reportNotSaved(error, job, settings?.upstream.url);
 }
 
-async function run(state: StepState): Promise<void> {
-  const settings = readSettings();
-  maskToken(settings.upstream.token);
-  maskKey(settings.upstream.ssh?.privateKey);
+async function run(mirrors: readonly MirrorState[]): Promise<void> {
+  settings = readSettings();
+  maskSecrets(settings.upstream);
   try {
     job = await openJob(settings, signal);
     reportStores(job);
-    await reportSave(await save(job, settings, state), job);
+    for (const mirror of mirrors) {
+      await reportSave(await save(job, settings, mirror), job, specOf(settings).url);
+    }
   } finally {
-    if (state.isPrivate) {
-      // The runner would remove it, but only at the end of the job; it is no reason to complain.
-      await removePrivatePlace(state.path, settings.runner.temporaryFolder).catch(() => undefined);
+    const { temporaryFolder } = settings.runner;
+    for (const { path } of mirrors.filter(({ isPrivate }) => isPrivate)) {
+      // The runner would remove it, but only at the end of the job: a failure here harms nobody.
+      await removePrivatePlace(path, temporaryFolder).catch(() => undefined);
     }
   }
 }
 
-async function save(opened: Job, settings: Settings, state: StepState): Promise<SaveResult> {
-  const reason = decideNotToSave(settings.save, settings.lowTrust);
-  const options = saveOptionsOf(settings, opened, state);
+async function save(opened: Job, chosen: Settings, state: MirrorState): Promise<SaveResult> {
+  const { path, isPrivate, key, objectFormat, isClaimed } = state;
+  const identity = identify(specOf(chosen), objectFormat);
+  if (identity.key !== key) {
+    return { result: 'refused', reason: 'the inputs changed between the main and post steps' };
+  }
+  const mirror = { identity, path, isPrivate };
+  const reason = findSaveBan(chosen);
   try {
     if (reason !== undefined) return { result: 'skipped', reason };
-    return await saveSnapshot(opened, options, state.isClaimed);
+    return await saveSnapshot(opened, mirror, saveOptionsOf(chosen, opened), isClaimed);
   } finally {
-    await maintainMirror(opened, options);
+    await maintainMirror(opened, mirror, REPACK_TIMEOUT_MS);
   }
 }

@@ -1,16 +1,16 @@
 /**
- * What main hands to post. The runner evaluates inputs again for post, so whatever both must agree
- * on travels here: versioned, validated, without secrets. It is written only when the fetch
- * succeeded, so none means that nothing may be saved.
+ * What main hands to post: the mirrors that it opened. The runner evaluates inputs again for post, so
+ * whatever both must agree on travels here: versioned, validated, without secrets. It is written only
+ * after all fetches succeeded, so no state means that nothing may be saved.
  */
 import { getState, saveState } from '@actions/core';
 import * as v from 'valibot';
 import { MirrorError, describeError } from '../lib/errors.ts';
+import type { RestoredMirror } from '../restore/session.ts';
 
-const NAME = 'mirror';
+const NAME = 'mirrors';
 
-const stateSchema = v.strictObject({
-  version: v.literal(1),
+const mirrorSchema = v.strictObject({
   path: v.string(),
   isPrivate: v.boolean(),
   key: v.string(),
@@ -19,18 +19,28 @@ const stateSchema = v.strictObject({
   isClaimed: v.boolean(),
 });
 
-export type StepState = Omit<v.InferOutput<typeof stateSchema>, 'version'>;
+const stateSchema = v.strictObject({ version: v.literal(1), mirrors: v.array(mirrorSchema) });
 
-export function writeStepState(state: StepState): void {
-  saveState(NAME, JSON.stringify({ version: 1, ...state }));
+export type MirrorState = v.InferOutput<typeof mirrorSchema>;
+
+export function toSavedState(
+  { path, isPrivate, identity }: RestoredMirror,
+  isClaimed: boolean,
+): MirrorState {
+  const { key, objectFormat } = identity;
+  return { path, isPrivate, key, objectFormat, isClaimed };
 }
 
-/** Undefined where main wrote none; throws `invalid-input` for what main did not write. */
-export function findStepState(): StepState | undefined {
+export function writeStepState(mirrors: readonly MirrorState[]): void {
+  saveState(NAME, JSON.stringify({ version: 1, mirrors }));
+}
+
+/** Empty if main wrote none; throws `invalid-input` for a state that main did not write. */
+export function readStepState(): readonly MirrorState[] {
   const text = getState(NAME);
-  if (text === '') return undefined;
+  if (text === '') return [];
   try {
-    return v.parse(stateSchema, JSON.parse(text));
+    return v.parse(stateSchema, JSON.parse(text)).mirrors;
   } catch (error) {
     const message = `The state that main left for post cannot be read: ${describeError(error)}`;
     throw new MirrorError('invalid-input', message, { cause: error });

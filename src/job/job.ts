@@ -1,14 +1,15 @@
 /** What the use cases work with. */
-import type { Account } from './account.ts';
+import type { UpstreamAccess } from '../git/environment.ts';
 import type { Git } from '../git/git.ts';
-import type { ClaimLock, Lock } from '../locks/lock.ts';
 import type { Log } from '../lib/log.ts';
-import type { Upstream } from '../mirror/upstream.ts';
+import type { ClaimLock, Lock } from '../locks/lock.ts';
 import type { Store } from '../stores/store.ts';
+import type { Account } from './account.ts';
 
 export interface Job {
   git: Git;
-  upstream: Upstream;
+  /** How git reaches an upstream: with the job's credentials, or with none for another origin. */
+  accessOf(url: string): UpstreamAccess;
   /** Undefined where there is none: the mirror then lives on this machine only. */
   store: Store | undefined;
   /** Why there is none, for people; else empty. */
@@ -22,6 +23,8 @@ export interface Job {
   lockOf(path: string): Lock;
   /** The claim on making the snapshot of that number; undefined where the store has no claims. */
   claimOf: ((key: string, number: number) => ClaimLock) | undefined;
+  /** Empty folder that is gone after the job; an absolute path. */
+  temporaryFolder: string;
 }
 
 /** The same job, whose work ends when that signal fires too. */

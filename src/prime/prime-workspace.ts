@@ -16,7 +16,7 @@ import { isPresent, removeTree } from '../lib/files.ts';
 import type { Job } from '../job/job.ts';
 import { packDirectory } from '../mirror/directory.ts';
 import { formatPackedRefs, type Head, type Ref } from '../mirror/refs.ts';
-import type { RestoredMirror } from '../restore/restore-mirror.ts';
+import type { RestoredMirror } from '../restore/session.ts';
 import { listPackFiles } from '../snapshot/layers.ts';
 
 export type PrimeResult =
@@ -33,7 +33,7 @@ export type PrimeResult =
   | { result: 'failed'; reason: string };
 
 /** What priming needs to know of a mirror. */
-export type PrimeSource = Pick<RestoredMirror, 'path' | 'objectFormat' | 'head' | 'refs'>;
+export type PrimeSource = Pick<RestoredMirror, 'identity' | 'path' | 'head' | 'refs'>;
 
 const STAGING = '.mirror-action-priming-';
 
@@ -100,14 +100,14 @@ async function prime(job: Job, mirror: PrimeSource, tracking: readonly Ref[], fo
  */
 async function initialize(job: Job, mirror: PrimeSource, gitDirectory: string): Promise<void> {
   const workTree = `--work-tree=${dirname(gitDirectory)}`;
-  const format = `--object-format=${mirror.objectFormat}`;
+  const format = `--object-format=${mirror.identity.objectFormat}`;
   await job.git.read(
     { gitDirectory, args: [workTree, 'init', '--quiet', format] },
     `making ${gitDirectory}`,
   );
   const workers = await chooseWorkers(job, gitDirectory);
   // Behind what `git init` has written; each `git config` would be a process more.
-  await appendFile(join(gitDirectory, 'config'), formatConfig(job.upstream.access.url, workers));
+  await appendFile(join(gitDirectory, 'config'), formatConfig(mirror.identity.spec.url, workers));
 }
 
 /**

@@ -1,15 +1,17 @@
 /**
  * The life cycle of a mirror, as a pure state machine: what was learned decides what is done next.
- * The use case (restore-mirror.ts) does it and reports back; no decision is taken anywhere else.
+ * Steps (steps.ts) do it and report back; no decision is taken anywhere else.
  *
  *   inspecting -> [looking-up -> restoring]* -> fetching -> [fetching again] -> claiming -> cloning
- *                  ^                                                            |
- *                  +-- once: another job has made a snapshot meanwhile <--------+
+ *                                                                                  |
+ *                                                                                  +-> waiting
  *
- * Upstream is asked when it begins. Only a restore, into a staging directory, goes on beside the probe:
- * what stands at the mirror's place is not touched before upstream has answered. Every path ends after
- * at most one restore for each of MAX_SNAPSHOTS snapshots and two fetches, all of that once more after a
- * wait for another job, and one clone.
+ * `waiting` ends a round: another job makes the snapshot, so this one leaves the mirror's place, waits,
+ * and starts a second round, which never waits again. Each round ends after at most one restore for each
+ * of MAX_SNAPSHOTS snapshots, two fetches and one clone.
+ *
+ * Upstream is asked when a round begins. Only a restore, into a staging directory, runs in parallel with
+ * the probe: the mirror's place is not touched before upstream has answered.
  */
 import type { ErrorCode } from '../lib/errors.ts';
 
@@ -18,40 +20,44 @@ export type Provenance = 'existing' | 'restored' | 'cloned';
 interface Search {
   /** Snapshots that turned out bad. */
   tried: number;
-  /** Something was there and is no more. */
+  /** Something existed and turned out unusable. */
   wiped: boolean;
-  /** For another job, which is done once. */
+  /** This is the second round, after a wait for another job. */
   waited: boolean;
 }
 
 export type State =
-  | { name: 'inspecting' }
-  /** Ask the store for the newest snapshot that was not tried yet. */
+  | { name: 'inspecting'; wiped: boolean; waited: boolean }
+  /** Ask the stores for the newest snapshot that was not tried yet. */
   | ({ name: 'looking-up' } & Search)
   | ({ name: 'restoring' } & Search)
   /** Attempt 2 begins with removing what an interrupted fetch leaves behind, and a new probe. */
   | { name: 'fetching'; provenance: 'existing' | 'restored'; attempt: 1 | 2; waited: boolean }
-  /** No snapshot is of use: become the one job that makes it, or wait for the one that does. */
+  /** No snapshot is usable: become the one job that makes it, or find the one that does. */
   | { name: 'claiming'; recloned: boolean }
   | { name: 'cloning'; recloned: boolean }
+  | End;
+
+export type End =
   | { name: 'fetched'; provenance: Provenance; recloned: boolean }
+  | { name: 'waiting'; recloned: boolean }
   | { name: 'failed'; code: ErrorCode };
 
 export type Event =
   | { name: 'mirror-valid' }
   | { name: 'mirror-absent' }
-  /** There is one of ours, and it is not usable. */
+  /** There is one of ours, and it is unusable. */
   | { name: 'mirror-invalid' }
   | { name: 'snapshot-found' }
-  /** Proven absence, or a store that fails: nothing is said against what it holds. */
+  /** Proven absence, or a store that fails: this says nothing about what it holds. */
   | { name: 'snapshot-absent' }
   /** The newest says that it and all older ones are not to be trusted. */
   | { name: 'snapshot-revoked' }
   | { name: 'snapshot-bad' }
-  /** The clone is this job's to make, alone or beside others. */
+  /** This job may clone: it has the claim, or there is none to be had. */
   | { name: 'claim-settled' }
-  /** While this job waited for its claim, another has published. */
-  | { name: 'snapshot-made' }
+  /** Another job has the claim. */
+  | { name: 'claim-held' }
   | { name: 'restored' }
   | { name: 'fetched' }
   | { name: 'failed'; code: ErrorCode };
@@ -59,7 +65,12 @@ export type Event =
 /** Older snapshots are tried when newer ones are bad; past this a clone is the better bet. */
 export const MAX_SNAPSHOTS = 3;
 
-export const START: State = { name: 'inspecting' };
+export const START: State = { name: 'inspecting', wiped: false, waited: false };
+
+/** The start of the round after a wait. */
+export function startAgain({ recloned }: Extract<End, { name: 'waiting' }>): State {
+  return { name: 'inspecting', wiped: recloned, waited: true };
+}
 
 /**
  * Failures of a fetch that no other mirror would cure. Everything else, after a probe that upstream
@@ -77,77 +88,77 @@ const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode
   'mirror-refused',
 ]);
 
+export function isEnd(state: State): state is End {
+  return state.name === 'fetched' || state.name === 'waiting' || state.name === 'failed';
+}
+
 /** The next state. Throws for an event that cannot happen in a state: that is a defect. */
 export function advance(state: State, event: Event): State {
+  if (isEnd(state)) throw new Error(`nothing follows ${state.name}`);
+  if (event.name === 'failed') {
+    return state.name === 'fetching'
+      ? afterFailedFetch(state, event.code)
+      : { name: 'failed', code: event.code };
+  }
+  const next = follow(state, event.name);
+  if (next === undefined) throw new Error(`${event.name} cannot happen while ${state.name}`);
+  return next;
+}
+
+function follow(
+  state: Exclude<State, End>,
+  event: Exclude<Event['name'], 'failed'>,
+): State | undefined {
   switch (state.name) {
     case 'inspecting':
-      return afterInspection(event);
+      return afterInspection(state, event);
     case 'looking-up':
-      return afterLookUp(state, event);
+      return afterLookUp({ ...state, tried: state.tried + 1 }, event);
     case 'restoring':
-      if (event.name === 'restored') return toFetching('restored', 1, state.waited);
-      if (event.name === 'snapshot-absent') return afterSearch(state.wiped, state.waited);
-      if (event.name === 'snapshot-bad') return afterBadSnapshot(state);
-      break;
+      if (event === 'restored') return toFetching('restored', 1, state.waited);
+      if (event === 'snapshot-absent') return afterSearch(state.wiped, state.waited);
+      return event === 'snapshot-bad' ? afterBadSnapshot(state) : undefined;
     case 'fetching':
-      if (event.name === 'fetched') {
-        return { name: 'fetched', provenance: state.provenance, recloned: false };
-      }
-      if (event.name === 'failed') return afterFailedFetch(state, event.code);
-      break;
+      if (event !== 'fetched') return undefined;
+      return { name: 'fetched', provenance: state.provenance, recloned: false };
     case 'claiming':
-      if (event.name === 'claim-settled') return { name: 'cloning', recloned: state.recloned };
-      if (event.name === 'snapshot-made') {
-        return { name: 'looking-up', tried: 0, wiped: state.recloned, waited: true };
-      }
-      break;
+      if (event === 'claim-held') return { name: 'waiting', recloned: state.recloned };
+      return event === 'claim-settled' ? { name: 'cloning', recloned: state.recloned } : undefined;
     case 'cloning':
-      if (event.name === 'fetched') {
-        return { name: 'fetched', provenance: 'cloned', recloned: state.recloned };
-      }
-      break;
-    case 'fetched':
-    case 'failed':
-      throw new Error(`nothing follows ${state.name}`);
+      if (event !== 'fetched') return undefined;
+      return { name: 'fetched', provenance: 'cloned', recloned: state.recloned };
   }
-  if (event.name === 'failed') return { name: 'failed', code: event.code };
-  throw impossible(state, event);
 }
 
-function impossible(state: State, event: Event): Error {
-  return new Error(`${event.name} cannot happen while ${state.name}`);
-}
-
-function afterInspection(event: Event): State {
-  switch (event.name) {
+function afterInspection(
+  { wiped, waited }: Extract<State, { name: 'inspecting' }>,
+  event: Event['name'],
+): State | undefined {
+  switch (event) {
     case 'mirror-valid':
-      return toFetching('existing', 1, false);
+      return toFetching('existing', 1, waited);
     case 'mirror-absent':
-      return { name: 'looking-up', tried: 0, wiped: false, waited: false };
+      return { name: 'looking-up', tried: 0, wiped, waited };
     case 'mirror-invalid':
-      return { name: 'looking-up', tried: 0, wiped: true, waited: false };
-    case 'failed':
-      return { name: 'failed', code: event.code };
+      return { name: 'looking-up', tried: 0, wiped: true, waited };
     default:
-      throw impossible({ name: 'inspecting' }, event);
+      return undefined;
   }
 }
 
-function afterLookUp(state: Extract<State, { name: 'looking-up' }>, event: Event): State {
-  const tried = state.tried + 1;
-  switch (event.name) {
+function afterLookUp(search: Search, event: Event['name']): State | undefined {
+  const { tried, wiped, waited } = search;
+  switch (event) {
     case 'snapshot-found':
-      return { ...state, name: 'restoring', tried };
+      return { name: 'restoring', tried, wiped, waited };
     case 'snapshot-bad':
-      return afterBadSnapshot({ ...state, tried });
+      return afterBadSnapshot(search);
     case 'snapshot-absent':
-      return afterSearch(state.wiped, state.waited);
+      return afterSearch(wiped, waited);
     case 'snapshot-revoked':
-      return afterSearch(true, state.waited);
-    case 'failed':
-      return { name: 'failed', code: event.code };
+      return afterSearch(true, waited);
     default:
-      throw impossible(state, event);
+      return undefined;
   }
 }
 
@@ -160,7 +171,7 @@ function afterBadSnapshot({ tried, waited }: Search): State {
   return { name: 'looking-up', tried, wiped: true, waited };
 }
 
-/** Without a snapshot there has to be a clone: of one job for all, where that can be had. */
+/** Without a snapshot there has to be a clone: by one job for all, where claims allow that. */
 function afterSearch(recloned: boolean, waited: boolean): State {
   return { name: waited ? 'cloning' : 'claiming', recloned };
 }
@@ -170,7 +181,7 @@ function afterFailedFetch(state: Extract<State, { name: 'fetching' }>, code: Err
   const { provenance, attempt, waited } = state;
   // A deadline that has passed leaves no time for the same fetch again.
   if (attempt === 1 && code !== 'timeout') return toFetching(provenance, 2, waited);
-  // Everybody who restored that snapshot is about to clone.
+  // Every job that restored that snapshot is about to clone.
   return provenance === 'restored'
     ? afterSearch(true, waited)
     : { name: 'cloning', recloned: true };

@@ -1,192 +1,188 @@
 /**
- * The stores as the restore sees them: a source that may fail. What goes wrong with a snapshot or with
- * the store is said, and is an event of the life cycle, never an exception; only a cancelled job is.
+ * The stores as a restore sees them: sources that may fail. What goes wrong with a snapshot or a store is
+ * reported and becomes an event of the life cycle, never an exception; only a cancelled job throws.
  */
-import { MirrorError, toMirrorError } from '../lib/errors.ts';
 import type { Job } from '../job/job.ts';
-import type { Candidate } from '../mirror/candidate.ts';
-import type { Event } from './lifecycle.ts';
+import { MirrorError, toMirrorError } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
-import type { Store, StoredManifest } from '../stores/store.ts';
+import type { Candidate } from '../mirror/candidate.ts';
+import type { MirrorIdentity } from '../snapshot/identity.ts';
 import { readSnapshot, type FoundSnapshot, type LookUp } from '../snapshot/look-up.ts';
-import { countBytes, type Identity } from '../snapshot/manifest.ts';
+import { countBytes } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
+import type { Store, StoredManifest } from '../stores/store.ts';
 import { unpackSnapshot, type Verification } from './unpack-snapshot.ts';
 
-/** A store, and how far down its numbers it has been asked. */
-interface Line {
+export interface SnapshotSource {
+  /**
+   * The highest number in the store when it was asked, 0 for none: a higher one may be newer than what
+   * this job fetches. Null where the store could not be asked.
+   */
+  readonly fence: number | null;
+  /** Of the stores that answered. */
+  readonly cursors: readonly StoreCursor[];
+}
+
+/** A store, and how far down its numbers it has been read. */
+interface StoreCursor {
   readonly store: Store;
-  /** Its newest manifest that was not judged yet. */
-  newest: StoredManifest | undefined;
+  /** Its newest manifest when it was asked. */
+  readonly newest: StoredManifest | undefined;
   /** Everything from this number on was judged. */
   below: number | undefined;
   /** Looked up, and not judged yet. */
   next: LookUp | undefined;
 }
 
-export class SnapshotSource {
-  /**
-   * The highest number in the store when it was asked first, 0 for none: what comes after may be
-   * newer than what this job fetches. Null where the store could not be asked.
-   */
-  fence: number | null = null;
-  /** Ids of what was found bad. */
-  readonly rejected: string[] = [];
-  #lines: Line[] = [];
-  #found: { snapshot: FoundSnapshot; store: Store } | undefined;
-  readonly #job: Job;
-  readonly #key: string;
-  readonly #identity: Identity;
-  readonly #verification: Verification;
+export interface SnapshotInStore {
+  snapshot: FoundSnapshot;
+  store: Store;
+}
 
-  constructor(job: Job, key: string, identity: Identity, verification: Verification) {
-    this.#job = job;
-    this.#key = key;
-    this.#identity = identity;
-    this.#verification = verification;
-  }
+export type Judgement =
+  | { name: 'snapshot-found'; found: SnapshotInStore }
+  | { name: 'snapshot-absent' }
+  | { name: 'snapshot-revoked' | 'snapshot-bad'; id: string };
 
-  /**
-   * Asks the stores for their newest manifests: to be done before upstream is asked for its refs.
-   * Done again, it begins anew.
-   */
-  async open(): Promise<void> {
-    const { store, otherStores, signal } = this.#job;
-    this.fence = null;
-    this.#lines = [];
-    if (store === undefined) return;
-    const stores = [store, ...otherStores];
-    // Side by side: in the Actions cache each takes half a second, and most of that is waiting.
-    const lines = await mapEachOf(stores, stores.length, signal, (each) =>
-      this.#openLine(each, each === store ? 'and nothing will be saved' : 'from there'),
-    );
-    const [own] = lines;
-    if (own !== undefined) this.fence = own.newest?.number ?? 0;
-    this.#lines = lines.filter((line) => line !== undefined);
-  }
+/**
+ * Asks all stores for their newest manifests. It must happen before upstream is asked for its refs, so
+ * that whatever is published later has a number above the fence.
+ */
+export async function openSource(job: Job, key: string): Promise<SnapshotSource> {
+  const { store, otherStores, signal } = job;
+  if (store === undefined) return { fence: null, cursors: [] };
+  const stores = [store, ...otherStores];
+  // In parallel: in the Actions cache each look-up takes half a second, most of it waiting.
+  const found = await mapEachOf(stores, stores.length, signal, (each) =>
+    openCursor(job, key, each, each === store ? 'and nothing will be saved' : 'from there'),
+  );
+  const [own] = found;
+  return {
+    fence: own === undefined ? null : (own.newest?.number ?? 0),
+    cursors: found.filter((cursor) => cursor !== undefined),
+  };
+}
 
-  async #openLine(store: Store, consequence: string): Promise<Line | undefined> {
-    const { signal, account } = this.#job;
-    try {
-      const newest = await account.measure('look-up', () =>
-        store.findManifest(this.#key, { signal }),
-      );
-      return { store, newest, below: undefined, next: undefined };
-    } catch (error) {
-      account.fallBack(
-        `${storeFailure(error).message}; going on without a snapshot, ${consequence}`,
-      );
-      return undefined;
-    }
-  }
-
-  /** Whether somebody has published since the store was asked. */
-  async hasNewer(signal: AbortSignal): Promise<boolean> {
-    const newest = await this.#job.store?.findManifest(this.#key, { signal });
-    return (newest?.number ?? 0) > (this.fence ?? Infinity);
-  }
-
-  /** The stores that could be asked, for people. */
-  get places(): string {
-    return this.#lines.map(({ store }) => store.location).join(' or ');
-  }
-
-  /** Judges the newest snapshot that was not judged yet. */
-  async lookUp(): Promise<Event> {
-    for (const line of this.#lines) await this.#advance(line);
-    // Stores count for themselves, so that only their writers' clocks can say which is newer.
-    const [line] = this.#lines
-      .filter(({ next }) => next !== undefined && next.found !== 'nothing')
-      .sort((one, other) => timeOf(other.next) - timeOf(one.next));
-    const next = line?.next;
-    if (line === undefined || next === undefined) return { name: 'snapshot-absent' };
-    line.below = next.number;
-    line.next = undefined;
-    return this.#judge(next, line.store);
-  }
-
-  /** Looks up what is next in a line; one that fails is left out from here on. */
-  async #advance(line: Line): Promise<void> {
-    if (line.next !== undefined) return;
-    const { signal, account } = this.#job;
-    const { below, store } = line;
-    try {
-      const stored =
-        below === undefined
-          ? line.newest
-          : await account.measure('look-up', () =>
-              store.findManifest(this.#key, { below, signal }),
-            );
-      line.next = await readSnapshot(stored, this.#identity);
-    } catch (error) {
-      account.fallBack(`${storeFailure(error).message}; going on without a snapshot from there`);
-      line.next = { found: 'nothing', number: 0 };
-    }
-  }
-
-  #judge(result: LookUp, store: Store): Event {
-    const { account } = this.#job;
-    switch (result.found) {
-      case 'nothing':
-        return { name: 'snapshot-absent' };
-      case 'snapshot':
-        this.#found = { snapshot: result.snapshot, store };
-        return { name: 'snapshot-found' };
-      case 'revocation':
-        account.fallBack(`Snapshots up to ${String(result.number)} were revoked: ${result.reason}`);
-        this.rejected.push(result.id);
-        return { name: 'snapshot-revoked' };
-      case 'bad-manifest':
-        account.fallBack(`Snapshot ${String(result.number)} is not used: ${result.reason}`);
-        this.rejected.push(result.id);
-        return { name: 'snapshot-bad' };
-    }
-  }
-
-  /**
-   * Fills an empty directory from the snapshot that was found; the candidate, or what went wrong. Throws
-   * `cancelled` when that signal fires as well.
-   */
-  async unpack(directory: string, stopped: AbortSignal): Promise<Candidate | Event> {
-    const { account, log } = this.#job;
-    const signal = AbortSignal.any([this.#job.signal, stopped]);
-    const git = this.#job.git.withSignal(signal);
-    if (this.#found === undefined) throw new Error('no snapshot was found');
-    const { store, snapshot: found } = this.#found;
-    log.info(`Restoring snapshot ${found.id} from ${store.location}`);
-    const verification = this.#verification;
-    const work = (bounded: AbortSignal) =>
-      unpackSnapshot(
-        { git, store, key: this.#key, verification, log, signal: bounded },
-        found,
-        directory,
-      );
-    try {
-      return await account.measure(
-        'restore',
-        () => withTransferDeadline(signal, work),
-        () => countBytes(found.snapshot),
-      );
-    } catch (error) {
-      if (error instanceof MirrorError && error.code === 'bad-snapshot') {
-        account.fallBack(`Snapshot ${found.id} is not used: ${error.message}`);
-        this.rejected.push(found.id);
-        return { name: 'snapshot-bad' };
-      }
-      account.fallBack(
-        `Snapshot ${found.id} could not be restored: ${storeFailure(error).message}`,
-      );
-      return { name: 'snapshot-absent' };
-    }
+async function openCursor(
+  { signal, account }: Job,
+  key: string,
+  store: Store,
+  consequence: string,
+): Promise<StoreCursor | undefined> {
+  try {
+    const newest = await account.measure('look-up', () => store.findManifest(key, { signal }));
+    return { store, newest, below: undefined, next: undefined };
+  } catch (error) {
+    const failure = storeFailure(error);
+    account.fallBack(`${failure.message}; going on without a snapshot, ${consequence}`, failure);
+    return undefined;
   }
 }
 
-/** What cannot be read has no time, and is got out of the way first. */
+/** The stores that answered, for people. */
+export function describeSource({ cursors }: SnapshotSource): string {
+  return cursors.map(({ store }) => store.location).join(' or ');
+}
+
+/** Judges the newest snapshot, of all stores, that was not judged yet. */
+export async function judgeNext(
+  job: Job,
+  source: SnapshotSource,
+  identity: MirrorIdentity,
+): Promise<Judgement> {
+  for (const cursor of source.cursors) await advanceCursor(job, cursor, identity);
+  // Each store has numbers of its own, so only their writers' clocks can tell which is newer.
+  const [cursor] = source.cursors
+    .filter(({ next }) => next !== undefined && next.found !== 'nothing')
+    .sort((one, other) => timeOf(other.next) - timeOf(one.next));
+  const next = cursor?.next;
+  if (cursor === undefined || next === undefined) return { name: 'snapshot-absent' };
+  cursor.below = next.number;
+  cursor.next = undefined;
+  return judge(job, next, cursor.store);
+}
+
+/** Looks up what is next in a store; one that fails has nothing more. */
+async function advanceCursor(
+  { signal, account }: Job,
+  cursor: StoreCursor,
+  { spec, objectFormat, key }: MirrorIdentity,
+): Promise<void> {
+  const { below, store, newest } = cursor;
+  if (cursor.next !== undefined) return;
+  const { url: upstream, refspecs } = spec;
+  try {
+    const stored =
+      below === undefined
+        ? newest
+        : await account.measure('look-up', () => store.findManifest(key, { below, signal }));
+    cursor.next = await readSnapshot(stored, { upstream, refspecs, objectFormat });
+  } catch (error) {
+    const failure = storeFailure(error);
+    account.fallBack(`${failure.message}; going on without a snapshot from there`, failure);
+    cursor.next = { found: 'nothing', number: 0 };
+  }
+}
+
+function judge({ account }: Job, result: LookUp, store: Store): Judgement {
+  switch (result.found) {
+    case 'nothing':
+      return { name: 'snapshot-absent' };
+    case 'snapshot':
+      return { name: 'snapshot-found', found: { snapshot: result.snapshot, store } };
+    case 'revocation':
+      account.fallBack(`Snapshots up to ${String(result.number)} were revoked: ${result.reason}`);
+      return { name: 'snapshot-revoked', id: result.id };
+    case 'bad-manifest':
+      account.fallBack(`Snapshot ${String(result.number)} is not used: ${result.reason}`);
+      return { name: 'snapshot-bad', id: result.id };
+  }
+}
+
+export interface UnpackTarget {
+  key: string;
+  verification: Verification;
+  /** An empty folder. */
+  directory: string;
+  /** Ends the restore, with `cancelled`. */
+  stopped: AbortSignal;
+}
+
+/** Fills a directory from a snapshot: gives the candidate, or what went wrong. */
+export async function unpackFound(
+  job: Job,
+  { store, snapshot }: SnapshotInStore,
+  { key, verification, directory, stopped }: UnpackTarget,
+): Promise<Candidate | 'snapshot-bad' | 'snapshot-absent'> {
+  const { account, log } = job;
+  const signal = AbortSignal.any([job.signal, stopped]);
+  const git = job.git.withSignal(signal);
+  log.info(`Restoring snapshot ${snapshot.id} from ${store.location}`);
+  const work = (bounded: AbortSignal) =>
+    unpackSnapshot({ git, store, key, verification, log, signal: bounded }, snapshot, directory);
+  try {
+    return await account.measure(
+      'restore',
+      () => withTransferDeadline(signal, work),
+      () => countBytes(snapshot.snapshot),
+    );
+  } catch (error) {
+    if (error instanceof MirrorError && error.code === 'bad-snapshot') {
+      account.fallBack(`Snapshot ${snapshot.id} is not used: ${error.message}`);
+      return 'snapshot-bad';
+    }
+    const failure = storeFailure(error);
+    account.fallBack(`Snapshot ${snapshot.id} could not be restored: ${failure.message}`, failure);
+    return 'snapshot-absent';
+  }
+}
+
+/** What cannot be read has no time, and is judged first. */
 function timeOf(next: LookUp | undefined): number {
   return next !== undefined && 'createdAt' in next ? next.createdAt : Infinity;
 }
 
-/** What is fallen back from: every failure of the store or of this disk, but not a cancelled job. */
+/** Every failure of the store or of this disk falls back to a clone; a cancelled job ends. */
 function storeFailure(error: unknown): MirrorError {
   const failure = toMirrorError(error, 'store-unavailable', 'the store');
   if (failure.code === 'cancelled') throw failure;

@@ -1,66 +1,54 @@
 /**
- * The probe as the main step sees it: asked early, answered while a snapshot is restored beside it.
+ * The probe as a restore sees it: started early, answered while a snapshot is restored in parallel.
  * Whatever would touch more than a staging directory waits for the answer.
  */
 import { bindSignal, type Job } from '../job/job.ts';
 import type { ObjectFormat, UpstreamRefs } from '../mirror/refs.ts';
 import { probeUpstream } from '../mirror/upstream.ts';
+import type { MirrorIdentity } from '../snapshot/identity.ts';
 
-/** Upstream answered, and what it has is not what the key is for. */
-export class OtherObjectFormat extends Error {}
+/** Upstream answered, and its object format is not the one that the key is for. */
+export class OtherObjectFormat extends Error {
+  readonly objectFormat: ObjectFormat;
 
-export class UpstreamProbe {
-  readonly #job: Job;
-  readonly #temporaryFolder: string;
-  readonly #objectFormat: ObjectFormat;
-  readonly #ended = new AbortController();
-  #failed = new AbortController();
-  #answer: Promise<UpstreamRefs> = Promise.reject(new Error('upstream was not asked yet'));
-
-  /** Asks nothing yet. It is to be ended. */
-  constructor(job: Job, temporaryFolder: string, objectFormat: ObjectFormat) {
-    this.#job = bindSignal(job, this.#ended.signal);
-    this.#temporaryFolder = temporaryFolder;
-    this.#objectFormat = objectFormat;
-    this.#answer.catch(ignore);
-  }
-
-  /** To the last question; rejects with the named failure, or OtherObjectFormat. */
-  get answer(): Promise<UpstreamRefs> {
-    return this.#answer;
-  }
-
-  /** Fires when the last question has failed: what goes on beside it is of no use. */
-  get failed(): AbortSignal {
-    return this.#failed.signal;
-  }
-
-  /** Asks; anew only where the last answer is there. */
-  ask(): void {
-    const failed = new AbortController();
-    this.#failed = failed;
-    this.#answer = this.#ask();
-    this.#answer.catch(() => {
-      failed.abort();
-    });
-  }
-
-  /** Nothing of it goes on afterwards. Does not throw. */
-  async end(): Promise<void> {
-    this.#ended.abort();
-    await this.#answer.catch(ignore);
-  }
-
-  async #ask(): Promise<UpstreamRefs> {
-    const job = this.#job;
-    const answer = await job.account.measure('probe', () =>
-      probeUpstream(job, this.#temporaryFolder),
-    );
-    if (answer.objectFormat !== this.#objectFormat) throw new OtherObjectFormat();
-    return answer;
+  constructor(objectFormat: ObjectFormat) {
+    super(`upstream's object format is ${objectFormat}`);
+    this.objectFormat = objectFormat;
   }
 }
 
-function ignore(): void {
-  // Whoever needs the answer hears of it.
+export interface UpstreamProbe {
+  /** Rejects with the named failure, or OtherObjectFormat. */
+  answer: Promise<UpstreamRefs>;
+  /** Fires when the probe has failed: what runs in parallel is of no use any more. */
+  failed: AbortSignal;
+  /** Ends it, and returns when nothing of it runs any more. Does not throw. */
+  end(): Promise<void>;
+}
+
+/** Starts to ask upstream for its refs. The caller has to end it. */
+export function startProbe(job: Job, { spec, objectFormat }: MirrorIdentity): UpstreamProbe {
+  const ended = new AbortController();
+  const failed = new AbortController();
+  const answer = ask(bindSignal(job, ended.signal));
+  answer.catch(() => {
+    failed.abort();
+  });
+  return {
+    answer,
+    failed: failed.signal,
+    end: async () => {
+      ended.abort();
+      await answer.catch(() => undefined);
+    },
+  };
+
+  async function ask(bound: Job): Promise<UpstreamRefs> {
+    const upstream = { access: job.accessOf(spec.url), refspecs: spec.refspecs };
+    const found = await job.account.measure('probe', () =>
+      probeUpstream({ ...bound, upstream }, job.temporaryFolder),
+    );
+    if (found.objectFormat !== objectFormat) throw new OtherObjectFormat(found.objectFormat);
+    return found;
+  }
 }

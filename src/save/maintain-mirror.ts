@@ -18,30 +18,36 @@ import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
 import { walkAll } from '../mirror/objects.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import type { MirrorRecord } from '../mirror/record.ts';
-import { digestRefs, listNeededOids, type ObjectFormat, type Ref } from '../mirror/refs.ts';
+import { digestRefs, listNeededOids, type Ref } from '../mirror/refs.ts';
 import { planUpkeep } from '../mirror/tiers.ts';
 import { sumBytes } from '../snapshot/manifest.ts';
-import { describePacks, tryRepack } from './packing.ts';
+import { describePacks, tryRepack, type PackingOptions } from './packing.ts';
+import type { SavedMirror } from './save-snapshot.ts';
 import { readBase } from './publish.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
 
-export interface MaintenanceOptions {
-  path: string;
-  /** A private mirror is gone with its job. */
-  isPrivate: boolean;
-  key: string;
-  objectFormat: ObjectFormat;
-  repackTimeoutMs: number;
-}
+/** What maintenance needs of a mirror; a private one is gone with its job. */
+type MaintenanceOptions = Pick<
+  PackingOptions,
+  'path' | 'objectFormat' | 'key' | 'repackTimeoutMs'
+> & {
+  url: string;
+};
 
 /**
  * Merges packs that have become many. Never throws: a mirror is none the worse for many packs; one
  * where damage is found is wiped, so that the next run makes it anew. A lock that another job holds is
  * not waited for, since that job ends in the same.
  */
-export async function maintainMirror(job: Job, options: MaintenanceOptions): Promise<void> {
+export async function maintainMirror(
+  job: Job,
+  { identity, path, isPrivate }: SavedMirror,
+  repackTimeoutMs: number,
+): Promise<void> {
   const { account, signal } = job;
-  if (options.isPrivate || signal.aborted) return;
+  if (isPrivate || signal.aborted) return;
+  const { key, objectFormat, spec } = identity;
+  const options = { path, key, objectFormat, repackTimeoutMs, url: spec.url };
   try {
     const acquisition = await job.lockOf(options.path).acquire({ timeoutMs: 0, signal });
     if (acquisition.outcome !== 'acquired') return;
@@ -69,9 +75,9 @@ class Upkeep {
   }
 
   async run(): Promise<void> {
-    const { path, key, objectFormat } = this.#options;
-    const { account, upstream } = this.#job;
-    const occupant = await inspectPlace(path, key, upstream.access.url);
+    const { path, key, objectFormat, url } = this.#options;
+    const { account } = this.#job;
+    const occupant = await inspectPlace(path, key, url);
     if (occupant.is !== 'mirror') return;
     const { record } = occupant;
     await layOut(path, objectFormat);

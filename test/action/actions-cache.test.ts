@@ -88,7 +88,7 @@ describe('branches', () => {
     const { main, post } = await run(scenario, branch);
     expect(main.outputs['provenance']).toBe('restored');
     expect(main.log).toContain('Store: the Actions cache (refs/heads/feature), else the Actions');
-    expect(verdict(post)).toContain('a snapshot of the last day is there');
+    expect(verdict(post)).toContain('a snapshot of the last day exists');
     expect(keysOf(cache(), 'manifests')).toEqual(['default/manifests/01-1']);
   });
 

@@ -311,7 +311,7 @@ describe('a fetch into a good snapshot', () => {
     const { main, post, mirror } = await scenario.run();
     expect(failing.applied).toBe(1);
     expect(main.outputs).toMatchObject({ provenance: 'restored', recloned: 'false' });
-    expect(main.summary).toMatch(/cleaning up and trying once more/);
+    expect(main.summary).toMatch(/cleaning up and trying again/);
     expect(scenario.server.clones).toBe(0);
     await expectMirrorOf(mirror, scenario.upstream);
     await expectGoodSnapshot(scenario, post);
@@ -339,7 +339,7 @@ describe('a fetch into a good snapshot', () => {
       expectFailure(existing, { root }, /^fetching from http.*index-pack/),
     ]);
     expect(main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
-    expect(main.summary).toMatch(/503.*cloning afresh/);
+    expect(main.summary).toMatch(/503.*cloning from scratch/);
     await expectMirrorOf(mirror, restored.upstream);
     expect(await readTree(kept)).toEqual(before);
     server.clearFaults();
@@ -352,7 +352,7 @@ describe('a fetch into a good snapshot', () => {
     scenario.server.fault({ on: 'delta-fetch', behave: { kind: 'stall', afterBytes: 100 } });
     const { main, mirror } = await scenario.run({ inputs: { 'fetch-timeout': '2s' } });
     expect(main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
-    expect(main.summary).toMatch(/did not end within 2 s; cloning afresh/);
+    expect(main.summary).toMatch(/did not end within 2 s; cloning from scratch/);
     expect(scenario.server.requests.filter(({ hasHaves }) => hasHaves)).toHaveLength(1);
     await expectMirrorOf(mirror, scenario.upstream);
   });

@@ -184,7 +184,7 @@ describe('what happens to the mirror between main and post', () => {
   test('it is gone: nothing is saved', async () => {
     const scenario = await scenarios.create();
     const said = await postAfter(scenario, (mirror) => rm(mirror, { recursive: true }));
-    expect(said).toMatch(/^Nothing saved: there is no mirror of this job at .* any more$/);
+    expect(said).toMatch(/^Nothing saved: the mirror of this job is no longer at .*$/);
     expect(await readdir(scenario.store)).toEqual([]);
   });
 
@@ -208,7 +208,7 @@ describe('what happens to the mirror between main and post', () => {
       await git(mirror, ['update-ref', 'refs/heads/mine', 'refs/heads/branch-1']);
       await git(mirror, ['pack-refs', '--all']);
     });
-    expect(said).toMatch(/its refs are not what its last successful fetch left/);
+    expect(said).toMatch(/its refs changed since the last successful fetch/);
     expect(await readdir(scenario.store)).toEqual([]);
   });
 

@@ -104,7 +104,10 @@ onPosix('what people see of', () => {
     const run = await scenario.run({ root });
     expect(run.main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
     expect(run.main.annotations).toMatchObject([
-      { level: 'warning', message: expect.stringMatching(/the mirror is damaged.*cloning afresh/) },
+      {
+        level: 'warning',
+        message: expect.stringMatching(/the mirror is damaged.*cloning from scratch/),
+      },
     ]);
     approve('recloned', scenario, run);
   });

@@ -201,7 +201,7 @@ describe('lock-timeout passes while another job works', () => {
         expect(dirname(dirname(path))).toBe(job?.temp);
         expect(main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'false' });
         expect(main.summary).toMatch(/not had: this job made a mirror of its own/);
-        expect(main.log).toMatch(/Another job is at work on .*mirror\.git; waiting for it/);
+        expect(main.log).toMatch(/Another job is working on .*mirror\.git; waiting for it/);
         expect(main.annotations).toMatchObject([
           { level: 'warning', message: expect.stringMatching(/until `lock-timeout`/) },
         ]);

@@ -3,19 +3,26 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { MirrorError } from '../../src/lib/errors.ts';
-import { findStepState, writeStepState, type StepState } from '../../src/action/step-state.ts';
+import { readStepState, writeStepState, type MirrorState } from '../../src/action/step-state.ts';
 import { parseFileCommand } from '../support/runner-commands.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 
 const directories = temporaryDirectories();
 let file: string;
 
-const state: StepState = {
+const mirror: MirrorState = {
   path: '/work/name/_mirrors/kéy "x"\n.git',
   isPrivate: false,
   key: 'github.com_owner_name-0',
   objectFormat: 'sha256',
   isClaimed: true,
+};
+
+const other: MirrorState = {
+  ...mirror,
+  path: '/work/name/_mirrors/other.git',
+  objectFormat: 'sha1',
+  isClaimed: false,
 };
 
 beforeEach(async () => {
@@ -26,7 +33,7 @@ beforeEach(async () => {
 
 afterEach(() => {
   delete process.env['GITHUB_STATE'];
-  delete process.env['STATE_mirror'];
+  delete process.env['STATE_mirrors'];
 });
 
 afterAll(() => directories.removeAll());
@@ -35,45 +42,48 @@ afterAll(() => directories.removeAll());
 function handOver(): string {
   const values = parseFileCommand(readFileSync(file, 'utf8'));
   for (const [name, value] of Object.entries(values)) process.env[`STATE_${name}`] = value;
-  return values['mirror'] ?? '';
+  return values['mirrors'] ?? '';
 }
 
 test('post gets what main wrote', () => {
-  writeStepState(state);
+  writeStepState([mirror, other]);
   handOver();
-  expect(findStepState()).toEqual({ version: 1, ...state });
+  expect(readStepState()).toEqual([mirror, other]);
 });
 
 test('post gets nothing where main wrote nothing: nothing may be saved then', () => {
-  expect(findStepState()).toBeUndefined();
-  process.env['STATE_mirror'] = '';
-  expect(findStepState()).toBeUndefined();
+  expect(readStepState()).toEqual([]);
+  process.env['STATE_mirrors'] = '';
+  expect(readStepState()).toEqual([]);
 });
 
 test('it is one value of one line, which no other state of the job can be mistaken for', () => {
-  writeStepState(state);
-  expect(Object.keys(parseFileCommand(readFileSync(file, 'utf8')))).toEqual(['mirror']);
+  writeStepState([mirror, other]);
+  expect(Object.keys(parseFileCommand(readFileSync(file, 'utf8')))).toEqual(['mirrors']);
   expect(handOver()).not.toContain('\n');
 });
 
 describe('post refuses', () => {
-  const written = { version: 1, ...state };
+  const written = { version: 1, mirrors: [mirror] };
+  const withChange = (change: object) =>
+    JSON.stringify({ version: 1, mirrors: [{ ...mirror, ...change }] });
 
   test.each<[string, string]>([
     ['a state that is cut short', JSON.stringify(written).slice(0, 40)],
     ['what is no JSON', 'true or false'],
     ['another type', '[]'],
+    ['a mirror that is not in a list', JSON.stringify({ version: 1, mirrors: mirror })],
     ['null', 'null'],
     ['another version', JSON.stringify({ ...written, version: 2 })],
-    ['no version', JSON.stringify(state)],
-    ['a field more', JSON.stringify({ ...written, token: 'x' })],
-    ['a field less', JSON.stringify({ ...written, key: undefined })],
-    ['a field of another type', JSON.stringify({ ...written, isPrivate: 'false' })],
-    ['an unknown object format', JSON.stringify({ ...written, objectFormat: 'md5' })],
+    ['no version', JSON.stringify({ mirrors: [mirror] })],
+    ['a field more', withChange({ token: 'x' })],
+    ['a field less', withChange({ key: undefined })],
+    ['a field of another type', withChange({ isPrivate: 'false' })],
+    ['an unknown object format', withChange({ objectFormat: 'md5' })],
   ])('%s', (_, text) => {
-    process.env['STATE_mirror'] = text;
-    expect(findStepState).toThrow(MirrorError);
-    expect(findStepState).toThrow(/^The state that main left for post cannot be read: /);
-    expect(findStepState).toThrow(expect.objectContaining({ code: 'invalid-input' }));
+    process.env['STATE_mirrors'] = text;
+    expect(readStepState).toThrow(MirrorError);
+    expect(readStepState).toThrow(/^The state that main left for post cannot be read: /);
+    expect(readStepState).toThrow(expect.objectContaining({ code: 'invalid-input' }));
   });
 });

@@ -77,14 +77,14 @@ describe('an empty folder at mirror-path', () => {
 });
 
 describe('post', () => {
-  test('saves nothing where the inputs are not those of main any more', async () => {
+  test('saves nothing where the inputs changed between the main and post steps', async () => {
     const scenario = await scenarios.create();
     const job = scenario.job();
     await job.main();
     job.setInputs({ refs: '+refs/heads/*:refs/heads/*' });
     const post = await job.post();
     expect(post.exitCode).toBe(0);
-    expect(verdict(post)).toBe('Nothing saved: the inputs are not those of main any more');
+    expect(verdict(post)).toBe('Nothing saved: the inputs changed between the main and post steps');
     expect(await listManifests(scenario.store)).toEqual([]);
   });
 });

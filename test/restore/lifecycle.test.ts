@@ -5,6 +5,7 @@ import {
   MAX_SNAPSHOTS,
   START,
   advance,
+  startAgain,
   type Event,
   type State,
 } from '../../src/restore/lifecycle.ts';
@@ -43,7 +44,7 @@ const EVENTS: readonly Event[] = [
   { name: 'restored' },
   { name: 'fetched' },
   { name: 'claim-settled' },
-  { name: 'snapshot-made' },
+  { name: 'claim-held' },
   ...codes.map((code): Event => ({ name: 'failed', code })),
 ];
 
@@ -63,6 +64,18 @@ const clones = (recloned: boolean): State => ({ name: 'cloning', recloned });
 /** Where a search without a snapshot leads: to the claim, and after a wait for it to a clone. */
 function without(recloned: boolean, waited: boolean): State {
   return { name: waited ? 'cloning' : 'claiming', recloned };
+}
+
+function inspecting(wiped: boolean, waited: boolean): Row {
+  return {
+    state: { name: 'inspecting', wiped, waited },
+    next: {
+      'mirror-valid': { name: 'fetching', provenance: 'existing', attempt: 1, waited },
+      'mirror-absent': { name: 'looking-up', tried: 0, wiped, waited },
+      'mirror-invalid': { name: 'looking-up', tried: 0, wiped: true, waited },
+    },
+    failed: fails,
+  };
 }
 
 function lookingUp(tried: number, wiped: boolean, waited: boolean): Row {
@@ -115,7 +128,7 @@ function claiming(recloned: boolean): Row {
     state: { name: 'claiming', recloned },
     next: {
       'claim-settled': clones(recloned),
-      'snapshot-made': { name: 'looking-up', tried: 0, wiped: recloned, waited: true },
+      'claim-held': { name: 'waiting', recloned },
     },
     failed: fails,
   };
@@ -131,15 +144,7 @@ function cloning(recloned: boolean): Row {
 
 const booleans = [false, true];
 const ROWS: readonly Row[] = [
-  {
-    state: { name: 'inspecting' },
-    next: {
-      'mirror-valid': { name: 'fetching', provenance: 'existing', attempt: 1, waited: false },
-      'mirror-absent': { name: 'looking-up', tried: 0, wiped: false, waited: false },
-      'mirror-invalid': { name: 'looking-up', tried: 0, wiped: true, waited: false },
-    },
-    failed: fails,
-  },
+  ...booleans.flatMap((waited) => booleans.map((wiped) => inspecting(wiped, waited))),
   ...booleans.flatMap((waited) =>
     booleans.flatMap((wiped) => [
       ...[0, 1, 2].map((tried) => lookingUp(tried, wiped, waited)),
@@ -149,9 +154,9 @@ const ROWS: readonly Row[] = [
   ...booleans.flatMap((waited) => [
     fetching('restored', 1, waited),
     fetching('restored', 2, waited),
+    fetching('existing', 1, waited),
+    fetching('existing', 2, waited),
   ]),
-  fetching('existing', 1, false),
-  fetching('existing', 2, false),
   ...booleans.map(claiming),
   cloning(false),
   cloning(true),
@@ -162,6 +167,11 @@ const ROWS: readonly Row[] = [
       failed: undefined,
     })),
   ),
+  ...booleans.map((recloned): Row => ({
+    state: { name: 'waiting', recloned },
+    next: {},
+    failed: undefined,
+  })),
   ...codes.map((code): Row => ({ state: fails(code), next: {}, failed: undefined })),
 ];
 
@@ -196,7 +206,7 @@ const WALKED_EVENTS = EVENTS.filter(
 /** More than any path may have: an endless one is cut here, and seen. */
 const MANY_STEPS = 40;
 
-/** Every path from the start. */
+/** Every path from the start, over a wait for another job where there is one. */
 function* walk(state: State, steps: readonly Step[]): Generator<Path> {
   if (isEnd(state) || steps.length > MANY_STEPS) {
     yield { steps, end: state };
@@ -204,7 +214,9 @@ function* walk(state: State, steps: readonly Step[]): Generator<Path> {
   }
   for (const event of WALKED_EVENTS) {
     const next = nextOf(state, event);
-    if (next !== undefined) yield* walk(next, [...steps, { state, event }]);
+    if (next === undefined) continue;
+    const continued = next.name === 'waiting' ? startAgain(next) : next;
+    yield* walk(continued, [...steps, { state, event }]);
   }
 }
 
@@ -237,7 +249,7 @@ function expectAllPaths(keeps: (path: Path) => boolean): void {
 
 /** The steps before a wait for another job, and those after it. */
 function roundsOf({ steps }: Path): readonly (readonly Step[])[] {
-  const wait = steps.findIndex(({ event }) => event.name === 'snapshot-made');
+  const wait = steps.findIndex(({ event }) => event.name === 'claim-held');
   return wait < 0 ? [steps] : [steps.slice(0, wait + 1), steps.slice(wait + 1)];
 }
 
@@ -288,11 +300,11 @@ describe('every path from the start', () => {
     expect([...ends].sort()).toEqual(['failed', 'fetched']);
   });
 
-  test('it waits for another job once at most, and is then as good as new', () => {
+  test('it waits for another job once at most, and then looks at its place again', () => {
     expectAllPaths((path) => count(path, 'claiming') <= 1);
     expectAllPaths(({ steps }) => {
-      const wait = steps.findIndex(({ event }) => event.name === 'snapshot-made');
-      return wait < 0 || steps[wait + 1]?.state.name === 'looking-up';
+      const wait = steps.findIndex(({ event }) => event.name === 'claim-held');
+      return wait < 0 || steps[wait + 1]?.state.name === 'inspecting';
     });
   });
 
@@ -356,8 +368,13 @@ describe('every path from the start', () => {
     expectAllPaths((path) => {
       if (path.end.name !== 'fetched') return true;
       const hasCloned = count(path, 'cloning') > 0;
-      const hasRestored = path.steps.some(({ event }) => event.name === 'restored');
-      return path.end.provenance === (hasCloned ? 'cloned' : hasRestored ? 'restored' : 'existing');
+      const hasRestored = roundsOf(path)
+        .at(-1)
+        ?.some(({ event }) => event.name === 'restored');
+      return (
+        path.end.provenance ===
+        (hasCloned ? 'cloned' : hasRestored === true ? 'restored' : 'existing')
+      );
     });
   });
 

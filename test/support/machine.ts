@@ -8,8 +8,11 @@ import { silentLog } from '../../src/lib/log.ts';
 import { maintainMirror } from '../../src/save/maintain-mirror.ts';
 import { packDirectory } from '../../src/mirror/directory.ts';
 import { primeWorkspace, type PrimeResult } from '../../src/prime/prime-workspace.ts';
-import { restoreMirror, type RestoredMirror } from '../../src/restore/restore-mirror.ts';
-import { saveSnapshot, type SaveOptions, type SaveResult } from '../../src/save/save-snapshot.ts';
+import { restoreMirror } from '../../src/restore/restore-mirror.ts';
+import type { RestoredMirror } from '../../src/restore/session.ts';
+import type { SaveResult } from '../../src/save/decide.ts';
+import { saveSnapshot, type SaveOptions } from '../../src/save/save-snapshot.ts';
+import type { MirrorSpec } from '../../src/snapshot/identity.ts';
 import { createDiskStore } from '../../src/stores/disk/store.ts';
 import { gitEnvironment } from './git.ts';
 
@@ -31,27 +34,28 @@ export class Machine {
   /** Of the last job. */
   account = new Account(silentLog);
   readonly #job: Omit<Job, 'account'>;
-  readonly #temporaryFolder: string;
+  readonly #spec: MirrorSpec;
   #mirror: RestoredMirror | undefined;
 
   private constructor(options: MachineOptions, job: Omit<Job, 'account'>) {
     this.path = join(options.root, 'mirror.git');
     this.repackTimeoutMs = options.repackTimeoutMs ?? 60_000;
     this.#job = job;
-    this.#temporaryFolder = options.root;
+    const refspecs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'];
+    this.#spec = { url: options.url, refspecs, cacheKey: '' };
   }
 
   static async create(options: MachineOptions): Promise<Machine> {
-    const { root, url, store } = options;
+    const { root, store } = options;
     await mkdir(root, { recursive: true });
     if (store !== undefined) await mkdir(store, { recursive: true });
     const { signal } = new AbortController();
     const environment = gitEnvironment();
     const git = await openGit({ environment, workingDirectory: root, signal, log: silentLog });
-    const refspecs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'];
     return new Machine(options, {
       ...{ git, signal, log: silentLog, absence: '', otherStores: [], claimOf: undefined },
-      upstream: { access: { url, token: '' }, refspecs },
+      accessOf: (upstream) => ({ url: upstream, token: '' }),
+      temporaryFolder: root,
       store: store === undefined ? undefined : createDiskStore({ path: store }),
       lockOf: (path) => createMachineLock(`${path}.lock`),
     });
@@ -65,34 +69,30 @@ export class Machine {
   async main(workspace?: string): Promise<{ mirror: RestoredMirror; used: PrimeResult }> {
     this.account = new Account(silentLog);
     const options = {
-      ...{ cacheKey: '', isPublishedEarly: false, verification: 'standard' as const },
+      ...{ isPublishedEarly: false, verification: 'standard' as const },
       ...{ lockTimeoutMs: 60_000, fetchTimeoutMs: 60_000 },
       placeOf: () => this.path,
-      temporaryFolder: this.#temporaryFolder,
     };
     const job = { ...this.#job, account: this.account };
-    const restored = await restoreMirror(job, options, (held, mirror) =>
-      primeWorkspace(held, mirror, workspace),
-    );
-    this.#mirror = restored.mirror;
-    return restored;
+    await using session = await restoreMirror(job, this.#spec, options);
+    this.#mirror = session.mirror;
+    const used = await primeWorkspace(session.job, session.mirror, workspace);
+    return { mirror: session.mirror, used };
   }
 
   /** Post: the save, and then what is left to tidy. */
   async post(): Promise<SaveResult> {
     if (this.#mirror === undefined) throw new Error('main comes first');
-    const { path, isPrivate, key, objectFormat } = this.#mirror;
     this.account = new Account(silentLog);
     const job = { ...this.#job, account: this.account };
     const options: SaveOptions = {
-      ...{ path, isPrivate, key, objectFormat, cacheKey: '' },
       ...{ isForced: false, leastAgeMs: 0, maxSnapshots: 3, run: 'a test', action: '0' },
       repackTimeoutMs: this.repackTimeoutMs,
     };
     try {
-      return await saveSnapshot(job, options, false);
+      return await saveSnapshot(job, this.#mirror, options, false);
     } finally {
-      await maintainMirror(job, options);
+      await maintainMirror(job, this.#mirror, this.repackTimeoutMs);
     }
   }
 }

@@ -4,8 +4,8 @@ import { formatBytes } from '../../lib/bytes.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import type { Job } from '../../job/job.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
-import type { RestoredMirror } from '../../restore/restore-mirror.ts';
-import type { SaveResult } from '../../save/save-snapshot.ts';
+import type { RestoredMirror } from '../../restore/session.ts';
+import type { SaveResult } from '../../save/decide.ts';
 
 /** owner/name, where the URL has no more than that behind its host. */
 export function nameOf(url: string): string {

@@ -8,21 +8,26 @@ import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import { adviseOn } from './advice.ts';
 import { describeMirror, describeSave, describeStores } from './outcome.ts';
 import { summarizeFailure, summarizeMirror, summarizeNotSaved, summarizeSave } from './summary.ts';
-import type { RestoredMirror } from '../../restore/restore-mirror.ts';
-import type { SaveResult } from '../../save/save-snapshot.ts';
+import type { RestoredMirror } from '../../restore/session.ts';
+import type { SaveResult } from '../../save/decide.ts';
 
-/** Keeps a token out of the log, raw and as HTTP sends it. */
-export function maskToken(token: string): void {
-  if (token === '') return;
-  setSecret(token);
-  setSecret(basicCredential(token));
-}
-
-/** Keeps a private key out of the log, which is masked line by line. */
-export function maskKey(key: string | undefined): void {
-  // Its first and last line are the same for all keys, and a short rest would mask other words.
-  const lines = key?.split('\n').filter((line) => line.length >= 8 && !line.startsWith('-----'));
-  lines?.forEach(setSecret);
+/** Keeps a token and a private key out of the log. */
+export function maskSecrets({
+  token,
+  ssh,
+}: {
+  token: string;
+  ssh?: { privateKey: string } | undefined;
+}): void {
+  if (token !== '') {
+    setSecret(token);
+    // As HTTP sends it.
+    setSecret(basicCredential(token));
+  }
+  // The runner masks line by line. The first and last line of all keys are the same, and a short rest
+  // would mask other words.
+  const lines = ssh?.privateKey.split('\n') ?? [];
+  lines.filter((line) => line.length >= 8 && !line.startsWith('-----')).forEach(setSecret);
 }
 
 export function reportOutputs(mirror: RestoredMirror): void {
@@ -47,7 +52,7 @@ export async function reportMirror(
   prime: PrimeResult,
   job: Job,
 ): Promise<void> {
-  const { url } = job.upstream.access;
+  const { url } = mirror.identity.spec;
   actionsLog.info(`${describeMirror(mirror, job)}: ${url} at ${mirror.path}`);
   if (mirror.provenance === 'cloned' && job.store === undefined) {
     actionsLog.notice(
@@ -63,27 +68,37 @@ export function reportEarlySave(result: SaveResult | undefined): void {
 }
 
 /** What people see where main failed, as far as it came. */
-export async function reportFailure(error: unknown, job: Job | undefined): Promise<void> {
+export async function reportFailure(
+  error: unknown,
+  job: Job | undefined,
+  url: string | undefined,
+): Promise<void> {
   setFailed(describeError(error));
   actionsLog.info(`What to do: ${adviseOn(error)}`);
-  await writeSummary(summarizeFailure(error, job));
+  await writeSummary(summarizeFailure(error, job, url));
 }
 
 /** What people see of post: one line that says why it saved or did not. */
-export async function reportSave(result: SaveResult, job: Job): Promise<void> {
+export async function reportSave(result: SaveResult, job: Job, url: string): Promise<void> {
   const line = describeSave(result);
   if (result.result === 'corrupt' || result.result === 'refused') actionsLog.warning(line);
   else actionsLog.info(line);
-  await writeSummary(summarizeSave(result, job));
+  await writeSummary(summarizeSave(result, job, url));
 }
 
 /** Post's line where it could not begin or failed: never a failed job. */
-export async function reportNotSaved(cause: unknown, job: Job | undefined): Promise<void> {
+export async function reportNotSaved(
+  cause: unknown,
+  job: Job | undefined,
+  url: string | undefined,
+): Promise<void> {
   const line = `Nothing saved: ${describeError(cause)}`;
   // Who cancels a job knows it.
   if (cause instanceof MirrorError && cause.code === 'cancelled') actionsLog.info(line);
   else actionsLog.warning(line);
-  if (job !== undefined) await writeSummary(summarizeNotSaved(line, job));
+  if (job !== undefined && url !== undefined) {
+    await writeSummary(summarizeNotSaved(line, job, url));
+  }
 }
 
 /** Post's line where main left nothing to save. */

@@ -4,8 +4,8 @@ import { formatDuration } from '../../lib/durations.ts';
 import { describeError } from '../../lib/errors.ts';
 import type { Job } from '../../job/job.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
-import type { RestoredMirror } from '../../restore/restore-mirror.ts';
-import type { SaveResult } from '../../save/save-snapshot.ts';
+import type { RestoredMirror } from '../../restore/session.ts';
+import type { SaveResult } from '../../save/decide.ts';
 import { adviseOn } from './advice.ts';
 import { toCode, toMarkdown } from './markdown.ts';
 import {
@@ -24,8 +24,8 @@ import { drawTimeline } from './timeline.ts';
 
 /** Of main, where the mirror is up to date. */
 export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job: Job): string {
-  const { account, upstream } = job;
-  const { url } = upstream.access;
+  const { account } = job;
+  const { url } = mirror.identity.spec;
   const claim = describeClaim(mirror);
   const lead = `**${toMarkdown(describeMirror(mirror, job))}**, in ${formatDuration(account.elapsedMs)}.`;
   return join(
@@ -47,19 +47,22 @@ export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job:
 }
 
 /** Of main, where it failed; without a job it did not come as far as upstream. */
-export function summarizeFailure(error: unknown, job: Job | undefined): string {
-  const url = job?.upstream.access.url;
+export function summarizeFailure(
+  error: unknown,
+  job: Job | undefined,
+  url: string | undefined,
+): string {
   return join(
     heading('Mirror', url, 'failed', FAILED),
     [`> ${toMarkdown(describeError(error))}`],
     [`**What to do:** ${toMarkdown(adviseOn(error))} ${GO_ON}`],
-    ...(job === undefined
+    ...(job === undefined || url === undefined
       ? []
       : [
           listFallbacks(job.account),
           listPhases(job.account),
           tabulate([
-            ['Upstream', toCode(job.upstream.access.url)],
+            ['Upstream', toCode(url)],
             ['Store', toMarkdown(describeStores(job))],
           ]),
         ]),
@@ -67,8 +70,8 @@ export function summarizeFailure(error: unknown, job: Job | undefined): string {
 }
 
 /** Of post, which came to a verdict. */
-export function summarizeSave(result: SaveResult, job: Job): string {
-  const { account, upstream } = job;
+export function summarizeSave(result: SaveResult, job: Job, url: string): string {
+  const { account } = job;
   const isPublished = result.result === 'published';
   const isBad = result.result === 'corrupt' || result.result === 'refused';
   const mark = isBad || account.fallbacks.length > 0 ? WARNED : '';
@@ -76,7 +79,7 @@ export function summarizeSave(result: SaveResult, job: Job): string {
   const where = isPublished ? `, to ${toMarkdown(job.store?.location ?? '')}` : '';
   const time = `in ${formatDuration(account.elapsedMs)}`;
   return join(
-    heading('Snapshot', upstream.access.url, state, mark),
+    heading('Snapshot', url, state, mark),
     [`**${toMarkdown(describeSave(result))}**${where}, ${time}.`],
     listFallbacks(account),
     fold('Phases', listPhases(account)),
@@ -84,9 +87,9 @@ export function summarizeSave(result: SaveResult, job: Job): string {
 }
 
 /** Of post, which could not begin or failed. */
-export function summarizeNotSaved(cause: string, { account, upstream }: Job): string {
+export function summarizeNotSaved(cause: string, { account }: Job, url: string): string {
   return join(
-    heading('Snapshot', upstream.access.url, 'not saved', WARNED),
+    heading('Snapshot', url, 'not saved', WARNED),
     [`> ${toMarkdown(cause)}`],
     listFallbacks(account),
     fold('Phases', listPhases(account)),

@@ -25,7 +25,7 @@ import {
   nameOf,
 } from '../../../src/action/report/outcome.ts';
 import { drawBar, drawTimeline } from '../../../src/action/report/timeline.ts';
-import type { RestoredMirror } from '../../../src/restore/restore-mirror.ts';
+import type { RestoredMirror } from '../../../src/restore/session.ts';
 import { createMemoryStore } from '../../support/memory/store.ts';
 import { readActionDefinition } from '../../support/action-definition.ts';
 import { parseFileCommand, readLog, type Annotation } from '../../support/runner-commands.ts';
@@ -36,11 +36,12 @@ const { outputs } = readActionDefinition(fileURLToPath(new URL('../../..', impor
 
 const OID = 'a'.repeat(40);
 
+const url = 'https://h/o/n';
+
 const cloned: RestoredMirror = {
+  identity: { spec: { url, refspecs: [], cacheKey: '' }, objectFormat: 'sha1', key: 'key' },
   path: '/work/name/_mirrors/key.git',
   isPrivate: false,
-  key: 'key',
-  objectFormat: 'sha1',
   provenance: 'cloned',
   recloned: false,
   snapshot: undefined,
@@ -66,8 +67,7 @@ const restored: RestoredMirror = { ...cloned, provenance: 'restored', snapshot: 
 
 /** As much of a job as reports look at. */
 function jobOf(account = new Account(silentLog), store: Job['store'] = createMemoryStore()): Job {
-  const upstream = { access: { url: 'https://h/o/n', token: '' }, refspecs: [] };
-  return { account, upstream, store, otherStores: [] } as Partial<Job> as Job;
+  return { account, store, otherStores: [] } as Partial<Job> as Job;
 }
 
 /** The summary's file is looked up once in a process, so all tests share it. */
@@ -211,7 +211,7 @@ describe('the job summary of main', () => {
     const failing = account.measure('probe', () => Promise.reject(new Error('no')));
     await expect(failing).rejects.toThrow('no');
     const error = new MirrorError('authentication', 'asking https://h/o/n: refused <b>');
-    const { annotations, lines } = await listen(() => reportFailure(error, jobOf(account)));
+    const { annotations, lines } = await listen(() => reportFailure(error, jobOf(account), url));
     expect(annotations).toMatchObject([{ level: 'error', message: error.message }]);
     expect(lines.at(-1)).toMatch(/^What to do: Check that `token`/);
     expect(summary()).toContain('### ❌ Mirror of o/n: failed\n');
@@ -222,14 +222,14 @@ describe('the job summary of main', () => {
 
   test('of a failure before there was a job shows the cause and what to do', async () => {
     const error = new MirrorError('invalid-input', 'Input `refs` is "x"');
-    await listen(() => reportFailure(error, undefined));
+    await listen(() => reportFailure(error, undefined, undefined));
     expect(summary()).toContain('### ❌ Mirror: failed\n');
     expect(summary()).toContain('> Input <code>refs</code> is &#34;x&#34;');
   });
 
   test('is no error where the runner has none', async () => {
     delete process.env['GITHUB_STEP_SUMMARY'];
-    await listen(() => reportSave({ result: 'skipped', reason: 'x' }, jobOf()));
+    await listen(() => reportSave({ result: 'skipped', reason: 'x' }, jobOf(), url));
     expect(summary()).toBe('');
   });
 });
@@ -252,7 +252,7 @@ describe('post says in one line', () => {
     ],
   ] as const)('%j: %s', async (result, line, levels) => {
     expect(describeSave(result)).toBe(line);
-    const { annotations, lines } = await listen(() => reportSave(result, jobOf()));
+    const { annotations, lines } = await listen(() => reportSave(result, jobOf(), url));
     expect(annotations.map(({ level }) => level)).toEqual(levels);
     expect(lines).toEqual([levels.length > 0 ? `::warning::${line}` : line]);
     expect(summary()).toMatch(/^### (?:⚠️ )?Snapshot of o\/n: (?:saved|unchanged|not saved)$/m);
@@ -261,12 +261,12 @@ describe('post says in one line', () => {
 
   test('that it failed: a warning, unless somebody cancelled the job', async () => {
     const failed = new MirrorError('store-unavailable', 'no');
-    expect((await listen(() => reportNotSaved(failed, jobOf()))).annotations).toMatchObject([
+    expect((await listen(() => reportNotSaved(failed, jobOf(), url))).annotations).toMatchObject([
       { level: 'warning', message: 'Nothing saved: no' },
     ]);
     expect(summary()).toContain('### ⚠️ Snapshot of o/n: not saved\n\n> Nothing saved: no\n');
     const cancelled = new MirrorError('cancelled', 'it was cancelled');
-    expect(await listen(() => reportNotSaved(cancelled, jobOf()))).toEqual({
+    expect(await listen(() => reportNotSaved(cancelled, jobOf(), url))).toEqual({
       lines: ['Nothing saved: it was cancelled'],
       annotations: [],
     });
@@ -407,10 +407,14 @@ describe('text of others in the summary', () => {
     const head = { ref: 'refs/heads/<b>x</b>', oid: OID };
     const path = '/work/</code><img src=x>|`';
     const job = jobOf(account);
-    job.upstream.access.url = 'https://h/<img>/|n';
-    await listen(() => reportMirror({ ...cloned, head, path }, { ...primed, path }, job));
-    await listen(() => reportFailure(new Error(hostile.join('\n\n')), job));
-    await listen(() => reportSave({ result: 'refused', reason: hostile.join('\n\n') }, job));
+    const hostileUrl = 'https://h/<img>/|n';
+    const spec = { ...cloned.identity.spec, url: hostileUrl };
+    const identity = { ...cloned.identity, spec };
+    await listen(() => reportMirror({ ...cloned, identity, head, path }, { ...primed, path }, job));
+    await listen(() => reportFailure(new Error(hostile.join('\n\n')), job, hostileUrl));
+    await listen(() =>
+      reportSave({ result: 'refused', reason: hostile.join('\n\n') }, job, hostileUrl),
+    );
     const tags = new Set(summary().match(/<[^>]*>/g));
     expect([...tags].sort()).toEqual(
       [
