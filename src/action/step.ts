@@ -95,6 +95,7 @@ export function restoreOptionsOf(settings: Settings): RestoreOptions {
   return {
     ...{ verification, lockTimeoutMs, fetchTimeoutMs },
     isPublishedEarly: isPublishedEarly(settings),
+    isPlaceChosen: mirrorPath !== undefined,
     placeOf: (key) => mirrorPath ?? join(runner.mirrorsFolder, `${key}.git`),
   };
 }

@@ -4,6 +4,7 @@
  */
 import { mkdtemp } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { MirrorError } from '../lib/errors.ts';
 import { removeTree } from '../lib/files.ts';
 import type { Lock } from '../locks/lock.ts';
 
@@ -12,8 +13,8 @@ const PRIVATE = 'mirror-';
 export interface Place {
   path: string;
   isPrivate: boolean;
-  /** Why it is private, for people. */
-  reason?: string;
+  /** Why the mirror's own place could not be entered. */
+  obstacle?: MirrorError;
   /** How long another job was waited for. */
   waitedMs: number;
   /** Fires when somebody else may be in this place. */
@@ -39,12 +40,22 @@ export async function enterPlace(options: EntryOptions): Promise<Place> {
     const { hold, waitedMs } = acquisition;
     return { path, isPrivate: false, waitedMs, lost: hold.lost, leave: () => hold.release() };
   }
-  const isRefused = acquisition.outcome === 'unavailable';
+  const isLate = acquisition.outcome === 'timed-out';
+  const obstacle = new MirrorError(
+    'mirror-refused',
+    `${path}: ${isLate ? 'another job held its lock for too long' : acquisition.reason}`,
+    { concern: isLate ? 'lock-timeout' : 'mirror-place' },
+  );
+  const waitedMs = isLate ? acquisition.waitedMs : 0;
+  return { ...(await makePrivatePlace(path, options.temporaryFolder)), obstacle, waitedMs };
+}
+
+/** A place for a mirror of that name, which only this job knows. */
+export async function makePrivatePlace(path: string, temporaryFolder: string): Promise<Place> {
   return {
-    path: join(await mkdtemp(join(options.temporaryFolder, PRIVATE)), basename(path)),
+    path: join(await mkdtemp(join(temporaryFolder, PRIVATE)), basename(path)),
     isPrivate: true,
-    reason: isRefused ? acquisition.reason : 'another job held its lock until `lock-timeout`',
-    waitedMs: isRefused ? 0 : acquisition.waitedMs,
+    waitedMs: 0,
     lost: new AbortController().signal,
     leave: () => Promise.resolve(),
   };

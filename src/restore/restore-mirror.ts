@@ -5,7 +5,7 @@
 import { bindSignal, type Job } from '../job/job.ts';
 import { MirrorError, toMirrorError } from '../lib/errors.ts';
 import { countPackBytes } from '../mirror/directory.ts';
-import { enterPlace, type Place } from '../mirror/place.ts';
+import { enterPlace, makePrivatePlace, type Place } from '../mirror/place.ts';
 import { digestRefs, type ObjectFormat } from '../mirror/refs.ts';
 import { identify, type MirrorIdentity, type MirrorSpec } from '../snapshot/identity.ts';
 import { waitForClaim, type CloneClaim } from './clone-claim.ts';
@@ -54,11 +54,12 @@ async function openSession(
   options: RestoreOptions,
 ): Promise<MirrorSession> {
   const claim: CloneClaim = { outcome: 'not-needed', hold: undefined };
+  const work: Work = { job, identity, options, claim };
   try {
-    const first = await runRound(job, identity, options, claim, START);
+    const first = await runRound(work, START);
     if ('mirror' in first) return first;
-    await waitForClaim({ job, identity, options, source: first, claim });
-    const second = await runRound(job, identity, options, claim, startAgain(first.end));
+    await waitForClaim({ ...work, source: first });
+    const second = await runRound(work, startAgain(first.end));
     if ('mirror' in second) return second;
     throw new Error('the second round waits for nobody');
   } catch (error) {
@@ -67,25 +68,43 @@ async function openSession(
   }
 }
 
+/** What both rounds of a restore share. */
+interface Work {
+  job: Job;
+  identity: MirrorIdentity;
+  options: RestoreOptions;
+  claim: CloneClaim;
+}
+
 /** Why a round ended without a session, and the fence that it worked under. */
 interface Waiting {
   end: Extract<End, { name: 'waiting' }>;
   fence: number | null;
 }
 
-/** Runs the life cycle at the mirror's place once. The place is left, unless it gives a session. */
-async function runRound(
-  job: Job,
-  identity: MirrorIdentity,
-  options: RestoreOptions,
-  claim: CloneClaim,
-  start: State,
-): Promise<MirrorSession | Waiting> {
+/**
+ * Runs the life cycle once. Where the default place holds something that is not this job's to replace
+ * (another user's mirror, one of a newer version), the job makes a private mirror: nobody chose that place,
+ * so nobody would know what to change.
+ */
+async function runRound(work: Work, start: State): Promise<MirrorSession | Waiting> {
+  const { job, options, identity } = work;
   const place = await enter(job, options, identity.key);
-  const bound = bindSignal(job, place.lost);
+  try {
+    return await runAt(place, work, start);
+  } catch (error) {
+    const isRefused = error instanceof MirrorError && error.code === 'mirror-refused';
+    if (!isRefused || options.isPlaceChosen || place.isPrivate) throw error;
+    goPrivate(job, error);
+    return runAt(await makePrivatePlace(place.path, job.temporaryFolder), work, start);
+  }
+}
+
+/** Leaves the place at the end, unless it gives a session. */
+async function runAt(place: Place, work: Work, start: State): Promise<MirrorSession | Waiting> {
   let round: Round | undefined;
   try {
-    round = await openRound(bound, identity, options, place, claim);
+    round = await openRound(place, work);
     const end = await runToEnd(round, start);
     await round.probe.end();
     if (end.name === 'fetched') return openedBy(round, await describe(round, end));
@@ -112,24 +131,22 @@ async function enter(job: Job, options: RestoreOptions, key: string): Promise<Pl
       },
     }),
   );
-  if (place.isPrivate) {
-    job.account.fallBack(`${path}: ${String(place.reason)}; this job makes a mirror of its own`);
-  }
+  if (place.obstacle !== undefined) goPrivate(job, place.obstacle);
   return place;
 }
 
-async function openRound(
-  job: Job,
-  identity: MirrorIdentity,
-  options: RestoreOptions,
-  place: Place,
-  claim: CloneClaim,
-): Promise<Round> {
+function goPrivate({ account }: Job, obstacle: MirrorError): void {
+  account.fallBack(`${obstacle.message}; this job makes a mirror of its own`, obstacle);
+}
+
+async function openRound(place: Place, work: Work): Promise<Round> {
+  const job = bindSignal(work.job, place.lost);
+  const { identity } = work;
   // Before upstream is asked: what is published later may be newer than its answer.
   const source = await openSource(job, identity.key);
   const probe = startProbe(job, identity);
   const made = { found: undefined, candidate: undefined, staging: undefined };
-  return { job, identity, options, place, source, claim, probe, rejected: new Set(), ...made };
+  return { ...work, job, place, source, probe, rejected: new Set(), ...made };
 }
 
 /** Throws the failure that ended it. */

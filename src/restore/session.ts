@@ -17,6 +17,8 @@ export interface RestoreOptions {
   fetchTimeoutMs: number;
   /** Where the mirror of a key goes on this machine. */
   placeOf(key: string): string;
+  /** Whether a person chose the place: what else is found there is then theirs to sort out. */
+  isPlaceChosen: boolean;
 }
 
 export interface RestoredMirror {

@@ -138,6 +138,35 @@ describe('a job that waits', () => {
   );
 });
 
+test(
+  'jobs that share a mirror do not spend their lock-timeout on each other while they wait for a clone',
+  async () => {
+    const scenario = await scenarios.create();
+    scenario.server.fault({ on: 'clone', times: 1, behave: { kind: 'stall', afterBytes: 0 } });
+    const holder = scenario.job({ inputs: { publish: 'early' } }).startMain();
+    await waitUntil(() => scenario.server.clones > 0, { timeoutMs: 20_000, what: 'a clone' });
+    const root = scenario.newMachine();
+    const inputs = { publish: 'early', 'mirror-path': join(root, 'shared.git') };
+    const sharing = ['one', 'two'].map((runner) =>
+      scenario.job({ root, runner, inputs }).startMain(),
+    );
+    try {
+      // Both wait for the clone at the same time, so neither holds the mirror's lock.
+      await waitUntil(
+        () => sharing.every(({ lines }) => lines.some((line) => line.startsWith('Waiting for'))),
+        { timeoutMs: 60_000, what: 'both jobs to wait for the clone' },
+      );
+    } finally {
+      await holder.cancel();
+    }
+    const mains = await Promise.all(sharing.map((step) => succeed(step.finished)));
+    expect(tally(mains, 'provenance')).toEqual({ cloned: 1, existing: 1 });
+    expect(tally(mains, 'mirror-path')).toEqual({ [inputs['mirror-path']]: 2 });
+    await expectMirrorOf(inputs['mirror-path'], scenario.upstream);
+  },
+  TIMEOUT_MS,
+);
+
 describe('what is saved early', () => {
   test('is what post then finds, and news go into the next', async () => {
     const scenario = await scenarios.create();

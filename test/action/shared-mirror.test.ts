@@ -203,7 +203,10 @@ describe('lock-timeout passes while another job works', () => {
         expect(main.summary).toMatch(/not had: this job made a mirror of its own/);
         expect(main.log).toMatch(/Another job is working on .*mirror\.git; waiting for it/);
         expect(main.annotations).toMatchObject([
-          { level: 'warning', message: expect.stringMatching(/until `lock-timeout`/) },
+          {
+            level: 'warning',
+            message: expect.stringMatching(/held its lock for too long.*set `lock-timeout`/),
+          },
         ]);
         await expectMirrorOf(path, upstream);
       }

@@ -72,6 +72,7 @@ export class Machine {
       ...{ isPublishedEarly: false, verification: 'standard' as const },
       ...{ lockTimeoutMs: 60_000, fetchTimeoutMs: 60_000 },
       placeOf: () => this.path,
+      isPlaceChosen: true,
     };
     const job = { ...this.#job, account: this.account };
     await using session = await restoreMirror(job, this.#spec, options);
