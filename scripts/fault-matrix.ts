@@ -1,6 +1,6 @@
 /**
- * What the action must survive, what is expected then, and the tests that provoke it: a test's file
- * below test/, and a part of its full name (groups and all).
+ * What the action must survive, what is expected then, and the tests that provoke it: a test file below
+ * test/, and a part of the test's full name, including its groups.
  */
 export interface FaultRow {
   fault: string;
@@ -10,8 +10,8 @@ export interface FaultRow {
 
 export const FAULT_MATRIX: readonly FaultRow[] = [
   {
-    fault: 'A step is killed in any of its phases',
-    expected: 'the next job succeeds and removes what is left; the store stays sound',
+    fault: 'A step is killed in any phase',
+    expected: 'the next job succeeds and removes what is left; the store stays valid',
     tests: [
       ['action/kill', ''],
       ['action/kill-repack', ''],
@@ -20,8 +20,9 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'No space while it is downloaded, fetched, cloned, repacked or saved',
-    expected: 'what was begun is removed, the old mirror stays, a clear error, nothing is saved',
+    fault: 'The disk fills up during a download, fetch, clone, repack or save',
+    expected:
+      'unfinished work is removed, the old mirror stays, the error names the disk, nothing is saved',
     tests: [
       ['action/full-disk', ''],
       ['stores/disk/faults', 'a full disk'],
@@ -29,8 +30,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'A store or upstream that stands still, crawls, or is slow but alive',
-    expected: 'a deadline ends what stands still; what comes slowly is waited for',
+    fault: 'A store or upstream hangs, crawls, or is slow but alive',
+    expected: 'a deadline ends what hangs; a slow transfer is waited for',
     tests: [
       ['action/poison', 'a fetch into a good snapshot'],
       ['stores/disk/faults', 'a disk that does not answer'],
@@ -39,8 +40,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'A download that is cut anywhere, or is longer than declared',
-    expected: 'it is refused before it is used; an older snapshot or a clone serves',
+    fault: 'A download is cut off anywhere, or is longer than declared',
+    expected: 'it is refused before use; an older snapshot or a clone is used',
     tests: [
       ['action/corruption', 'damage to a snapshot'],
       ['stores/disk/store', 'the disk store: what every store promises'],
@@ -48,8 +49,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'A store that answers 500, 503, 429, 403, or not at all',
-    expected: 'tried again where that helps; then the job goes on without it, and says why',
+    fault: 'A store answers 500, 503, 429, 403, or not at all',
+    expected: 'retried where that helps; then the job continues without it and says why',
     tests: [
       ['action/actions-cache-outages', ''],
       ['action/post', 'the store at post'],
@@ -58,16 +59,16 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'Another writer has the number (412), or is about to (409)',
-    expected: 'the late one lets it be; a conflict is tried again',
+    fault: 'Another writer has the snapshot number (412), or is creating it (409)',
+    expected: 'the late writer publishes nothing; a conflict is retried',
     tests: [
       ['action/post', 'the store at post another job saved meanwhile'],
       ['stores/s3/faults', 'behind a proxy that makes faults a manifest that met another writer'],
     ],
   },
   {
-    fault: 'A write is done and its answer lost',
-    expected: 'it is recognised as one’s own',
+    fault: 'A write succeeds and its answer is lost',
+    expected: 'the writer recognises it as its own',
     tests: [
       ['stores/s3/faults', 'behind a proxy that makes faults a manifest whose answer was lost'],
       ['stores/actions-cache/faults', 'a save that fails only as far as its reply'],
@@ -75,8 +76,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'A snapshot vanishes between look-up and restore, or while it is restored',
-    expected: 'an older one or a clone',
+    fault: 'A snapshot is removed between look-up and restore, or during the restore',
+    expected: 'an older snapshot or a clone is used',
     tests: [
       ['action/corruption', 'damage to a snapshot the whole layer missing'],
       ['action/actions-cache', 'what the platform evicts'],
@@ -87,16 +88,16 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'A cancel in any phase of main and post',
-    expected: 'it ends in time; nothing half visible, locks are free',
+    fault: 'The job is cancelled in any phase of main and post',
+    expected: 'the step ends in time; nothing incomplete is visible, locks are free',
     tests: [
       ['action/cancel', ''],
       ['faults/failpoints', ''],
     ],
   },
   {
-    fault: 'A clock that is off by an hour',
-    expected: 'no early takeover, no lock for ever: clocks of two machines are never compared',
+    fault: 'A clock is off by an hour',
+    expected: 'no early takeover and no eternal lock: clocks of two machines are never compared',
     tests: [
       ['locks/claims/simulation', ''],
       ['locks/claims/s3', ''],
@@ -104,7 +105,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'The holder of a lock or claim dies',
-    expected: 'lock: free at once; claim: succeeded within its life and one poll',
+    expected: 'a lock is free at once; a claim is taken over within its life and one poll',
     tests: [
       ['locks/machine', 'holders that die, stop or wait'],
       ['locks/claims/claims', 'among processes'],
@@ -113,8 +114,9 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'The holder of a claim is stopped past its life, and goes on before its manifest',
-    expected: 'its manifest is refused or withdrawn, and it notices',
+    fault:
+      'The holder of a claim is stopped for longer than its life, and continues before its manifest',
+    expected: 'its manifest is refused or withdrawn, and the holder notices',
     tests: [
       ['locks/claims/claims', 'one that was stopped'],
       ['faults/random-runs', 'whatever goes wrong'],
@@ -122,8 +124,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: '8 to 32 contend for a lock or claim at once',
-    expected: 'one gets it, each time',
+    fault: '8 to 32 jobs contend for a lock or claim at the same time',
+    expected: 'exactly one gets it each time',
     tests: [
       ['locks/machine', 'contenders among each other'],
       ['locks/claims/claims', 'that contend at once'],
@@ -131,8 +133,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'Two jobs both take themselves for the holder',
-    expected: 'one manifest, both jobs succeed',
+    fault: 'Two jobs both consider themselves the holder',
+    expected: 'one manifest is published, both jobs succeed',
     tests: [
       ['action/two-machines', ''],
       ['action/layers', 'two jobs save different news on one base'],
@@ -140,15 +142,15 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'A process id is used again; two containers share a folder',
-    expected: 'nobody is taken for alive by a number',
+    fault: 'A process id is reused; two containers share a folder',
+    expected: 'no process is considered alive because of its id',
     tests: [
       ['locks/machine', 'holders that die, stop or wait the file says nothing of its holder'],
     ],
   },
   {
-    fault: 'Damage of every kind, in a snapshot and in a mirror that stays',
-    expected: 'never wrong content; one fresh clone heals; it is never published',
+    fault: 'Damage of every kind, in a snapshot and in a persistent mirror',
+    expected: 'never wrong content; one new clone repairs it; it is never published',
     tests: [
       ['action/corruption', ''],
       ['action/corruption-cache', ''],
@@ -158,12 +160,12 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'Hooks, configuration and other traps in a mirror or around it',
-    expected: 'nothing of it runs',
+    expected: 'none of it runs',
     tests: [['action/hostile-mirror', '']],
   },
   {
-    fault: 'A snapshot with hostile names, refs, sizes or links',
-    expected: 'refused, and nothing outside changes',
+    fault: 'A snapshot has hostile names, refs, sizes or links',
+    expected: 'it is refused, and nothing outside changes',
     tests: [
       ['action/poison', 'a forged snapshot'],
       ['snapshot/manifest', 'a manifest is refused'],
@@ -172,7 +174,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'Upstream refuses the token or key (401, 403)',
-    expected: 'named at once; no wipe, no save',
+    expected: 'the step fails at once and names it; no wipe, no save',
     tests: [
       ['action/poison', 'upstream at fault'],
       ['action/restore-beside-probe', 'is ended at once where upstream refuses'],
@@ -181,31 +183,30 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'Upstream has no such repository (404)',
-    expected: 'named; no wipe, no save',
+    expected: 'the step fails and names it; no wipe, no save',
     tests: [['action/poison', 'upstream at fault']],
   },
   {
     fault: 'Upstream answers 429 or 500, or cannot be reached (DNS, refused, TLS)',
-    expected: 'tried again; a mirror that stays is kept; the step fails as `network`',
+    expected: 'retried; a persistent mirror is kept; the step fails as `network`',
     tests: [
       ['action/poison', 'upstream at fault'],
       ['git/failures', 'upstream cannot be reached'],
     ],
   },
   {
-    fault: 'Upstream answers 200 with nothing, with a page, or without refs',
+    fault: 'Upstream answers 200 with an empty body, a web page, or no refs',
     expected: 'the step fails; nothing is pruned, wiped or saved',
     tests: [['action/poison', 'upstream at fault']],
   },
   {
     fault: 'Upstream redirects to another host',
-    expected: 'no token goes there; an error that says it moved',
+    expected: 'no token is sent there; the error says that it moved',
     tests: [['action/secrets', 'another host']],
   },
   {
-    fault:
-      'Forced pushes, branches and tags that go, move or are renamed, also into folders and back',
-    expected: 'followed',
+    fault: 'Force pushes; branches and tags are deleted, moved or renamed, into folders and back',
+    expected: 'the mirror follows',
     tests: [
       ['action/main-job', 'changes of upstream'],
       ['action/checkout-news', ''],
@@ -214,7 +215,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'Refs move between probe and fetch',
-    expected: 'one more probe, no wipe',
+    expected: 'upstream is probed once more; no wipe',
     tests: [
       [
         'action/main-job',
@@ -223,18 +224,18 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'Locks and temporary files of a dead git in a mirror that stays',
-    expected: 'removed under the lock, no wipe',
+    fault: 'A dead git left locks and temporary files in a persistent mirror',
+    expected: 'they are removed under the lock; no wipe',
     tests: [['action/corruption', 'damage to a mirror that stays']],
   },
   {
-    fault: 'A broken mirror inside somebody’s repository',
+    fault: 'A broken mirror is inside another repository',
     expected: 'the repository around it is untouched',
     tests: [['action/bad-input', '']],
   },
   {
-    fault: 'Hostile variables and templates of git; another user’s mirror; a link in its place',
-    expected: 'ignored; refused',
+    fault: 'Hostile git variables and templates; another user’s mirror; a link in its place',
+    expected: 'variables are ignored, the others refused',
     tests: [
       ['git/git-environment', ''],
       ['action/bad-input', ''],
@@ -242,12 +243,12 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'Inputs such as `--upload-pack=…`, `ext::…`, control characters',
-    expected: 'refused before git starts',
+    expected: 'they are refused before git starts',
     tests: [['action/bad-input', '']],
   },
   {
-    fault: 'The token is looked for in stores, logs, command lines and traces',
-    expected: 'found nowhere',
+    fault: 'The token is searched for in stores, logs, command lines and traces',
+    expected: 'it is found nowhere',
     tests: [
       ['action/secrets', ''],
       ['stores/actions-cache/faults', 'secrets'],
@@ -255,8 +256,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'A token that only reads, a pull request from a fork',
-    expected: 'restored; not saved, and that is said quietly',
+    fault: 'A read-only token, or a pull request from a fork',
+    expected: 'the job restores and doesn’t save; the log says so without a warning',
     tests: [
       ['action/actions-cache', 'a job that may only read'],
       ['action/post', 'save auto: low-trust events'],
@@ -265,7 +266,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'The mirror is wiped or repacked while a primed workspace is in use',
-    expected: 'the workspace works on',
+    expected: 'the workspace keeps working',
     tests: [
       ['action/checkout-moved', ''],
       ['action/prime', 'a workspace without a repository survives the mirror'],

@@ -1,6 +1,6 @@
 /**
- * `node scripts/reliability.ts <folder of jest's JSON reports>`: holds the fault matrix against what
- * ran. Fails where a fault has no test that ran and passed. With `--write`, makes docs/reliability.md.
+ * `node scripts/reliability.ts <folder of jest's JSON reports>`: checks that each fault of the matrix has
+ * tests that ran and passed. With `--write`, it also writes docs/reliability.md.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,16 +37,16 @@ const ran: Ran[] = readdirSync(folder).flatMap((report) => {
 });
 
 const problems: string[] = [];
-const rows = FAULT_MATRIX.map((row, index) => describe(row, index + 1));
-if (option === '--write') writeFileSync('docs/reliability.md', page(rows));
+const proofs = FAULT_MATRIX.map((row, index) => describeTests(row, index + 1));
+if (option === '--write') writeFileSync('docs/reliability.md', page(proofs));
 for (const problem of problems) console.error(problem);
 console.log(
-  `${String(rows.length)} faults, each with tests that ran; ${String(problems.length)} are wrong`,
+  `${String(proofs.length)} faults checked, ${String(problems.length)} without tests that passed`,
 );
 process.exitCode = problems.length === 0 ? 0 : 1;
 
-function describe({ fault, expected, tests }: FaultRow, number: number): string {
-  const cells = tests.map(([file, name]) => {
+function describeTests({ tests }: FaultRow, number: number): string {
+  const described = tests.map(([file, name]) => {
     const found = ran.filter((test) => test.file === file && test.name.includes(name));
     const passed = found.filter(({ isPassed }) => isPassed).length;
     const what = `${file}${name === '' ? '' : `: ${name}`}`;
@@ -57,29 +57,37 @@ function describe({ fault, expected, tests }: FaultRow, number: number): string 
     }
     return `${what} (${String(passed)}/${String(found.length)})`;
   });
-  return `| ${String(number)} | ${fault} | ${expected} | ${cells.join('<br>')} |`;
+  return `${String(number)}. ${described.join('; ')}`;
 }
 
 function page(lines: readonly string[]): string {
+  const rows = FAULT_MATRIX.map(
+    ({ fault, expected }, index) => `| ${String(index + 1)} | ${fault} | ${expected} |`,
+  );
   return `# Reliability
 
-What the action must survive, and the tests that provoke it for real: git, servers, processes and disks.
-Behind each test: how many passed of how many ran when this page was made, by \`.ci/run\` and
-\`node scripts/reliability.ts <its reports> --write\`. \`.ci/run\` fails where a fault has no test that ran and passed.
+The faults that the action must survive. Tests provoke each of them for real, with git, servers, processes and disks.
 
 Whatever goes wrong, in any order:
 
-1. The mirror is what upstream has, or the step fails.
-2. What is published is whole, and what was published under a number never changes.
+1. The mirror equals upstream, or the step fails.
+2. What is published is complete, and a published number never changes.
 3. The token is nowhere.
 4. Nothing takes longer than its deadline.
 5. Nothing outside the action's folders changes.
 
-\`test/faults/\` holds these five against jobs to which things happen by chance, and shows that it sees a violation
-where a check is taken out. [Soak](reliability/soak.md) has the full counts.
+\`test/faults/\` checks these five against jobs to which faults happen at random, and proves that it notices a violation when
+a check is removed. [Soak](reliability/soak.md) has the full counts.
 
-| | fault | expected | tests |
-| --- | --- | --- | --- |
+| | fault | expected |
+| --- | --- | --- |
+${rows.join('\n')}
+
+## Tests
+
+The tests of each fault: how many passed of how many ran when this page was made, by \`.ci/run\` and
+\`node scripts/reliability.ts <its reports> --write\`. \`.ci/run\` fails if a fault has no test that ran and passed.
+
 ${lines.join('\n')}
 `;
 }
