@@ -36,6 +36,10 @@ export interface GitCommand {
   showProgress?: boolean;
 }
 
+export function isSuccess({ ended, exitCode }: ChildResult): boolean {
+  return ended === 'exited' && exitCode === 0;
+}
+
 export interface GitOptions {
   environment: NodeJS.ProcessEnv;
   /** An existing folder that git runs in; nothing is read from it. */
@@ -76,7 +80,7 @@ function bindGit(executable: string, version: string, options: GitOptions): Git 
     run,
     read: async (command, what) => {
       const result = await run(command);
-      if (result.exitCode !== 0 || result.ended !== 'exited') throw gitFailure(result, what);
+      if (!isSuccess(result)) throw gitFailure(result, what);
       return result.stdout;
     },
   };

@@ -18,6 +18,8 @@ export type GitFailureKind =
 
 export type ErrorCode =
   | GitFailureKind
+  /** upstream lacks a part of its own history */
+  | 'shallow-upstream'
   /** an input or the environment holds a value that is not allowed */
   | 'invalid-input'
   /** git is absent or too old */

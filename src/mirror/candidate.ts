@@ -15,6 +15,7 @@ import {
   writeHead,
   writePackedRefs,
 } from './directory.ts';
+import { packLooseObjects } from './maintenance.ts';
 import { checkTree, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
@@ -113,6 +114,7 @@ export async function bringUpToDate(
     // refs that made 16 haves in one round of what were 20,000 haves in five.
     try {
       await fetchObjects(asking, directory, listNeededOids(head, probed), deadline);
+      await packLooseObjects(asking.git, directory);
     } finally {
       // A try that was cut leaves its temporary pack, also when the next one succeeds; a mirror that
       // stays although its fetch failed would keep it until the next run.
@@ -130,8 +132,8 @@ export async function bringUpToDate(
     ...ownership,
     head: head ?? null,
     refsDigest,
-    // A fetch into an empty repository walks all that it brought (git's connectivity check).
-    walkedRefsDigest: candidate.refs.length === 0 ? refsDigest : candidate.walkedRefsDigest,
+    // That git fetch exited with 0 proves nothing: the save walks what this brought.
+    walkedRefsDigest: candidate.walkedRefsDigest,
     base: candidate.base,
   });
   Object.assign(candidate, { refs, packedRefs, refsDigest } satisfies Partial<Candidate>);

@@ -10,6 +10,7 @@
  * to be one, keeps others by `.keep` files or loses objects (`--keep-pack` in git 2.34), and
  * removes packs without a look at the new one.
  */
+import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { MirrorError } from '../lib/errors.ts';
@@ -69,13 +70,36 @@ export async function repackEverything(
   await removePacks(directory, packs, made);
 }
 
+/** A loose object is a file named by its id, in a folder of the id's first two digits. */
+const LOOSE_FOLDER = /^[0-9a-f]{2}$/;
+const OID_REST = /^[0-9a-f]{38}(?:[0-9a-f]{24})?$/;
+const LOOSE_TIMEOUT_MS = 10 * 60_000;
+
+/**
+ * Puts objects that a fetch left loose into a pack, since a mirror holds nothing but packs. Only a server
+ * that offers plain files makes git fetch objects one by one. Throws `corrupt-mirror` for a damaged one.
+ */
+export async function packLooseObjects(git: Git, directory: string): Promise<void> {
+  const objects = join(directory, 'objects');
+  const folders = (await readdir(objects)).filter((name) => LOOSE_FOLDER.test(name));
+  const oids: string[] = [];
+  for (const folder of folders) {
+    const names = await readdir(join(objects, folder));
+    oids.push(...names.filter((name) => OID_REST.test(name)).map((name) => folder + name));
+  }
+  if (oids.length > 0) {
+    await packObjects(git, directory, [], oids, { timeoutMs: LOOSE_TIMEOUT_MS });
+  }
+  for (const folder of folders) await removeTree(join(objects, folder));
+}
+
 /** Names of the packs that it made: one, or none where there was nothing to put into it. */
 async function packObjects(
   git: Git,
   directory: string,
   mode: readonly string[],
   lines: readonly string[],
-  { timeoutMs }: RepackOptions,
+  { timeoutMs }: Pick<RepackOptions, 'timeoutMs'>,
 ): Promise<string[]> {
   const configuration = CONFIGURATION.flatMap(([key, value]) => ['-c', `${key}=${value}`]);
   const threads = Math.min(MAX_THREADS, availableParallelism());

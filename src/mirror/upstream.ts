@@ -12,7 +12,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Deadline } from '../lib/deadline.ts';
 import { MirrorError, describeError, throwIfCancelled, type ErrorCode } from '../lib/errors.ts';
 import type { UpstreamAccess } from '../git/environment.ts';
-import type { Git } from '../git/git.ts';
+import { gitFailure } from '../git/failure.ts';
+import { isSuccess, type Git } from '../git/git.ts';
 import type { Log } from '../lib/log.ts';
 import {
   findHeadFault,
@@ -112,27 +113,29 @@ export async function fetchObjects(
   deadline: Deadline,
 ): Promise<void> {
   const { access } = asking.upstream;
-  const fetch = () =>
-    asking.git.read(
-      {
-        gitDirectory: directory,
-        args: [
-          'fetch',
-          '--no-tags',
-          '--no-write-fetch-head',
-          '--progress',
-          '--stdin',
-          '--',
-          access.url,
-        ],
-        stdin: [...oids, ''].join('\n'),
-        access,
-        timeoutMs: deadline.remainingMs(),
-        showProgress: true,
-      },
-      `fetching from ${access.url} (\`fetch-timeout\` is its deadline)`,
-    );
+  const options = ['--no-tags', '--no-write-fetch-head', '--progress', '--stdin'];
+  const what = `fetching from ${access.url}`;
+  const fetch = async () => {
+    const result = await asking.git.run({
+      gitDirectory: directory,
+      args: ['fetch', ...options, '--', access.url],
+      stdin: [...oids, ''].join('\n'),
+      access,
+      timeoutMs: deadline.remainingMs(),
+      showProgress: true,
+    });
+    if (!isSuccess(result)) throw gitFailure(result, `${what} (\`fetch-timeout\` is its deadline)`);
+    // git leaves such refs out of its own check for missing objects, and exits with 0.
+    if (SHALLOW_REJECTED.test(result.stderr)) throw shallowUpstream(access.url);
+  };
   await withRetries(asking, new Set(['network']), fetch, deadline);
+}
+
+const SHALLOW_REJECTED = /^warning: rejected .* because shallow roots are not allowed/m;
+
+function shallowUpstream(url: string): MirrorError {
+  const message = `${url} is a shallow repository: it lacks a part of its history; nothing is primed or saved`;
+  return new MirrorError('shallow-upstream', message);
 }
 
 /** Tries again after failures of the given kinds, while the deadline leaves time. */

@@ -81,6 +81,7 @@ const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode
   'not-found',
   'moved',
   'empty-upstream',
+  'shallow-upstream',
   'no-space',
   'cancelled',
   'git-unusable',

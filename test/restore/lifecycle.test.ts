@@ -16,6 +16,7 @@ const CODES: Record<ErrorCode, 'ends' | 'is retried' | 'clones'> = {
   'not-found': 'ends',
   moved: 'ends',
   'empty-upstream': 'ends',
+  'shallow-upstream': 'ends',
   'no-space': 'ends',
   cancelled: 'ends',
   'git-unusable': 'ends',

@@ -13,6 +13,8 @@ export const ADVICE: Record<ErrorCode, string> = {
   network: `${AGAIN}. If it fails again, check that this runner reaches upstream: its proxy, its firewall, and whether upstream is well.`,
   timeout: `${AGAIN}. If it fails again, set \`fetch-timeout\` to more than a clone takes on this runner.`,
   'empty-upstream': 'Push a branch to the repository, or check what `refs` leaves of its refs.',
+  'shallow-upstream':
+    'Mirror a repository with its whole history, or complete this one with `git fetch --unshallow` where it is served.',
   'corrupt-mirror':
     'A fresh clone fails as well: check the repository upstream with git fsck, and the disk of this runner.',
   'no-space':
