@@ -1,5 +1,5 @@
 /** Imports go one way: the action, use cases, the domain, `lib`. */
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
@@ -217,5 +217,29 @@ describe('only some files', () => {
       '@aws-sdk/client-s3',
       'valibot',
     ]);
+  });
+});
+
+describe('docs/architecture.md', () => {
+  const project = join(root, '..');
+  const page = readFileSync(join(project, 'docs', 'architecture.md'), 'utf8');
+
+  test('shows the table of folders and what each may import', () => {
+    const rows = [...page.matchAll(/^\| `([a-z0-9/-]+)` +\| .+? +\| (.+?) +\|$/gm)];
+    const shown = rows.map(([, folder, imported]) => `${folder ?? ''}: ${imported ?? ''}`);
+    const code = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(', ');
+    const wanted = Object.entries(FOLDERS).map(([folder, { imports: values, typesOnly = [] }]) => {
+      const types = typesOnly.length === 0 ? '' : `types of ${code(typesOnly)}`;
+      const cell = [code(values), types].filter((part) => part !== '').join('; ');
+      return `${folder}: ${cell === '' ? 'nothing' : cell}`;
+    });
+    expect(shown).toEqual(wanted);
+  });
+
+  test('names only files that exist', () => {
+    const named = [...page.matchAll(/`((?:[\w-]+\/)+[\w-]+\.ts)`/g)].map(([, path = '']) => path);
+    expect(named.length).toBeGreaterThan(5);
+    const isThere = (path: string) => files.includes(path) || existsSync(join(project, path));
+    expect(named.filter((path) => !isThere(path))).toEqual([]);
   });
 });
