@@ -1,4 +1,5 @@
 /** Entry of the main step: restore the mirror, publish it early if asked to, prime the workspace. */
+import { leaveHungCalls } from '../lib/hung-calls.ts';
 import type { Job } from '../job/job.ts';
 import { primeWorkspace } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
@@ -28,6 +29,7 @@ try {
 } catch (error) {
   await reportFailure(error, job, settings?.upstream.url);
 }
+leaveHungCalls();
 
 async function run(opened: Job, chosen: Settings): Promise<void> {
   reportStores(opened);

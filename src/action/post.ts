@@ -1,5 +1,6 @@
 /** Entry of the post step: save what main left, then tidy up. It never fails the job. */
 import type { Job } from '../job/job.ts';
+import { leaveHungCalls } from '../lib/hung-calls.ts';
 import { removePrivatePlace } from '../mirror/place.ts';
 import type { SaveResult } from '../save/decide.ts';
 import { maintainMirror } from '../save/maintain-mirror.ts';
@@ -28,6 +29,7 @@ try {
 } catch (error) {
   await reportNotSaved(error, job, settings?.upstream.url);
 }
+leaveHungCalls();
 
 async function run(mirrors: readonly MirrorState[]): Promise<void> {
   settings = readSettings();

@@ -53,6 +53,7 @@ export type Concern =
   | 'lock-timeout'
   | 'fetch-timeout'
   | 'stall-timeout'
+  | 'store'
   | 'disk-store'
   | 's3-bucket'
   | 's3-endpoint'

@@ -1,7 +1,5 @@
 /** The only place that knows which back ends there are. */
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import { MirrorError, describeError } from '../lib/errors.ts';
+import { MirrorError } from '../lib/errors.ts';
 import { createClaimLock } from '../locks/claims/claims.ts';
 import type { ClaimLock } from '../locks/lock.ts';
 import { createActionsCacheClaim } from '../locks/claims/actions-cache.ts';
@@ -9,6 +7,7 @@ import { createActionsCacheClaimEntries } from './actions-cache/claims.ts';
 import { findActionsCacheFault } from './actions-cache/environment.ts';
 import { openActionsCache } from './actions-cache/session.ts';
 import { createActionsCacheStore } from './actions-cache/store.ts';
+import { checkStoreFolder } from './disk/attempt.ts';
 import { createDiskRecords } from './disk/records.ts';
 import { createDiskStore } from './disk/store.ts';
 import type { S3Place } from './s3/open.ts';
@@ -57,8 +56,8 @@ export interface StoreSurroundings {
 }
 
 /**
- * The store that the settings name. What was asked for and cannot be had throws `invalid-input`:
- * going on without it would look like a healthy run and clone every time.
+ * The store that the settings name. Throws `invalid-input` if it was asked for and this job can't have
+ * it: without it the job would look healthy and clone every time.
  */
 export async function openStore(
   choice: StoreChoice,
@@ -75,7 +74,7 @@ export async function openStore(
 }
 
 async function openDisk(path: string, { holder }: StoreSurroundings): Promise<OpenStore> {
-  await checkFolder(path);
+  await checkStoreFolder(path);
   return {
     store: createDiskStore({ path }),
     otherStores: [],
@@ -108,10 +107,11 @@ function openCache(
     if (isAskedFor) {
       throw new MirrorError(
         'invalid-input',
-        `Input \`store\` is "actions-cache", which this job cannot have: ${fault}`,
+        `the Actions cache was asked for, and this job cannot use it: ${fault}`,
+        { concern: 'store' },
       );
     }
-    const absence = `\`disk-path\` is not set, and ${fault}`;
+    const absence = `neither a disk store nor a bucket is set, and ${fault}`;
     return { store: undefined, otherStores: [], claimOf: undefined, absence };
   }
   const cache = openActionsCache({ environment, temporaryFolder });
@@ -125,17 +125,4 @@ function openCache(
     },
     absence: '',
   };
-}
-
-async function checkFolder(path: string): Promise<void> {
-  try {
-    if (!(await stat(path)).isDirectory()) throw new Error('it is not a folder');
-    await access(path, constants.R_OK | constants.X_OK);
-  } catch (error) {
-    // A typo, or a volume that is not mounted.
-    const message = `Input \`disk-path\` is ${JSON.stringify(path)}; allowed is an existing folder that this user can read`;
-    throw new MirrorError('invalid-input', `${message} (${describeError(error)})`, {
-      cause: error,
-    });
-  }
 }

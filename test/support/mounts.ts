@@ -9,12 +9,17 @@ export interface Mounts {
   memory(bytes: number): string;
   /** Mounts an empty file system from an image in a file (`ext4`, `xfs`, …) and gives its path. */
   image(type: string, bytes: number): string;
+  /** Mounts a disk that never answers, as a network disk whose server is gone, and gives its path. */
+  hung(): string;
+  makeReadOnly(path: string): void;
   /** For afterEach: thaws, unmounts and removes. */
   removeAll(): void;
 }
 
 export function mounts(): Mounts {
   const mounted: { folder: string; path: string }[] = [];
+  /** Processes that hold hung disks. */
+  const holders = new Map<string, number>();
   const make = (commands: (folder: string, path: string) => string[][]): string => {
     const folder = mkdtempSync(join(tmpdir(), 'mirror-action-mount-'));
     const path = join(folder, 'mounted');
@@ -36,10 +41,24 @@ export function mounts(): Mounts {
           ['mount', '-o', 'loop', image, path],
         ];
       }),
+    hung() {
+      const path = make(() => []);
+      // Nobody answers what the kernel asks through this descriptor, which `sleep` holds open.
+      const script = `exec 9<>/dev/fuse
+        mount -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0,allow_other none "$1" || exit
+        sleep 600 >/dev/null 2>&1 & echo $!`;
+      holders.set(path, Number(run(['sh', '-c', script, 'sh', path])));
+      return path;
+    },
+    makeReadOnly(path) {
+      run(['mount', '-o', 'remount,ro', path]);
+    },
     removeAll() {
       for (const { folder, path } of mounted.splice(0)) {
-        spawnSync('fsfreeze', ['--unfreeze', path]);
-        if (isMounted(path)) run(['umount', path]);
+        const holder = holders.get(path);
+        if (holder === undefined) spawnSync('fsfreeze', ['--unfreeze', path]);
+        else process.kill(holder, 'SIGKILL');
+        if (holder !== undefined || isMounted(path)) run(['umount', path]);
         rmSync(folder, { recursive: true, force: true });
       }
     },
@@ -55,12 +74,13 @@ export function thaw(path: string): void {
   run(['fsfreeze', '--unfreeze', path]);
 }
 
-/** Whether a file system can be mounted here; `type` is `tmpfs`, or needs a `mkfs.<type>`. */
+/** Whether a file system can be mounted here: `tmpfs`, `hung`, or one that has a `mkfs.<type>`. */
 export function canMount(type: string): boolean {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
   const trial = mounts();
   try {
     if (type === 'tmpfs') trial.memory(1024 * 1024);
+    else if (type === 'hung') trial.hung();
     else trial.image(type, IMAGE_BYTES[type] ?? 0);
     return true;
   } catch {
@@ -80,8 +100,9 @@ function isMounted(path: string): boolean {
   return spawnSync('mountpoint', ['-q', path]).status === 0;
 }
 
-function run([command = '', ...rest]: string[]): void {
-  const { error, status, stderr } = spawnSync(command, rest, { encoding: 'utf8' });
+function run([command = '', ...rest]: string[]): string {
+  const { error, status, stdout, stderr } = spawnSync(command, rest, { encoding: 'utf8' });
   if (error !== undefined) throw error;
   if (status !== 0) throw new Error(`${command} ${rest.join(' ')}: ${stderr}`);
+  return stdout;
 }

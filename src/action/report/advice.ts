@@ -48,6 +48,7 @@ const CONCERNS: Record<Concern, string> = {
   'lock-timeout': 'set `lock-timeout` to a longer time',
   'fetch-timeout': 'set `fetch-timeout` to a longer time',
   'stall-timeout': 'set `stall-timeout` to a longer time, or to `0`',
+  store: 'set `store` to one that this job can use',
   'disk-store': 'check `disk-path`',
   's3-bucket': 'check `s3-bucket`',
   's3-endpoint': 'check `s3-endpoint`',

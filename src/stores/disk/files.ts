@@ -1,12 +1,20 @@
 /** What the disk store asks of a file system beyond plain calls: durable, exclusive publishing. */
-import type { BigIntStats } from 'node:fs';
-import { link, lstat, open, readdir, rm, stat, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import type { BigIntStats, Stats } from 'node:fs';
+import {
+  chmod,
+  chown,
+  link,
+  lstat,
+  open,
+  readdir,
+  rm,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises';
+import { join } from 'node:path';
 import { syncFile, writeAll } from '../../lib/copy.ts';
-import { MirrorError, systemCode } from '../../lib/errors.ts';
+import { systemCode } from '../../lib/errors.ts';
 import { isGone } from '../layer-files.ts';
-
-const CANCEL_GRACE_MS = 2000;
 
 /** Where folders cannot be synced (Windows, some network disks) names are as durable as they get. */
 const NO_FOLDER_SYNC = new Set(['EISDIR', 'EPERM', 'EACCES', 'EINVAL', 'ENOTSUP', 'EBADF']);
@@ -29,6 +37,7 @@ export async function publishFile(
   draft: string,
   path: string,
   content: Uint8Array,
+  root: Stats,
 ): Promise<boolean> {
   try {
     await link(draft, path);
@@ -38,18 +47,38 @@ export async function publishFile(
     // NFS: the link was made, its reply was lost, and the repeated request found it there.
     if (code === 'EEXIST') return isSameFile(draft, path);
     if (!NO_HARD_LINKS.has(code)) throw error;
-    return createFile(path, content);
+    return createFile(path, content, root);
   }
 }
 
-async function createFile(path: string, content: Uint8Array): Promise<boolean> {
+async function createFile(path: string, content: Uint8Array, root: Stats): Promise<boolean> {
   const file = await open(path, 'wx').catch((error: unknown) => {
     if (systemCode(error) === 'EEXIST') return undefined;
     throw error;
   });
   if (file === undefined) return false;
   await orUndo(fill(file, content), () => rm(path, { force: true }));
+  await giveRights(path, root);
   return true;
+}
+
+/**
+ * Gives what was just created in a store the owner, group and mode of the store's own folder, so that
+ * all who share the store can use it. What this user may not give, or the disk does not have, is left.
+ * Files are not executable, and lack what `fileMask` lacks.
+ */
+export async function giveRights(path: string, root: Stats, fileMask = 0o666): Promise<void> {
+  if (process.platform === 'win32') return;
+  const ignore = (): undefined => undefined;
+  // Only root may give a file away; others may choose among their own groups.
+  const uid = process.geteuid?.() === 0 ? root.uid : -1;
+  await chown(path, uid, root.gid).catch(ignore);
+  const found = await stat(path);
+  // A setgid bit came with the parent folder, and would be lost.
+  const mode = found.isDirectory()
+    ? (root.mode & 0o1777) | 0o700 | (found.mode & 0o2000)
+    : root.mode & fileMask;
+  await chmod(path, mode).catch(ignore);
 }
 
 async function fill(file: FileHandle, content: Uint8Array): Promise<void> {
@@ -90,13 +119,6 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Makes the names of `path` and of the folders above it, below `top`, durable. */
-export async function syncParents(path: string, top: string): Promise<void> {
-  for (let folder = path; folder !== top; folder = dirname(folder)) {
-    await syncFolder(dirname(folder));
-  }
-}
-
 /** Names in order, with the times of their last change; what vanishes meanwhile is left out. */
 export async function listTimes(folder: string): Promise<{ name: string; changedMs: number }[]> {
   const listed: { name: string; changedMs: number }[] = [];
@@ -114,25 +136,4 @@ export async function listTimes(folder: string): Promise<{ name: string; changed
 export function isBusyOnWindows(error: unknown): boolean {
   const code = systemCode(error) ?? '';
   return process.platform === 'win32' && ['EPERM', 'EBUSY', 'EACCES', 'ENOTEMPTY'].includes(code);
-}
-
-/**
- * Waits for work that heeds the signal by itself, but not for ever: a hung network disk blocks a
- * call in the kernel, where no signal reaches. The work then ends, and tidies up, whenever it can.
- */
-export function endSoon<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  let timer: NodeJS.Timeout | undefined;
-  const onAbort = (): void => {
-    timer = setTimeout(() => {
-      reject(new MirrorError('cancelled', 'the job was cancelled while the disk did not answer'));
-    }, CANCEL_GRACE_MS);
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  const clear = (): void => {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', onAbort);
-  };
-  work.finally(clear).then(resolve, reject);
-  return promise;
 }

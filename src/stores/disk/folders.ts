@@ -3,18 +3,20 @@
  *
  *     <root>/v1/<key>/manifests/<number, 10 digits>.json.gz
  *     <root>/v1/<key>/layers/<layer>/<file>
- *     <root>/v1/<key>/claims/<record>        made with the first claim
+ *     <root>/v1/<key>/claims/<record>        created with the first claim
  *     <root>/v1/<key>/tmp/<nonce>            unfinished work, and what is being removed
  *
  * The root itself is never created: one that is missing is a typo or a volume that is not mounted,
- * and must neither look like a store without snapshots nor be filled in the wrong place.
+ * and must neither look like a store without snapshots nor be filled in the wrong place. Everything in
+ * it gets the root's owner, group and mode as far as this user may give them, whatever the umask.
  */
 import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MirrorError, systemCode, throwIfCancelled } from '../../lib/errors.ts';
 import { isPresent, removeTree } from '../../lib/files.ts';
-import { orUndo, publishFile, syncFolder, syncParents, writeNewFile } from './files.ts';
+import { giveRights, orUndo, publishFile, syncFolder, writeNewFile } from './files.ts';
 
 const MANIFEST_NAME = /^(\d{10})\.json\.gz$/;
 
@@ -24,13 +26,15 @@ export class DiskFolders {
   readonly claims: string;
   readonly tmp: string;
   readonly #root: string;
+  readonly #key: string;
 
   constructor(root: string, key: string) {
     this.#root = root;
-    this.manifests = join(root, 'v1', key, 'manifests');
-    this.layers = join(root, 'v1', key, 'layers');
-    this.claims = join(root, 'v1', key, 'claims');
-    this.tmp = join(root, 'v1', key, 'tmp');
+    this.#key = join(root, 'v1', key);
+    this.manifests = join(this.#key, 'manifests');
+    this.layers = join(this.#key, 'layers');
+    this.claims = join(this.#key, 'claims');
+    this.tmp = join(this.#key, 'tmp');
   }
 
   manifest(number: number): string {
@@ -49,31 +53,41 @@ export class DiskFolders {
   }
 
   /** Throws `store-unavailable` unless the store's own folder is there. */
-  async checkRoot(): Promise<void> {
+  async checkRoot(): Promise<Stats> {
     const found = await stat(this.#root).catch((error: unknown) => {
       if (systemCode(error) !== 'ENOENT') throw error;
-      const advice = 'create it, or mount the volume it lies on';
-      throw new MirrorError('store-unavailable', `${this.#root} does not exist: ${advice}`);
+      const message = `${this.#root} does not exist: create it, or mount the volume it is on`;
+      throw new MirrorError('store-unavailable', message, { concern: 'disk-store' });
     });
-    if (!found.isDirectory()) {
-      throw new MirrorError('store-unavailable', `${this.#root} is not a folder`);
-    }
+    if (found.isDirectory()) return found;
+    const message = `${this.#root} is not a folder`;
+    throw new MirrorError('store-unavailable', message, { concern: 'disk-store' });
   }
 
-  async make(): Promise<void> {
-    await this.checkRoot();
-    // `manifests` comes last: it tells that all are there.
-    for (const path of [this.tmp, this.layers, this.manifests]) await this.#makeFolder(path);
+  /** Creates the folders that are missing. */
+  async make(): Promise<Stats> {
+    // `manifests` comes last: its presence tells that all are there.
+    return this.#make(this.tmp, this.layers, this.manifests);
   }
 
   async makeClaims(): Promise<void> {
-    await this.checkRoot();
-    await this.#makeFolder(this.claims);
+    await this.#make(this.claims);
   }
 
-  async #makeFolder(path: string): Promise<void> {
-    const isNew = (await mkdir(path, { recursive: true })) !== undefined;
-    if (isNew) await syncParents(path, this.#root);
+  /** One by one: `recursive` reports a disk that is read-only as a parent that is missing. */
+  async #make(...paths: readonly string[]): Promise<Stats> {
+    const root = await this.checkRoot();
+    for (const path of [dirname(this.#key), this.#key, ...paths]) {
+      try {
+        await mkdir(path);
+      } catch (error) {
+        if (systemCode(error) !== 'EEXIST') throw error;
+        continue;
+      }
+      await giveRights(path, root);
+      await syncFolder(dirname(path));
+    }
+    return root;
   }
 
   /**
@@ -87,7 +101,7 @@ export class DiskFolders {
       await file.close();
       await rm(path, { force: true });
     } catch {
-      // Who may only read, or finds the disk full, sees what is to be seen.
+      // A job that may only read, or finds the disk full, sees what the client shows.
     }
   }
 
@@ -99,26 +113,39 @@ export class DiskFolders {
   }
 
   /** Runs work with a new folder on the store's disk, and removes what it leaves there. */
-  async withTemporary<T>(work: (temporary: string) => Promise<T>): Promise<T> {
-    await this.make();
+  async withTemporary<T>(work: (temporary: string, root: Stats) => Promise<T>): Promise<T> {
+    const root = await this.make();
     const temporary = this.#temporary();
     try {
       await mkdir(temporary);
-      return await work(temporary);
+      await giveRights(temporary, root);
+      return await work(temporary, root);
     } finally {
-      await removeTree(temporary).catch(() => undefined); // it is debris, then
+      await removeTree(temporary).catch(() => undefined); // what stays is debris
     }
+  }
+
+  /** Runs work with a finished, synced file on the store's disk, which is then removed. */
+  async withDraft<T>(
+    content: Uint8Array,
+    signal: AbortSignal,
+    work: (draft: string, root: Stats) => Promise<T>,
+  ): Promise<T> {
+    return this.withTemporary(async (temporary, root) => {
+      const draft = join(temporary, 'draft');
+      await writeNewFile(draft, content);
+      await giveRights(draft, root);
+      throwIfCancelled(signal);
+      return work(draft, root);
+    });
   }
 
   /**
    * Creates a file, whole and durable, if there is none: true. One that exists is left alone: false.
    */
   async createIfAbsent(path: string, content: Uint8Array, signal: AbortSignal): Promise<boolean> {
-    return this.withTemporary(async (temporary) => {
-      const draft = join(temporary, 'draft');
-      await writeNewFile(draft, content);
-      throwIfCancelled(signal);
-      if (!(await publishFile(draft, path, content))) return false;
+    return this.withDraft(content, signal, async (draft, root) => {
+      if (!(await publishFile(draft, path, content, root))) return false;
       await orUndo(syncFolder(dirname(path)), () => rm(path));
       return true;
     });

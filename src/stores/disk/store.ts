@@ -1,10 +1,10 @@
-/** The disk store: a folder on this machine or on a network disk (laid out in disk-folders.ts). */
-import { stat } from 'node:fs/promises';
+/** The disk store: a folder on this machine or on a network disk (laid out in folders.ts). */
 import { join, resolve } from 'node:path';
 import { MirrorError, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { isPresent, removeTree, renameStubbornly } from '../../lib/files.ts';
 import { checkPlainFolder, copyLayer, readPlainFile } from '../layer-files.ts';
-import { endSoon, isBusyOnWindows, listTimes, orUndo, syncFolder } from './files.ts';
+import { attempt, type AttemptOptions, type Work } from './attempt.ts';
+import { giveRights, isBusyOnWindows, listTimes, orUndo, syncFolder } from './files.ts';
 import { DiskFolders, numberOf } from './folders.ts';
 import {
   assertLayer,
@@ -25,7 +25,7 @@ import {
   type TransferOptions,
 } from '../store.ts';
 
-/** Bounds the search for a manifest where retention removes them under our eyes. */
+/** Bounds the search for a manifest while retention removes them. */
 const MAX_VANISHED = 10;
 
 export interface DiskStoreOptions {
@@ -53,10 +53,10 @@ class DiskStore implements Store {
   ): Promise<StoredManifest | undefined> {
     const folders = this.#folders(key);
     if (below !== Infinity) assertManifestNumber(below);
-    return this.#attempt('finding a manifest', signal, async () => {
+    return this.#attempt({ what: 'finding a manifest', signal }, async (bounded) => {
       const vanished = new Set<number>();
       while (vanished.size < MAX_VANISHED) {
-        throwIfCancelled(signal);
+        throwIfCancelled(bounded);
         const numbers = await folders.manifestNumbers();
         const number = numbers.findLast((each) => each < below && !vanished.has(each));
         if (number === undefined) return undefined;
@@ -77,15 +77,17 @@ class DiskStore implements Store {
     const folders = this.#folders(key);
     assertManifestNumber(number);
     assertManifestSize(content);
-    return this.#attempt(`creating manifest ${number}`, signal, () =>
-      folders.createIfAbsent(folders.manifest(number), content, signal),
+    const options = { what: `creating manifest ${number}`, signal, isWriting: true };
+    return this.#attempt(options, (bounded) =>
+      folders.createIfAbsent(folders.manifest(number), content, bounded),
     );
   }
 
   async withdrawManifest(key: string, number: number, signal: AbortSignal): Promise<void> {
     const folders = this.#folders(key);
     assertManifestNumber(number);
-    await this.#attempt(`withdrawing manifest ${number}`, signal, async () => {
+    const options = { what: `withdrawing manifest ${number}`, signal, isWriting: true };
+    await this.#attempt(options, async () => {
       if (!(await folders.exist())) return;
       await removeTree(folders.manifest(number));
       await syncFolder(folders.manifests);
@@ -95,12 +97,12 @@ class DiskStore implements Store {
   async hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean> {
     const folders = this.#folders(key);
     assertNames('layer', name);
-    return this.#attempt(`looking for layer ${name}`, signal, () =>
+    return this.#attempt({ what: `looking for layer ${name}`, signal }, () =>
       folders.exist(folders.layer(name)),
     );
   }
 
-  /** The files are not synced: a mirror that a crash has damaged is made anew. */
+  /** The files are not synced: a mirror that a crash has damaged is cloned again. */
   async getLayer(
     key: string,
     layer: LayerFiles,
@@ -109,12 +111,21 @@ class DiskStore implements Store {
   ): Promise<void> {
     const folders = this.#folders(key);
     assertLayer(layer);
-    await this.#attempt(`getting layer ${layer.name}`, signal, async () => {
+    const call = { what: `getting layer ${layer.name}`, signal, isTransfer: true };
+    await this.#attempt(call, async (bounded, heard) => {
       const stored = folders.layer(layer.name);
       try {
         await checkPlainFolder(stored);
-        const options = { mode: 0o444, durable: false, signal, onBytes, onFilled };
-        await copyLayer(layer, stored, directory, options);
+        await copyLayer(layer, stored, directory, {
+          mode: 0o444,
+          durable: false,
+          signal: bounded,
+          onFilled,
+          onBytes: (done) => {
+            heard();
+            onBytes?.(done);
+          },
+        });
       } catch (error) {
         // When the volume is gone, so are all files.
         if (error instanceof MirrorError && error.code === 'bad-snapshot') {
@@ -133,15 +144,23 @@ class DiskStore implements Store {
   ): Promise<void> {
     const folders = this.#folders(key);
     assertLayer(layer);
-    await this.#attempt(`putting layer ${layer.name}`, signal, () =>
-      folders.withTemporary(async (temporary) => {
+    const call = { what: `putting layer ${layer.name}`, signal, isWriting: true, isTransfer: true };
+    await this.#attempt(call, (bounded, heard) =>
+      folders.withTemporary(async (temporary, root) => {
         const path = folders.layer(layer.name);
         if (await isPresent(path)) throw new Error('a layer of this name exists');
-        // A folder just made shows what the umask leaves to others.
-        const mode = (await stat(temporary)).mode & 0o444;
-        await copyLayer(layer, directory, temporary, { mode, durable: true, signal, onBytes });
+        await copyLayer(layer, directory, temporary, {
+          mode: 0o444,
+          durable: true,
+          signal: bounded,
+          onBytes: (done) => {
+            heard();
+            onBytes?.(done);
+          },
+        });
+        for (const { name } of layer.files) await giveRights(join(temporary, name), root, 0o444);
         await syncFolder(temporary);
-        throwIfCancelled(signal);
+        throwIfCancelled(bounded);
         await renameStubbornly(temporary, path);
         await orUndo(syncFolder(folders.layers), () => folders.removeLayer(layer.name));
       }),
@@ -150,14 +169,14 @@ class DiskStore implements Store {
 
   async list(key: string, signal: AbortSignal): Promise<Inventory> {
     const folders = this.#folders(key);
-    return this.#attempt('listing', signal, async () => {
+    return this.#attempt({ what: 'listing', signal, isWriting: true }, async (bounded) => {
       if (!(await folders.exist())) return { manifests: [], layers: [], debris: [] };
       await folders.make();
       const nowMs = await folders.nowMs();
       const aged = async (folder: string): Promise<{ name: string; ageMs: number }[]> => {
-        throwIfCancelled(signal);
+        throwIfCancelled(bounded);
         const entries = (await listTimes(folder)).filter(({ name }) => isSafeName(name));
-        // Made after `now` was taken: their age is none.
+        // Those created after `now` was taken have no age.
         return entries.map(({ name, changedMs }) => ({
           name,
           ageMs: Math.max(0, nowMs - changedMs),
@@ -177,12 +196,14 @@ class DiskStore implements Store {
     what.manifests.forEach(assertManifestNumber);
     assertNames('layer', ...what.layers);
     assertNames('debris', ...what.debris);
-    await this.#attempt('removing', signal, async () => {
+    const call = { what: 'removing', signal, isWriting: true, isTransfer: true };
+    await this.#attempt(call, async (bounded, heard) => {
       if (!(await folders.exist())) return;
       await folders.make();
       // First and strictly: a manifest that cannot be removed keeps its layers.
       for (const number of what.manifests) {
-        throwIfCancelled(signal);
+        heard();
+        throwIfCancelled(bounded);
         await removeTree(folders.manifest(number));
       }
       let failure: unknown;
@@ -191,13 +212,16 @@ class DiskStore implements Store {
         ...what.debris.map((name) => () => removeTree(join(folders.tmp, name))),
       ];
       for (const chore of chores) {
-        throwIfCancelled(signal);
+        heard();
+        throwIfCancelled(bounded);
         await chore().catch((error: unknown) => {
           // What is in use on Windows is left to the next retention.
           if (!isBusyOnWindows(error)) failure ??= error;
         });
       }
-      if (failure !== undefined) throw toMirrorError(failure, 'store-unavailable', 'garbage stays');
+      if (failure !== undefined) {
+        throw toMirrorError(failure, 'store-unavailable', 'old data could not be removed');
+      }
     });
   }
 
@@ -206,12 +230,7 @@ class DiskStore implements Store {
     return new DiskFolders(this.#path, key);
   }
 
-  async #attempt<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    throwIfCancelled(signal);
-    try {
-      return await endSoon(work(), signal);
-    } catch (error) {
-      throw toMirrorError(error, 'store-unavailable', `${what} in ${this.location}`);
-    }
+  #attempt<T>(options: Omit<AttemptOptions, 'root'>, work: Work<T>): Promise<T> {
+    return attempt({ root: this.#path, ...options }, work);
   }
 }

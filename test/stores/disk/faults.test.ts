@@ -8,10 +8,12 @@ import { createDiskStore } from '../../../src/stores/disk/store.ts';
 import type { Store } from '../../../src/stores/store.ts';
 import { describeContents, describeFolder, writeLayer } from '../../support/layer-files.ts';
 import { canMount, freeze, IMAGE_BYTES, mounts, thaw } from '../../support/mounts.ts';
+import { runProcess } from '../../support/processes.ts';
 import { temporaryDirectories } from '../../support/temporary-directory.ts';
 import { create, find, KEY, NOTHING, outcomeOf, signal } from '../contract/store-contract.ts';
 
 const MIB = 1024 * 1024;
+const WRITER = join(import.meta.dirname, '../../support/store-writer.ts');
 
 const directories = temporaryDirectories();
 const disks = mounts();
@@ -92,6 +94,16 @@ describe('a full disk without hard links', () => {
 
 describe('a disk that does not answer', () => {
   const CALL_ENDS_IN_MS = 4_000;
+
+  testIf(canMount('hung'))('is given up once, and holds no process (needs mount)', async () => {
+    const task = { do: 'open', path: disks.hung(), key: KEY };
+    const { exitCode, stdout } = await runProcess(process.execPath, [WRITER, JSON.stringify(task)]);
+    expect(exitCode).toBe(0);
+    const [opened, found] = JSON.parse(stdout) as { failure: string; afterMs: number }[];
+    expect(opened!.failure).toBe('none');
+    expect(found!.failure).toMatch(/finding a manifest: the disk store \S+ still does not answer$/);
+    expect(found!.afterMs - opened!.afterMs).toBeLessThan(5_000);
+  });
 
   testIf(canMount('ext4'))('holds a cancelled job only for a moment (needs mount)', async () => {
     const root = disks.image('ext4', IMAGE_BYTES['ext4']!);

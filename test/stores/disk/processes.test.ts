@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { chmod, mkdir, readdir, rm, stat, symlink, truncate } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDiskStore } from '../../../src/stores/disk/store.ts';
@@ -127,55 +127,5 @@ describe('a disk without hard links', () => {
     expect(await find(store)).toBe('1 wh');
     await store.withdrawManifest(KEY, 1, signal);
     expect(await find(store)).toBeUndefined();
-  });
-});
-
-describe('rights', () => {
-  const isRoot = process.getuid?.() === 0;
-  const rightless = isRoot ? { uid: 65534 } : {};
-
-  async function tryAll(more: { umask?: number; uid?: number }): Promise<unknown> {
-    const source = await directories.create('source');
-    const layer = await writeLayer(source, 'layer', { file: 'text' });
-    await chmod(source, 0o755);
-    const { stdout } = await runWriter({ do: 'try', path, key: KEY, source, layer, ...more });
-    return JSON.parse(stdout);
-  }
-
-  testIf(process.platform !== 'win32')('a folder that is read-only can be read', async () => {
-    await create(store, 1, 'text');
-    for (const folder of [path, join(path, 'v1'), inStore(path)]) await chmod(folder, 0o555);
-    for (const name of ['tmp', 'layers', 'manifests']) await chmod(inStore(path, name), 0o555);
-    const refused = 'store-unavailable';
-    const expected = { find: 'done', put: refused, create: refused, list: refused };
-    expect(await tryAll(rightless)).toEqual(expected);
-    expect(await find(store)).toBe('1 text');
-  });
-
-  testIf(process.platform !== 'win32')('what may not be read is an outage', async () => {
-    await create(store, 1, 'text');
-    await chmod(path, 0o755);
-    for (const closed of [inStore(path, 'manifests', '0000000001.json.gz'), inStore(path)]) {
-      await chmod(closed, 0o000);
-      expect(await tryAll(rightless)).toMatchObject({ find: 'store-unavailable' });
-      await chmod(closed, 0o755);
-    }
-  });
-
-  testIf(process.platform !== 'win32')('the umask decides what others may', async () => {
-    expect(await tryAll({ umask: 0o002 })).toMatchObject({ put: 'done', create: 'done' });
-    const modes = async (...names: string[]) =>
-      ((await stat(inStore(path, ...names))).mode & 0o777).toString(8);
-    expect(await modes()).toBe('775');
-    expect(await modes('layers')).toBe('775');
-    expect(await modes('layers', 'layer')).toBe('775');
-    expect(await modes('layers', 'layer', 'file')).toBe('444');
-    expect(await modes('manifests', '0000000002.json.gz')).toBe('664');
-
-    await rm(join(path, 'v1'), { recursive: true });
-    await tryAll({ umask: 0o077 });
-    expect(await modes('layers', 'layer')).toBe('700');
-    expect(await modes('layers', 'layer', 'file')).toBe('400');
-    expect(await modes('manifests', '0000000002.json.gz')).toBe('600');
   });
 });

@@ -1,0 +1,147 @@
+/** Runs the calls of a disk store: each ends in time, and fails with an error of the family. */
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import {
+  MirrorError,
+  describeError,
+  systemCode,
+  throwIfCancelled,
+  toMirrorError,
+} from '../../lib/errors.ts';
+import { formatDuration } from '../../lib/durations.ts';
+import { giveUpOn } from '../../lib/hung-calls.ts';
+
+/** For a call that moves little: the store only saves time, so a job waits no longer for it. */
+const PATIENCE_MS = 20_000;
+/** For a transfer in which no byte moves. A slow disk syncs 32 MiB at once. */
+const STANDSTILL_MS = 120_000;
+/** How long a cancelled call may tidy up. A cancelled job has 7.5 s. */
+const CANCEL_GRACE_MS = 2_000;
+
+export interface AttemptOptions {
+  /** The store's own folder. */
+  root: string;
+  /** What is done, in words that "in the disk store" can follow. */
+  what: string;
+  signal: AbortSignal;
+  isWriting?: boolean;
+  /** Bounded by how long it stands still, not by how long it takes. */
+  isTransfer?: boolean;
+}
+
+/** `bounded` fires when the call is cancelled or given up; `heard` is called when something moved. */
+export type Work<T> = (bounded: AbortSignal, heard: () => void) => Promise<T>;
+
+/** Stores with calls that were given up and have not returned. */
+const hungRoots = new Map<string, number>();
+
+/**
+ * Runs one call. A disk that doesn't answer is given up after 20 s without a sign of life, and asked
+ * again only when it has answered: every call that hangs blocks one of four threads.
+ */
+export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promise<T> {
+  const { root, signal, isTransfer = false } = options;
+  throwIfCancelled(signal);
+  const patienceMs = isTransfer ? STANDSTILL_MS : PATIENCE_MS;
+  if (hungRoots.has(root)) throw silence(options, 'still does not answer');
+  const stop = new AbortController();
+  const ended = Promise.withResolvers<never>();
+  let grace: NodeJS.Timeout | undefined;
+  const endWith = (error: MirrorError): void => {
+    ended.reject(error);
+    stop.abort();
+  };
+  const patience = setTimeout(() => {
+    endWith(silence(options, `did not answer within ${formatDuration(patienceMs)}`));
+  }, patienceMs);
+  const onAbort = (): void => {
+    stop.abort();
+    const error = new MirrorError(
+      'cancelled',
+      'the job was cancelled while the disk did not answer',
+    );
+    grace = setTimeout(endWith, CANCEL_GRACE_MS, error);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  const call = work(stop.signal, () => patience.refresh());
+  try {
+    return await Promise.race([call, ended.promise]);
+  } catch (error) {
+    if (stop.signal.aborted) noteHung(root, call);
+    throw explain(error, options);
+  } finally {
+    clearTimeout(patience);
+    clearTimeout(grace);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/**
+ * Throws `invalid-input` unless there is a folder that this user may read: else it is a typo, or a
+ * volume that is not mounted. One that doesn't answer is an outage, which each call reports.
+ */
+export async function checkStoreFolder(path: string): Promise<void> {
+  const root = resolve(path);
+  const options = { root, what: 'opening', signal: new AbortController().signal };
+  try {
+    await attempt(options, async () => {
+      if (!(await stat(root)).isDirectory()) throw new Error('it is not a folder');
+      await access(root, constants.R_OK | constants.X_OK);
+    });
+  } catch (error) {
+    if (hungRoots.has(root)) return;
+    const cause = error instanceof MirrorError ? error.cause : error;
+    const message = `the disk store ${root} is not an existing folder that this user can read (${describeError(cause)})`;
+    throw new MirrorError('invalid-input', message, { cause, concern: 'disk-store' });
+  }
+}
+
+/** Until the call returns, which it may have done already. */
+function noteHung(root: string, call: Promise<unknown>): void {
+  giveUpOn(call);
+  hungRoots.set(root, (hungRoots.get(root) ?? 0) + 1);
+  const settle = (): void => {
+    const left = (hungRoots.get(root) ?? 1) - 1;
+    if (left > 0) hungRoots.set(root, left);
+    else hungRoots.delete(root);
+  };
+  call.then(settle, settle);
+}
+
+function silence({ root, what }: AttemptOptions, problem: string): MirrorError {
+  return new MirrorError('store-unavailable', `${what}: the disk store ${root} ${problem}`);
+}
+
+function explain(error: unknown, { root, what, isWriting = false }: AttemptOptions): MirrorError {
+  const where = `${what} in the disk store ${root}`;
+  if (isRefusal(error, root)) {
+    const concern = 'disk-store';
+    const problem = describeError(error);
+    if (isWriting) {
+      const message = `the disk store ${root} can only be read by this job (${problem})${adviseOn(error, 'read and write')}`;
+      return new MirrorError('store-read-only', message, { cause: error, concern });
+    }
+    const message = `${where}: ${problem}${adviseOn(error, 'read')}`;
+    return new MirrorError('store-unavailable', message, { cause: error, concern });
+  }
+  return toMirrorError(error, 'store-unavailable', where);
+}
+
+/** Whether the system does not let this user do something in the store. */
+function isRefusal(error: unknown, root: string): boolean {
+  const code = systemCode(error) ?? '';
+  if (code === 'EROFS') return true;
+  if (!['EACCES', 'EPERM'].includes(code)) return false;
+  const { path = '', dest = '', syscall } = error as NodeJS.ErrnoException & { dest?: string };
+  // Windows also says so of a file that something has open; of a new folder it means it.
+  if (process.platform === 'win32') return syscall === 'mkdir';
+  // The mirror's side of a copy is none of the store's concern.
+  return [path, dest].some((each) => each.startsWith(root));
+}
+
+function adviseOn(error: unknown, rights: string): string {
+  if (systemCode(error) === 'EROFS' || process.platform === 'win32') return '';
+  const user = `user ${String(process.geteuid?.())}`;
+  return `: ${user} needs the right to ${rights} in it, e.g. by a group that all users share and mode 2775`;
+}
