@@ -1,37 +1,37 @@
-/** The account that a run gives of itself: to the log while it runs, then to the job summary. */
+/** What a run reports about itself: phases with times and bytes, and fallbacks. For the log and the job summary. */
 import { formatBytes, formatRate } from '../lib/bytes.ts';
 import { formatDuration } from '../lib/durations.ts';
 import type { Log } from '../lib/log.ts';
 
 /** Where bytes came from or went to. */
-export type Way = 'from upstream' | 'from the store' | 'to the store' | 'copied';
+export type Direction = 'from upstream' | 'from the store' | 'to the store' | 'copied';
 
 interface PhaseKind {
   label: string;
-  /** What is done, for who watches. */
+  /** The title of its group in the log. */
   title: string;
-  /** Where its bytes go, if it moves any. */
-  way?: Way;
-  /** Not worth a line unless it took long or failed. */
+  /** Undefined for a phase that moves no bytes. */
+  direction?: Direction;
+  /** Gets a line only if it took long or failed. */
   isMinor?: true;
-  /** Others go on beside it: it has no group of the log, and its line is in none of theirs. */
-  isBeside?: true;
+  /** Runs in parallel with other phases: it has no group in the log, and its line is in none of theirs. */
+  isParallel?: true;
 }
 
 const PHASES = {
   lock: { label: 'Lock', title: "Enter the mirror's place", isMinor: true },
-  'look-up': { label: 'Look-up', title: 'Look for a snapshot', isMinor: true, isBeside: true },
+  'look-up': { label: 'Look-up', title: 'Look for a snapshot', isMinor: true, isParallel: true },
   claim: { label: 'Wait', title: 'Wait for a job that makes a snapshot', isMinor: true },
-  probe: { label: 'Probe', title: 'Ask upstream for its refs', isBeside: true },
+  probe: { label: 'Probe', title: 'Ask upstream for its refs', isParallel: true },
   check: { label: 'Check', title: 'Check the mirror on this machine' },
-  restore: { label: 'Restore', title: 'Restore a snapshot', way: 'from the store' },
-  fetch: { label: 'Fetch', title: 'Fetch what is new', way: 'from upstream' },
-  clone: { label: 'Clone', title: 'Clone the repository', way: 'from upstream' },
-  prime: { label: 'Prime', title: 'Prime the workspace', way: 'copied' },
+  restore: { label: 'Restore', title: 'Restore a snapshot', direction: 'from the store' },
+  fetch: { label: 'Fetch', title: 'Fetch what is new', direction: 'from upstream' },
+  clone: { label: 'Clone', title: 'Clone the repository', direction: 'from upstream' },
+  prime: { label: 'Prime', title: 'Prime the workspace', direction: 'copied' },
   digest: { label: 'Checksums', title: 'Recompute the checksums of all packs' },
-  walk: { label: 'Walk', title: 'Check that all objects are there' },
-  repack: { label: 'Repack', title: 'Make one pack of many', isMinor: true },
-  upload: { label: 'Save', title: 'Save the snapshot', way: 'to the store' },
+  walk: { label: 'Walk', title: 'Verify that all objects exist' },
+  repack: { label: 'Repack', title: 'Merge packs', isMinor: true },
+  upload: { label: 'Save', title: 'Save the snapshot', direction: 'to the store' },
   tidy: { label: 'Tidy', title: 'Remove old snapshots', isMinor: true },
 } as const satisfies Record<string, PhaseKind>;
 
@@ -39,57 +39,56 @@ export type PhaseName = keyof typeof PHASES;
 
 export interface Phase extends PhaseKind {
   name: PhaseName;
-  /** Since the account was opened. */
+  /** Milliseconds since the account was opened. */
   startedMs: number;
   durationMs: number;
   hasFailed: boolean;
-  /** That it moved, where it moves any and did not fail. */
+  /** Bytes moved; undefined if it moves none or failed. */
   bytes?: number;
 }
 
-/** Below this a minor phase is left out. */
+/** A shorter minor phase is left out. */
 const MINOR_MS = 1_000;
-/** Below this a rate says more of the latency than of the way. */
+/** The rate of a shorter phase would show latency rather than throughput. */
 const RATED_MS = 1_000;
 
-/** Phases with their times and bytes, and the reason of every fallback. */
 export class Account {
-  /** What went wrong on the way, in order. */
+  /** What went wrong and was worked around, in order. */
   readonly fallbacks: string[] = [];
   readonly #phases: Phase[] = [];
-  /** Have ended within a group that is none of theirs. */
-  readonly #beside: Phase[] = [];
+  /** Parallel phases that ended while another phase's group was open. */
+  readonly #ended: Phase[] = [];
   readonly #log: Log;
   readonly #openedAt = performance.now();
   readonly #advise: (error: unknown) => string | undefined;
   #depth = 0;
 
-  /** `advise` says, in the words of the surface, which setting a failure concerns. */
+  /** `advise` names the setting that a failure concerns, in the words of the surface. */
   constructor(log: Log, advise: (error: unknown) => string | undefined = () => undefined) {
     this.#log = log;
     this.#advise = advise;
   }
 
-  /** Phases that are worth showing, in the order they began. */
+  /** Phases worth showing, in the order they started. */
   get phases(): readonly Phase[] {
     return this.#phases.filter((phase) => isWorthShowing(phase));
   }
 
-  /** Since the account was opened. */
+  /** Milliseconds since the account was opened. */
   get elapsedMs(): number {
     return performance.now() - this.#openedAt;
   }
 
-  /** Bytes that were moved on a way by phases that succeeded. */
-  bytesMoved(way: Way): number {
+  /** Bytes moved in that direction by phases that succeeded. */
+  bytesMoved(direction: Direction): number {
     return this.#phases
-      .filter((phase) => phase.way === way)
+      .filter((phase) => phase.direction === direction)
       .reduce((sum, { bytes = 0 }) => sum + bytes, 0);
   }
 
   /**
-   * Runs a phase as a group of the log, with its time and bytes in a line after it; `countBytes`
-   * tells what it moved when it succeeded. A phase within another is a line in that one's group.
+   * Runs a phase as a group of the log, followed by a line with its time and bytes; `countBytes` returns
+   * the bytes that it moved if it succeeded. A phase within another is a line in that one's group.
    */
   async measure<T>(
     name: PhaseName,
@@ -99,7 +98,7 @@ export class Account {
     const startedMs = this.elapsedMs;
     const phase: Phase = { ...PHASES[name], name, startedMs, durationMs: 0, hasFailed: true };
     this.#phases.push(phase);
-    const isGroup = phase.isBeside !== true;
+    const isGroup = phase.isParallel !== true;
     if (isGroup) this.#enter(phase.title);
     try {
       const result = await work();
@@ -114,12 +113,12 @@ export class Account {
   }
 
   #show(phase: Phase): void {
-    if (phase.isBeside === true && this.#depth > 0) this.#beside.push(phase);
-    else this.#tell(phase);
-    if (this.#depth === 0) for (const each of this.#beside.splice(0)) this.#tell(each);
+    if (phase.isParallel === true && this.#depth > 0) this.#ended.push(phase);
+    else this.#write(phase);
+    if (this.#depth === 0) for (const each of this.#ended.splice(0)) this.#write(each);
   }
 
-  #tell(phase: Phase): void {
+  #write(phase: Phase): void {
     if (isWorthShowing(phase)) this.#log.info(describePhase(phase));
   }
 
@@ -133,12 +132,12 @@ export class Account {
     if (this.#depth === 0) this.#log.endGroup();
   }
 
-  /** Something failed and the job takes a slower way: people read this, and act on it. */
+  /** Warns that something failed and the job continues more slowly: a person may want to act on it. */
   fallBack(reason: string, cause?: unknown): void {
     this.#log.warning(this.#note(reason, cause));
   }
 
-  /** Something failed and was cured at once: worth reading, not worth a person's time. */
+  /** Logs that something failed and was repaired at once: nobody has to act on it. */
   recover(reason: string, cause?: unknown): void {
     this.#log.info(this.#note(reason, cause));
   }

@@ -10,24 +10,24 @@ export interface Job {
   git: Git;
   /** How git reaches an upstream: with the job's credentials, or with none for another origin. */
   accessOf(url: string): UpstreamAccess;
-  /** Undefined where there is none: the mirror then lives on this machine only. */
+  /** Undefined if there is none: the mirror then stays on this machine. */
   store: Store | undefined;
-  /** Why there is none, for people; else empty. */
+  /** Why there is no store, for people; empty if there is one. */
   absence: string;
-  /** More that a snapshot may be restored from; nothing is saved there. */
+  /** Further stores to restore from; nothing is saved there. */
   otherStores: readonly Store[];
   account: Account;
   log: Log;
   signal: AbortSignal;
   /** The lock on this machine for the mirror at a path. */
   lockOf(path: string): Lock;
-  /** The claim on making the snapshot of that number; undefined where the store has no claims. */
+  /** The claim on making the snapshot of that number; undefined if the store has no claims. */
   claimOf: ((key: string, number: number) => ClaimLock) | undefined;
-  /** Empty folder that is gone after the job; an absolute path. */
+  /** Absolute path of an empty folder that is removed after the job. */
   temporaryFolder: string;
 }
 
-/** The same job, whose work ends when that signal fires too. */
+/** The same job, aborted by that signal too. */
 export function bindSignal(job: Job, other: AbortSignal): Job {
   const signal = AbortSignal.any([job.signal, other]);
   return { ...job, signal, git: job.git.withSignal(signal) };

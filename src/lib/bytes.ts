@@ -5,7 +5,7 @@ export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${String(Math.round(bytes))} B`;
   let value = bytes / 1024;
   let unit = 0;
-  // What would be rounded up to the next unit is written in it: never `1024 KiB`.
+  // A value that would round up to the next unit is written in it: never `1024 KiB`.
   while (value >= 1023.5 && unit < UNITS.length - 1) {
     value /= 1024;
     unit += 1;

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 
 /** A point on the monotonic clock that several attempts share. */
 export interface Deadline {
-  /** Milliseconds that are left, never below 0. */
+  /** Milliseconds left, never below 0. */
   remainingMs(): number;
 }
 

@@ -10,7 +10,7 @@ export function parseDuration(text: string): number | undefined {
 
 /** A duration for people: `350 ms`, `4.2 s`, `3 min 5 s`. Pure. */
 export function formatDuration(durationMs: number): string {
-  // What would be rounded up to the next unit is written in it: never `1000 ms` or `60.0 s`.
+  // A value that would round up to the next unit is written in it: never `1000 ms` or `60.0 s`.
   if (durationMs < 999.5) return `${String(Math.round(durationMs))} ms`;
   if (durationMs < 59_950) return `${(durationMs / 1_000).toFixed(1)} s`;
   const seconds = Math.round(durationMs / 1_000);

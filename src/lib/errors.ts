@@ -1,6 +1,6 @@
 /**
- * The one family of errors. Code decides by `code`, never by message text; the message is for
- * people and says what failed, on what, and what to do next. The first cause is kept in `cause`.
+ * The only family of errors. Code decides by `code`, never by message text. The message is for people:
+ * what failed, on what, and what to do next. The first cause is kept in `cause`.
  */
 
 /** What went wrong with upstream, the mirror or the machine while git worked (see git/failure.ts). */
@@ -20,19 +20,19 @@ export type ErrorCode =
   | GitFailureKind
   /** upstream lacks a part of its own history */
   | 'shallow-upstream'
-  /** an input or the environment holds a value that is not allowed */
+  /** an input or the environment has an invalid value */
   | 'invalid-input'
-  /** git is absent or too old */
+  /** git is not installed or too old */
   | 'git-unusable'
-  /** ssh, which a key was given for, is absent or cannot be set up */
+  /** a key was given, but ssh is not installed or cannot be set up */
   | 'ssh-unusable'
-  /** what is at mirror-path is not ours to replace */
+  /** the folder at the mirror's place is not ours to replace */
   | 'mirror-refused'
-  /** a snapshot is damaged, incomplete or not this upstream's */
+  /** a snapshot is damaged, incomplete or of another upstream */
   | 'bad-snapshot'
   /** the store could not be read or written; says nothing about what it holds */
   | 'store-unavailable'
-  /** the store may be read by this job, not written */
+  /** this job may read the store but not write it */
   | 'store-read-only';
 
 /**
@@ -62,7 +62,7 @@ export type Concern =
 
 export class MirrorError extends Error {
   readonly code: ErrorCode;
-  /** Undefined where no setting would change the outcome. */
+  /** Undefined if no setting would change the outcome. */
   readonly concern: Concern | undefined;
 
   constructor(
@@ -77,9 +77,9 @@ export class MirrorError extends Error {
   }
 }
 
-/** The message of anything thrown, with the messages of its causes, on one line. */
+/** The message of anything thrown and of its causes, on one line. */
 export function describeError(error: unknown): string {
-  // Not instanceof: errors of Node itself are of another realm where a test runner has made one.
+  // Not instanceof: a test runner has a realm of its own, and Node's errors come from another.
   if (!Error.isError(error)) return String(error);
   const own = error.message === '' ? error.name : error.message;
   if (error.cause === undefined) return own;
@@ -96,8 +96,8 @@ export function systemCode(error: unknown): string | undefined {
 const FULL_DISK = new Set(['ENOSPC', 'EDQUOT']);
 
 /**
- * Gives an error of the file system a code of the family: a full disk or quota is `no-space`
- * wherever it happens, everything else is `code`. Errors of the family pass unchanged.
+ * Turns an error of the file system into a MirrorError: `no-space` for a full disk or quota, else `code`.
+ * A MirrorError passes unchanged.
  */
 export function toMirrorError(error: unknown, code: ErrorCode, what: string): MirrorError {
   if (error instanceof MirrorError) return error;

@@ -1,14 +1,14 @@
-/** Where everything below the entries says what it does; the entries decide where it goes. */
+/** Where everything below `action/` reports what it does; the surface decides where that goes. */
 export interface Log {
   debug(message: string): void;
   info(message: string): void;
-  /** Worth a person's attention, nothing is wrong. */
+  /** Worth a person's attention although nothing is wrong. */
   notice(message: string): void;
-  /** Something failed and the job goes on without it. */
+  /** Something failed and the job continues without it. */
   warning(message: string): void;
-  /** What is said from here on belongs together. Groups do not nest: one that is open ends. */
+  /** Starts a group of lines. Groups do not nest: an open one ends. */
   group(title: string): void;
-  /** Ends the group, if one is open. */
+  /** Ends the open group, if any. */
   endGroup(): void;
 }
 

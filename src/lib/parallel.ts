@@ -1,9 +1,9 @@
-/** Work that is done side by side, and never too much of it. */
+/** Parallel work with a limit. */
 import { MirrorError } from './errors.ts';
 
 /**
- * Works on all items, so many at a time. The first failure ends the others; it is thrown when all
- * have ended.
+ * Works on all items, at most `width` at a time. The first failure aborts the others and is thrown when
+ * all have ended. Throws `cancelled` if the signal fires.
  */
 export async function forEachOf<T>(
   items: readonly T[],
@@ -33,7 +33,7 @@ export async function forEachOf<T>(
   if (failures.length > 0) throw failures[0];
 }
 
-/** The same for work that gives something: all of it, in the items' order. */
+/** The same for work with a result: returns the results in the items' order. */
 export async function mapEachOf<T, R>(
   items: readonly T[],
   width: number,
@@ -47,7 +47,7 @@ export async function mapEachOf<T, R>(
   return results;
 }
 
-/** Places for so much work at a time, whoever brings it. */
+/** Limits how much work runs at a time, across callers. */
 export class Slots {
   #free: number;
   readonly #waiting: (() => void)[] = [];

@@ -1,21 +1,21 @@
 /**
- * How far work is that moves or reads many bytes. One line now and then, by the clock and not by the
- * bytes: work that stands still says so.
+ * Progress of work that moves or reads many bytes: a line every few seconds, by the clock and not by the
+ * bytes, so that a transfer that hangs shows.
  */
 import { formatBytes, formatRate } from './bytes.ts';
 import { formatDuration } from './durations.ts';
 import type { Log } from './log.ts';
 
 /**
- * A step's log is followed live and read afterwards: often enough to see that something moves, and
- * an hour of it is still no more than 720 lines. Work that ends sooner says nothing.
+ * Often enough for somebody who watches the log, and an hour is still at most 720 lines. Work that ends
+ * sooner logs nothing.
  */
 export const PROGRESS_INTERVAL_MS = 5_000;
 
-/** Told how many bytes are done so far: never fewer than before, in the end all. */
+/** Called with the bytes done so far: never fewer than before, all of them in the end. */
 export type OnBytes = (doneBytes: number) => void;
 
-/** Runs work on so many bytes, and shows how far it is; `what` begins each line. */
+/** Runs work on `totalBytes` bytes and logs its progress; each line starts with `what`. */
 export async function withProgress<T>(
   log: Log,
   what: string,
@@ -44,12 +44,12 @@ export async function withProgress<T>(
 export interface Progress {
   doneBytes: number;
   totalBytes: number;
-  /** Of the last while: what came before says little of what is left. */
+  /** Since the last line: earlier rates say little about the time left. */
   movedBytes: number;
   elapsedMs: number;
 }
 
-/** Share, bytes, rate and the time that is left at this rate. Pure. */
+/** Share, bytes, rate and the time left at this rate. Pure. */
 export function describeProgress(progress: Progress): string {
   const { doneBytes, totalBytes, movedBytes, elapsedMs } = progress;
   const share = totalBytes === 0 ? 100 : Math.floor((100 * doneBytes) / totalBytes);

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { Account, describePhase, type Phase } from '../../src/job/account.ts';
 import type { Log } from '../../src/lib/log.ts';
 
-/** Keeps what is said, a line each. */
+/** A log that keeps what it is given, one entry for each call. */
 function recorder(): { log: Log; said: string[] } {
   const said: string[] = [];
   const keep = (kind: string) => (text: string) => void said.push(`${kind}: ${text}`);
@@ -21,11 +21,11 @@ function recorder(): { log: Log; said: string[] } {
   };
 }
 
-/** Without times, which are what they are. */
+/** Lines without their times. */
 const timeless = (lines: string[]) => lines.map((line) => line.replace(/\d[\d.]* m?s/, 'TIME'));
 
 describe('a phase', () => {
-  test('is a group with its time and bytes in a line after it', async () => {
+  test('is a group, followed by a line with its time and bytes', async () => {
     const { log, said } = recorder();
     const account = new Account(log);
     const work = () => {
@@ -44,7 +44,7 @@ describe('a phase', () => {
     ]);
   });
 
-  test('that fails ends its group, and says that it failed', async () => {
+  test('that fails ends its group and is logged as failed', async () => {
     const { log, said } = recorder();
     const account = new Account(log);
     const failing = account.measure('lock', () => Promise.reject(new RangeError('no')));
@@ -57,7 +57,7 @@ describe('a phase', () => {
     expect(account.phases).toMatchObject([{ name: 'lock', hasFailed: true }]);
   });
 
-  test('within another is a line of its group, also where it fails: groups do not nest', async () => {
+  test('within another phase is a line of its group, even if it fails: groups do not nest', async () => {
     const { log, said } = recorder();
     const account = new Account(log);
     const inner = () => account.measure('check', () => Promise.reject(new Error('no')));
@@ -78,7 +78,7 @@ describe('a phase', () => {
     ]);
   });
 
-  test('that others go on beside has a line of its own, and no group', async () => {
+  test('that runs in parallel with others has a line of its own and no group', async () => {
     const { log, said } = recorder();
     const account = new Account(log);
     const answered = Promise.withResolvers<undefined>();
@@ -108,7 +108,7 @@ describe('a phase', () => {
     expect(account.phases).toEqual([]);
   });
 
-  test('begins after the one before it', async () => {
+  test('starts after the one before it', async () => {
     const account = new Account(recorder().log);
     await account.measure('probe', () => new Promise((resolve) => setTimeout(resolve, 20)));
     await account.measure('clone', () => Promise.resolve());

@@ -31,12 +31,12 @@ export function drawTimeline(phases: readonly Phase[]): string[] {
   ];
 }
 
-function describeBytes({ hasFailed, bytes = 0, way }: Phase): string {
+function describeBytes({ hasFailed, bytes = 0, direction }: Phase): string {
   if (hasFailed) return '**failed**';
-  return bytes === 0 ? '' : `${formatBytes(bytes)} ${way ?? ''}`;
+  return bytes === 0 ? '' : `${formatBytes(bytes)} ${direction ?? ''}`;
 }
 
-/** BAR_CELLS characters; what took next to no time shows as a thin line. */
+/** BAR_CELLS characters; a very short phase is a thin line. */
 export function drawBar(startMs: number, durationMs: number, totalMs: number): string {
   const cellsPerMs = totalMs > 0 ? BAR_CELLS / totalMs : 0;
   const first = Math.min(BAR_CELLS - 1, Math.round(startMs * cellsPerMs));

@@ -427,7 +427,7 @@ describe('text of others in the summary', () => {
 
 describe('the timeline', () => {
   const phase: Phase = {
-    ...{ name: 'fetch', label: 'Fetch', title: 'Fetch what is new', way: 'from upstream' },
+    ...{ name: 'fetch', label: 'Fetch', title: 'Fetch what is new', direction: 'from upstream' },
     ...{ startedMs: 0, durationMs: 0, hasFailed: false },
   };
   const shown = (bar: string) => bar.replaceAll('\u00a0', ' ');
