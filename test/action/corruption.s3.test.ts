@@ -29,7 +29,9 @@ describe.each(s3Servers())('$name is healed of damage to', (server) => {
         list: () => stores.list(prefix),
         read: async (name) =>
           (await bucket.read(name, Infinity, signal)) ?? Promise.reject(new Error(`no ${name}`)),
-        write: (name, content) => bucket.put(name, content, signal),
+        write: async (name, content) => {
+          await bucket.put(name, content, signal);
+        },
         remove: (name) => bucket.remove(name, signal),
       },
     };

@@ -215,6 +215,7 @@ describe('only some files', () => {
       '@actions/core',
       '@actions/io',
       '@aws-sdk/client-s3',
+      'tar/header',
       'valibot',
     ]);
   });

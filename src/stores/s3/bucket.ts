@@ -1,10 +1,9 @@
 /**
- * Objects below a prefix of a bucket, by the toolkit's client: the requests that the store makes, with
- * their failures told (s3-errors.ts). The client repeats what fails for a moment. Absence is told only
- * where the server itself says so; a signal ends a call at once, with `cancelled`, though what was
- * sent may be carried out yet.
+ * The requests that the store makes, on objects below a prefix of a bucket. The SDK retries what fails for a
+ * moment; errors are explained (errors.ts). Absence is reported only where the server itself says so. A
+ * signal ends a call at once, with `cancelled`, but what was sent may still take effect.
  */
-import type { Readable } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
@@ -18,17 +17,25 @@ import {
   UploadPartCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
+import { endWith, unlessSilent } from '../../lib/abort.ts';
+import { formatDuration } from '../../lib/durations.ts';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import { codeOf, statusOf, toS3Error } from './errors.ts';
-import { endWith } from './signals.ts';
+import { listen, watchAnswers } from './answers.ts';
+import { codeOf, isRefusal, isUnsupported, NotS3Error, statusOf, toS3Error } from './errors.ts';
+
+/** A request that has heard nothing from the server for this long is given up, and not repeated. */
+const SILENCE_MS = 20_000;
+/** A larger body takes its time to be sent, and its sender waits for the SDK's own deadlines. */
+const SMALL_BODY_BYTES = 256 * 1024;
 
 export interface S3BucketOptions {
   client: S3Client;
-  /** For people; undefined where the inputs don't name it. */
+  /** For people; undefined where the settings don't name it. */
   endpoint: string | undefined;
   bucket: string;
   /** What all names begin with; empty, or without a slash at its ends. */
   prefix: string;
+  silenceMs?: number;
 }
 
 export interface S3Object {
@@ -50,17 +57,23 @@ export interface S3Head {
   nonce: string | undefined;
 }
 
+/** A part of one object: from a byte to before another. */
 export interface S3Range {
   etag: string;
   start: number;
-  /** The first byte that is not in it. */
   end: number;
 }
 
 export interface S3Upload {
   name: string;
   id: string;
-  startedMs: number;
+}
+
+/** What the server says of bytes that it took. */
+export interface S3Receipt {
+  etag: string;
+  /** Of the bytes, in hexadecimal digits, where the ETag looks like it. */
+  md5: string | undefined;
 }
 
 export type S3PutOutcome =
@@ -69,73 +82,106 @@ export type S3PutOutcome =
   | 'exists'
   /** Another writer is about to create or remove it (409). */
   | 'conflict'
-  /** The server knows no conditions (501). */
+  /** The server does not take the condition. */
   | 'unsupported';
 
-/** How a request is told where it fails. */
-interface Request {
+/** What a request is for: told where it fails. */
+interface Purpose {
   what: string;
   permission: string;
   isWrite?: boolean;
   signal: AbortSignal;
+  silenceMs?: number;
+}
+
+interface SendOptions {
+  abortSignal: AbortSignal;
 }
 
 export class S3Bucket {
   readonly location: string;
   readonly #client: S3Client;
-  readonly #endpoint: string | undefined;
-  readonly #bucket: string;
+  readonly #options: S3BucketOptions;
   readonly #prefix: string;
 
-  constructor({ client, endpoint, bucket, prefix }: S3BucketOptions) {
-    this.#client = client;
-    this.#endpoint = endpoint;
-    this.#bucket = bucket;
+  constructor(options: S3BucketOptions) {
+    const { client, endpoint, bucket, prefix } = options;
+    this.#options = options;
+    this.#client = watchAnswers(client);
     this.#prefix = prefix === '' ? '' : `${prefix}/`;
     const server = endpoint === undefined ? '' : ` at ${endpoint}`;
     this.location = `s3://${bucket}/${this.#prefix}${server}`;
   }
 
-  /** What is in a folder and below it, whose names begin so. */
+  /** What is in a folder and below it, and has a name that begins so. */
   async list(folder: string, signal: AbortSignal, begin = ''): Promise<S3Listing<S3Object>> {
-    const request = { what: `listing ${folder}`, permission: 's3:ListBucket', signal };
-    const objects: S3Object[] = [];
-    let nowMs: number | undefined;
-    let token: string | undefined;
-    do {
+    const purpose = { what: `listing ${folder}`, permission: 's3:ListBucket', signal };
+    return this.#listPages(purpose, async (ContinuationToken: string | undefined, options) => {
       const command = new ListObjectsV2Command({
-        Bucket: this.#bucket,
+        Bucket: this.#options.bucket,
         Prefix: this.#prefix + folder + begin,
-        ContinuationToken: token,
+        ContinuationToken,
       });
-      const clock: ServerClock = {};
-      command.middlewareStack.add(noteTime(clock), NOTES_TIME);
-      const page = await this.#send(request, () =>
-        this.#client.send(command, { abortSignal: signal }),
-      );
-      nowMs ??= clock.nowMs;
-      for (const { Key = '', LastModified } of page.Contents ?? []) {
-        const name = Key.slice(this.#prefix.length + folder.length);
-        objects.push({ name, changedMs: LastModified?.getTime() ?? NaN });
+      const page = await this.#client.send(command, options);
+      if (page.IsTruncated === undefined) {
+        throw new NotS3Error('the server answers with something else than a list');
       }
-      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-    } while (token !== undefined);
-    return { objects, nowMs: nowMs ?? this.#noTime(request) };
+      const start = this.#prefix.length + folder.length;
+      const objects = (page.Contents ?? []).map(({ Key = '', LastModified }) => ({
+        name: Key.slice(start),
+        changedMs: LastModified?.getTime() ?? NaN,
+      }));
+      return { objects, next: page.IsTruncated ? page.NextContinuationToken : undefined };
+    });
   }
 
-  /** At most so many bytes of an object; undefined if there is none. */
+  /** Uploads in a folder that were begun and not ended; none where the server does not list them. */
+  async listUploads(
+    folder: string,
+    signal: AbortSignal,
+  ): Promise<S3Listing<S3Upload & { startedMs: number }>> {
+    const permission = 's3:ListBucketMultipartUploads';
+    const purpose = { what: `listing uploads to ${folder}`, permission, signal };
+    type Markers = Record<'KeyMarker' | 'UploadIdMarker', string | undefined>;
+    return this.#listPages(purpose, async (markers: Markers | undefined, options) => {
+      const command = new ListMultipartUploadsCommand({
+        Bucket: this.#options.bucket,
+        Prefix: this.#prefix + folder,
+        ...markers,
+      });
+      const page = await this.#client.send(command, options).catch((error: unknown) => {
+        // A lifecycle rule of the bucket can end uploads as well.
+        if (isUnsupported(error) || statusOf(error) === 403) return undefined;
+        throw error;
+      });
+      const objects = (page?.Uploads ?? []).map(({ Key = '', UploadId = '', Initiated }) => ({
+        name: Key.slice(this.#prefix.length),
+        id: UploadId,
+        startedMs: Initiated?.getTime() ?? NaN,
+      }));
+      const {
+        IsTruncated,
+        NextKeyMarker: KeyMarker,
+        NextUploadIdMarker: UploadIdMarker,
+      } = page ?? {};
+      const hasMore = IsTruncated === true && KeyMarker !== undefined;
+      return { objects, next: hasMore ? { KeyMarker, UploadIdMarker } : undefined };
+    });
+  }
+
+  /** At most `maxBytes` of an object; undefined if there is none. */
   async read(name: string, maxBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
-    const request = { what: `reading ${name}`, permission: 's3:GetObject', signal };
-    return this.#orAbsent(request, 'NoSuchKey', async () => {
-      // The body is not repeated by the client.
+    return this.#send(this.#reading(name, signal), async (options, note) => {
+      // The SDK does not repeat what breaks off within a body.
       for (let attempt = 1; ; attempt++) {
-        const { Body } = await this.#client.send(new GetObjectCommand(this.#name(name)), {
-          abortSignal: signal,
-        });
+        const command = new GetObjectCommand(this.#name(name));
+        const found = await this.#client.send(command, options).catch(unless('NoSuchKey'));
+        if (found === undefined) return undefined;
         try {
-          return await readUpTo(Body as Readable, maxBytes);
+          const body = addAbortSignal(options.abortSignal, found.Body as Readable);
+          return await readUpTo(body, maxBytes, note);
         } catch (error) {
-          if (signal.aborted || attempt === 3) throw error;
+          if (options.abortSignal.aborted || attempt === 3) throw error;
         }
       }
     });
@@ -143,66 +189,66 @@ export class S3Bucket {
 
   /** Undefined if there is none. */
   async head(name: string, signal: AbortSignal): Promise<S3Head | undefined> {
-    const request = { what: `looking for ${name}`, permission: 's3:GetObject', signal };
-    const found = await this.#send(request, async () => {
-      try {
-        return await this.#client.send(new HeadObjectCommand(this.#name(name)), {
-          abortSignal: signal,
-        });
-      } catch (error) {
-        if (statusOf(error) === 404) return undefined;
-        throw error;
-      }
-    });
-    // Such an answer has no body that could say what it is that is missing.
-    if (found === undefined) await this.#checkBucket(signal);
-    return (
-      found && {
-        bytes: found.ContentLength ?? NaN,
-        etag: found.ETag ?? '',
-        nonce: found.Metadata?.['nonce'],
-      }
+    const purpose = { ...this.#reading(name, signal), what: `looking for ${name}` };
+    const found = await this.#send(purpose, (options) =>
+      this.#client
+        .send(new HeadObjectCommand(this.#name(name)), options)
+        .catch((error: unknown) => {
+          if (statusOf(error) === 404) return undefined;
+          throw error;
+        }),
     );
+    if (found === undefined) {
+      // Such an answer has no body that could say what is missing: the object or the bucket.
+      await this.#checkBucket(signal);
+      return undefined;
+    }
+    const { ContentLength: bytes = NaN, ETag: etag = '', Metadata } = found;
+    return { bytes, etag, nonce: Metadata?.['nonce'] };
   }
 
   /**
-   * Bytes of an object of that ETag, as they come: they may break off. Throws `bad-snapshot` where it
-   * is no longer there, or another.
+   * Bytes of an object with that ETag, as they come; they may break off. Throws `bad-snapshot` where the
+   * object is gone or is another one.
    */
   async openRange(name: string, range: S3Range, signal: AbortSignal): Promise<Readable> {
     const { etag, start, end } = range;
-    const request = { what: `reading ${name}`, permission: 's3:GetObject', signal };
-    return this.#send(request, async () => {
+    const bytes = `bytes ${String(start)}-${String(end - 1)}`;
+    return this.#send(this.#reading(name, signal), async (options) => {
       try {
-        const command = new GetObjectCommand({
-          ...this.#name(name),
-          IfMatch: etag,
-          Range: `bytes=${String(start)}-${String(end - 1)}`,
-        });
-        const { Body, ContentRange, ContentLength } = await this.#client.send(command, {
-          abortSignal: signal,
-        });
-        const isAsked = ContentRange?.startsWith(`bytes ${String(start)}-${String(end - 1)}/`);
+        const Range = bytes.replace(' ', '=');
+        const command = new GetObjectCommand({ ...this.#name(name), IfMatch: etag, Range });
+        const { Body, ContentRange, ContentLength } = await this.#client.send(command, options);
+        const isAsked = ContentRange?.startsWith(`${bytes}/`);
         if (isAsked !== true && !(start === 0 && ContentLength === end)) {
           (Body as Readable).destroy();
-          throw new Error('the server gives other bytes than it was asked for');
+          throw new Error('the server sends other bytes than it was asked for');
         }
         return Body as Readable;
       } catch (error) {
         const isGone = codeOf(error) === 'NoSuchKey' || [412, 416].includes(statusOf(error) ?? 0);
         if (!isGone) throw error;
-        const message = `${name} in ${this.location} was removed, or is another one by now`;
+        const message = `${name} in ${this.location} was removed or replaced`;
         throw new MirrorError('bad-snapshot', message, { cause: error });
       }
     });
   }
 
-  /** Creates or replaces. */
-  async put(name: string, content: Uint8Array, signal: AbortSignal): Promise<void> {
-    const command = new PutObjectCommand({ ...this.#name(name), Body: content });
-    await this.#send(this.#writing(name, signal), () =>
-      this.#client.send(command, { abortSignal: signal }),
-    );
+  /** Creates or replaces. A stream is sent once; its length must be given. */
+  async put(
+    name: string,
+    content: Uint8Array | Readable,
+    signal: AbortSignal,
+    { bytes, nonce }: { bytes?: number; nonce?: string } = {},
+  ): Promise<S3Receipt> {
+    const command = new PutObjectCommand({
+      ...this.#name(name),
+      Body: content,
+      ...(bytes !== undefined && { ContentLength: bytes }),
+      ...(nonce !== undefined && { Metadata: { nonce } }),
+    });
+    const purpose = this.#writing(name, signal, content);
+    return receiptOf(await this.#send(purpose, (options) => this.#client.send(command, options)));
   }
 
   /** Creates if there is none. The outcome may be that of a repeated request. */
@@ -218,15 +264,15 @@ export class S3Bucket {
       IfNoneMatch: '*',
       Metadata: { nonce },
     });
-    return this.#send(this.#writing(name, signal), async () => {
+    return this.#send(this.#writing(name, signal, content), async (options) => {
       try {
-        await this.#client.send(command, { abortSignal: signal });
+        await this.#client.send(command, options);
         return 'done';
       } catch (error) {
         const status = statusOf(error);
         if (status === 412) return 'exists';
         if (status === 409) return 'conflict';
-        if (status === 501 || codeOf(error) === 'NotImplemented') return 'unsupported';
+        if (isRefusal(error)) return 'unsupported';
         throw error;
       }
     });
@@ -234,204 +280,189 @@ export class S3Bucket {
 
   /** One that is gone already is no error. */
   async remove(name: string, signal: AbortSignal): Promise<void> {
-    const request = {
-      what: `removing ${name}`,
-      permission: 's3:DeleteObject',
-      isWrite: true,
-      signal,
-    };
-    await this.#orAbsent(request, 'NoSuchKey', () =>
-      this.#client.send(new DeleteObjectCommand(this.#name(name)), { abortSignal: signal }),
+    const what = `removing ${name}`;
+    const purpose = { what, permission: 's3:DeleteObject', isWrite: true, signal };
+    const command = new DeleteObjectCommand(this.#name(name));
+    await this.#send(purpose, (options) =>
+      this.#client.send(command, options).catch(unless('NoSuchKey')),
     );
   }
 
-  /** Begins an object that comes in parts, and gives the upload's id. */
-  async beginUpload(name: string, signal: AbortSignal): Promise<string> {
-    const { UploadId } = await this.#send(this.#writing(name, signal), () =>
-      this.#client.send(new CreateMultipartUploadCommand(this.#name(name)), {
-        abortSignal: signal,
+  /** Begins an object that comes in parts; undefined where the server has no such thing. */
+  async beginUpload(name: string, signal: AbortSignal): Promise<S3Upload | undefined> {
+    const command = new CreateMultipartUploadCommand(this.#name(name));
+    const begun = await this.#send(this.#writing(name, signal), (options) =>
+      this.#client.send(command, options).catch((error: unknown) => {
+        if (isUnsupported(error)) return undefined;
+        throw error;
       }),
     );
-    if (UploadId !== undefined) return UploadId;
+    if (begun === undefined) return undefined;
+    if (begun.UploadId !== undefined) return { name, id: begun.UploadId };
     throw new MirrorError('store-unavailable', `${this.location} gives an upload no id`);
   }
 
-  /** Sends a part, numbered from 1, and gives its ETag. */
+  /** Sends a part; parts are numbered from 1. */
   async putPart(
-    upload: { name: string; id: string },
-    number: number,
-    content: Uint8Array,
+    { name, id: UploadId }: S3Upload,
+    PartNumber: number,
+    Body: Uint8Array,
     signal: AbortSignal,
-  ): Promise<string> {
-    const command = new UploadPartCommand({
-      ...this.#name(upload.name),
-      UploadId: upload.id,
-      PartNumber: number,
-      Body: content,
-    });
-    const { ETag } = await this.#send(this.#writing(upload.name, signal), () =>
-      this.#client.send(command, { abortSignal: signal }),
-    );
-    return ETag ?? '';
+  ): Promise<S3Receipt> {
+    const command = new UploadPartCommand({ ...this.#name(name), UploadId, PartNumber, Body });
+    const purpose = this.#writing(name, signal, Body);
+    return receiptOf(await this.#send(purpose, (options) => this.#client.send(command, options)));
   }
 
-  /** Makes the object of its parts, of which these are the ETags: only now is it there. */
+  /** Makes the object of its parts, which have these ETags: only now does it exist. */
   async completeUpload(
-    upload: { name: string; id: string },
+    { name, id: UploadId }: S3Upload,
     etags: readonly string[],
     signal: AbortSignal,
   ): Promise<void> {
     const Parts = etags.map((ETag, index) => ({ ETag, PartNumber: index + 1 }));
+    const MultipartUpload = { Parts };
     const command = new CompleteMultipartUploadCommand({
-      ...this.#name(upload.name),
-      UploadId: upload.id,
-      MultipartUpload: { Parts },
+      ...this.#name(name),
+      UploadId,
+      MultipartUpload,
     });
-    await this.#send(this.#writing(upload.name, signal), () =>
-      this.#client.send(command, { abortSignal: signal }),
-    );
+    // The server may take its time to join the parts.
+    const purpose = { ...this.#writing(name, signal), silenceMs: Infinity };
+    await this.#send(purpose, (options) => this.#client.send(command, options));
   }
 
   /** One that is gone already is no error. */
-  async abortUpload(upload: { name: string; id: string }, signal: AbortSignal): Promise<void> {
-    const request = {
-      what: `giving up the upload of ${upload.name}`,
-      permission: 's3:AbortMultipartUpload',
-      isWrite: true,
-      signal,
-    };
-    const command = new AbortMultipartUploadCommand({
-      ...this.#name(upload.name),
-      UploadId: upload.id,
-    });
-    await this.#orAbsent(request, 'NoSuchUpload', () =>
-      this.#client.send(command, { abortSignal: signal }),
+  async abortUpload({ name, id: UploadId }: S3Upload, signal: AbortSignal): Promise<void> {
+    const what = `giving up the upload of ${name}`;
+    const purpose = { what, permission: 's3:AbortMultipartUpload', isWrite: true, signal };
+    const command = new AbortMultipartUploadCommand({ ...this.#name(name), UploadId });
+    await this.#send(purpose, (options) =>
+      this.#client.send(command, options).catch(unless('NoSuchUpload')),
     );
   }
 
-  /** Uploads in a folder that were begun and not ended; none where the server does not tell. */
-  async listUploads(folder: string, signal: AbortSignal): Promise<S3Listing<S3Upload>> {
-    const request = {
-      what: `listing uploads to ${folder}`,
-      permission: 's3:ListBucketMultipartUploads',
-      signal,
-    };
-    const objects: S3Upload[] = [];
-    let nowMs: number | undefined;
-    let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } = {};
-    for (;;) {
-      const command = new ListMultipartUploadsCommand({
-        Bucket: this.#bucket,
-        Prefix: this.#prefix + folder,
-        ...markers,
-      });
-      const clock: ServerClock = {};
-      command.middlewareStack.add(noteTime(clock), NOTES_TIME);
-      const page = await this.#send(request, async () => {
-        try {
-          return await this.#client.send(command, { abortSignal: signal });
-        } catch (error) {
-          // Tidying goes on without: a rule of the bucket can end them as well.
-          if ([403, 405, 501].includes(statusOf(error) ?? 0)) return undefined;
-          throw error;
-        }
-      });
-      nowMs ??= clock.nowMs;
-      for (const { Key = '', UploadId = '', Initiated } of page?.Uploads ?? []) {
-        const name = Key.slice(this.#prefix.length);
-        objects.push({ name, id: UploadId, startedMs: Initiated?.getTime() ?? NaN });
-      }
-      const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page ?? {};
-      if (page?.IsTruncated !== true || KeyMarker === undefined) break;
-      markers = { KeyMarker, UploadIdMarker };
-    }
-    return { objects, nowMs: nowMs ?? this.#noTime(request) };
+  /** The failure of a server that confirmed a write and does not have what was written. */
+  lost(name: string, problem: string): MirrorError {
+    const message = `writing ${name} in ${this.location}: the server confirmed it, but ${problem}`;
+    return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
   }
 
-  /** Throws unless the bucket is there and may be listed. */
+  /** Throws unless the bucket exists and may be listed. */
   async #checkBucket(signal: AbortSignal): Promise<void> {
-    const request = { what: 'listing', permission: 's3:ListBucket', signal };
-    const command = new ListObjectsV2Command({
-      Bucket: this.#bucket,
-      Prefix: this.#prefix,
-      MaxKeys: 1,
-    });
-    await this.#send(request, () => this.#client.send(command, { abortSignal: signal }));
+    const purpose = { what: 'listing', permission: 's3:ListBucket', signal };
+    const scope = { Bucket: this.#options.bucket, Prefix: this.#prefix, MaxKeys: 1 };
+    await this.#send(purpose, (options) =>
+      this.#client.send(new ListObjectsV2Command(scope), options),
+    );
   }
 
-  async #orAbsent<T>(
-    request: Request,
-    absence: string,
-    send: () => Promise<T>,
-  ): Promise<T | undefined> {
-    return this.#send(request, async () => {
-      try {
-        return await send();
-      } catch (error) {
-        if (codeOf(error) === absence) return undefined;
-        throw error;
-      }
-    });
+  async #listPages<T, M>(
+    purpose: Purpose,
+    getPage: (
+      next: M | undefined,
+      options: SendOptions,
+    ) => Promise<{ objects: T[]; next: M | undefined }>,
+  ): Promise<S3Listing<T>> {
+    const objects: T[] = [];
+    let nowMs = NaN;
+    let next: M | undefined;
+    do {
+      const page = await this.#send(
+        purpose,
+        (options) => getPage(next, options),
+        (dateMs) => {
+          if (Number.isNaN(nowMs)) nowMs = dateMs;
+        },
+      );
+      objects.push(...page.objects);
+      next = page.next;
+    } while (next !== undefined);
+    if (!Number.isNaN(nowMs)) return { objects, nowMs };
+    const message = `${purpose.what} in ${this.location}: the server does not tell the time (no Date header)`;
+    throw new MirrorError('store-unavailable', message);
   }
 
-  /** Sends what is told so where it fails. */
-  async #send<T>(request: Request, send: () => Promise<T>): Promise<T> {
-    const { signal, what, permission, isWrite = false } = request;
+  /** Sends what may fail, and explains the failure. `onDate` gets the server's clock. */
+  async #send<T>(
+    purpose: Purpose,
+    send: (options: SendOptions, note: () => void) => Promise<T>,
+    onDate: (dateMs: number) => void = () => undefined,
+  ): Promise<T> {
+    const { signal, what, permission, isWrite = false } = purpose;
+    const { silenceMs = this.#options.silenceMs ?? SILENCE_MS } = purpose;
+    const { location } = this;
     throwIfCancelled(signal);
-    // A clock that was set meanwhile: from the answer the client has learnt by how much it is off.
-    const sendByTheClock = async (): Promise<T> => {
-      try {
-        return await send();
-      } catch (error) {
-        if (codeOf(error) !== 'RequestTimeTooSkewed') throw error;
-        return send();
-      }
+    const silent = (): MirrorError => {
+      const message = `${what} in ${location}: the server has not answered for ${formatDuration(silenceMs)}`;
+      return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
     };
     try {
-      return await endWith(sendByTheClock(), signal);
+      return await unlessSilent(signal, silenceMs, silent, (bounded, note) => {
+        const listener = (dateMs: number): void => {
+          note();
+          onDate(dateMs);
+        };
+        const sending = listen(listener, () =>
+          againByTheClock(() => send({ abortSignal: bounded }, note)),
+        );
+        // The SDK sleeps between two attempts.
+        return endWith(sending, bounded);
+      });
     } catch (error) {
       throwIfCancelled(signal);
-      const { location } = this;
-      throw toS3Error(error, { what, permission, isWrite, location, endpoint: this.#endpoint });
+      throw toS3Error(error, { what, permission, isWrite, location });
     }
   }
 
-  #writing(name: string, signal: AbortSignal): Request {
-    return { what: `writing ${name}`, permission: 's3:PutObject', isWrite: true, signal };
+  #reading(name: string, signal: AbortSignal): Purpose {
+    return { what: `reading ${name}`, permission: 's3:GetObject', signal };
+  }
+
+  #writing(name: string, signal: AbortSignal, body: Uint8Array | Readable = Buffer.of()): Purpose {
+    const purpose = { what: `writing ${name}`, permission: 's3:PutObject', isWrite: true, signal };
+    const isSmall = body instanceof Uint8Array && body.length <= SMALL_BODY_BYTES;
+    return isSmall ? purpose : { ...purpose, silenceMs: Infinity };
   }
 
   #name(name: string): { Bucket: string; Key: string } {
-    return { Bucket: this.#bucket, Key: this.#prefix + name };
-  }
-
-  #noTime({ what }: Request): never {
-    const message = `${what} in ${this.location}: the server does not tell the time (no Date header)`;
-    throw new MirrorError('store-unavailable', message);
+    return { Bucket: this.#options.bucket, Key: this.#prefix + name };
   }
 }
 
-interface ServerClock {
-  nowMs?: number;
+/** If this machine's clock was set meanwhile, the SDK has learnt from the answer how far it is off. */
+async function againByTheClock<T>(send: () => Promise<T>): Promise<T> {
+  return send().catch((error: unknown) => {
+    if (codeOf(error) !== 'RequestTimeTooSkewed') throw error;
+    return send();
+  });
 }
 
-/** Where a command notes the time that its answer tells, which the toolkit does not hand on. */
-const NOTES_TIME = { step: 'deserialize', priority: 'low', name: 'noteTime' } as const;
-
-function noteTime(clock: ServerClock) {
-  return <A, R extends { response: unknown }>(next: (args: A) => Promise<R>) =>
-    async (args: A): Promise<R> => {
-      const result = await next(args);
-      const { headers } = result.response as { headers?: Record<string, string> };
-      const nowMs = Date.parse(headers?.['date'] ?? '');
-      if (!Number.isNaN(nowMs)) clock.nowMs = nowMs;
-      return result;
-    };
+function unless(absence: string): (error: unknown) => undefined {
+  return (error) => {
+    if (codeOf(error) !== absence) throw error;
+    return undefined;
+  };
 }
 
-async function readUpTo(body: Readable, maxBytes: number): Promise<Buffer> {
+interface Taken {
+  ETag?: string | undefined;
+  ServerSideEncryption?: string | undefined;
+  SSECustomerAlgorithm?: string | undefined;
+}
+
+function receiptOf({ ETag = '', ServerSideEncryption, SSECustomerAlgorithm }: Taken): S3Receipt {
+  // With a key of KMS or of the customer, ETags look like digests and are none.
+  const isOpaque = ServerSideEncryption?.startsWith('aws:') ?? SSECustomerAlgorithm !== undefined;
+  const md5 = isOpaque ? undefined : /^"?([0-9a-f]{32})"?$/i.exec(ETag)?.[1]?.toLowerCase();
+  return { etag: ETag, md5 };
+}
+
+async function readUpTo(body: Readable, maxBytes: number, note: () => void): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
+    note();
     chunks.push(chunk);
     bytes += chunk.length;
     if (bytes >= maxBytes) break; // which ends the connection

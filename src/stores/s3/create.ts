@@ -1,19 +1,19 @@
 /**
- * Creating an object only where there is none, by `If-None-Match: *`; and whether the server does so.
+ * Creating an object only where there is none, by `If-None-Match: *`; and whether the server can do that.
  *
- * Some servers refuse the condition, and some ignore it, which is worse. An object of its own finds
- * out, once in each process that writes: it is created if absent, which must fail where it is there.
- * So on a server with conditional writes its presence is all that is remembered, and the question
- * costs one request; a server that learns them, or a bucket that moves, needs no care.
+ * Some servers refuse the condition, and some ignore it, which is worse. Each process that writes finds out
+ * once, by an object of its own: it is created if absent, which must fail where it exists. On a server with
+ * conditional writes its presence is all that is remembered, and the question costs one request.
  */
 import { randomBytes } from 'node:crypto';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { backOff } from './back-off.ts';
 import type { S3Bucket } from './bucket.ts';
 import { PROBE } from './keys.ts';
-import { backOff } from './signals.ts';
 
-const PROBE_TEXT =
-  'mirror-action: created only if absent, this shows that the server can do that.\n';
+const PROBE_CONTENT = Buffer.from(
+  'mirror-action: created only if absent, this shows that the server can do that.\n',
+);
 /** A conflict is over in a moment. */
 const MAX_CONFLICTS = 6;
 
@@ -34,8 +34,8 @@ export class S3Creation {
   }
 
   /**
-   * True if this call created it, whatever became of the replies; false if the name is taken. What
-   * failed, or was cancelled, may be there nevertheless, with that nonce.
+   * True if this call created it, whatever became of the answers; false if the name is taken. What
+   * failed, or was cancelled, may exist nevertheless, with that nonce.
    */
   async createIfAbsent(
     name: string,
@@ -49,17 +49,18 @@ export class S3Creation {
       await backOff(conflicts, signal);
       throwIfCancelled(signal);
     }
-    const message = `writing ${name} in ${this.#bucket.location}: another writer is in the way`;
-    throw new MirrorError('store-unavailable', message);
+    const what = `writing ${name} in ${this.#bucket.location}`;
+    const message = `${what}: the server refuses it as if there were one, and has none`;
+    throw new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
   }
 
-  /** Removes it if it was created with that nonce. */
+  /** Removes it if it was written with that nonce. */
   async removeOwn(name: string, nonce: string, signal: AbortSignal): Promise<void> {
     const found = await this.#bucket.head(name, signal);
     if (found?.nonce === nonce) await this.#bucket.remove(name, signal);
   }
 
-  /** Undefined for a conflict that left nothing behind. */
+  /** Undefined where it was refused, and there is none. */
   async #try(
     name: string,
     content: Uint8Array,
@@ -73,10 +74,9 @@ export class S3Creation {
         const message = `writing ${name} in ${this.#bucket.location}: ${NO_CONDITIONAL_WRITES}`;
         throw new MirrorError('store-unavailable', message);
       }
-      // Taken by ourselves, perhaps, in an attempt whose answer was lost.
+      // Perhaps an attempt of our own took it, whose answer was lost.
       const found = await this.#bucket.head(name, signal);
-      if (found !== undefined) return found.nonce === nonce;
-      return outcome === 'exists' ? false : undefined;
+      return found === undefined ? undefined : found.nonce === nonce;
     } catch (error) {
       throwIfCancelled(signal);
       const found = await this.#bucket.head(name, signal).catch(() => undefined);
@@ -87,10 +87,14 @@ export class S3Creation {
 
   async #probe(signal: AbortSignal): Promise<boolean> {
     const nonce = newNonce();
-    // The first may create it.
+    // The first attempt may create it.
     for (let attempt = 0; attempt < 2; attempt++) {
-      const outcome = await this.#bucket.putNew(PROBE, Buffer.from(PROBE_TEXT), nonce, signal);
-      if (outcome !== 'done') return outcome !== 'unsupported';
+      const outcome = await this.#bucket.putNew(PROBE, PROBE_CONTENT, nonce, signal);
+      if (outcome === 'exists' || outcome === 'conflict') return true;
+      if (outcome === 'done') continue;
+      // Where this fails too, the condition was not what the server refused.
+      await this.#bucket.put(PROBE, PROBE_CONTENT, signal);
+      return false;
     }
     return false;
   }

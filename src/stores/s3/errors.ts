@@ -1,5 +1,5 @@
-/** What an S3 server, or the way to it, says in errors, told to people. Pure. */
-import { MirrorError, systemCode, toMirrorError } from '../../lib/errors.ts';
+/** What an S3 server, or the way to it, says in errors, explained for people. Pure. */
+import { MirrorError, systemCode, toMirrorError, type Concern } from '../../lib/errors.ts';
 
 /** What was tried when it failed. */
 export interface S3Attempt {
@@ -7,14 +7,17 @@ export interface S3Attempt {
   what: string;
   /** The store, as people know it. */
   location: string;
-  /** The server's URL, where the settings name it. */
-  endpoint: string | undefined;
   /** What a policy must allow for it: `s3:ListBucket`. */
   permission: string;
   isWrite: boolean;
 }
 
-/** What the toolkit's errors have in common, whatever they are. */
+/** Something that is no S3 server has answered. */
+export class NotS3Error extends Error {
+  override name = 'NotS3Error';
+}
+
+/** What all errors of the SDK have in common. */
 interface Answer {
   code: string;
   /** Undefined where there was no answer. */
@@ -23,33 +26,68 @@ interface Answer {
   region: string | undefined;
 }
 
-const EXPIRED = new Set([
-  'ExpiredToken',
-  'ExpiredTokenException',
-  'RequestExpired',
-  'TokenRefreshRequired',
-]);
-const UNKNOWN_CREDENTIALS = new Set([
-  'InvalidAccessKeyId',
-  'InvalidToken',
-  'InvalidClientTokenId',
-  'SignatureDoesNotMatch',
-  'UnrecognizedClientException',
-]);
+interface Explanation {
+  text: string;
+  concern?: Concern;
+  /** `store-unavailable` if left out. */
+  code?: 'store-read-only' | 'no-space';
+}
+
+const EXPIRED: Explanation = {
+  text: 'the credentials have expired: get new ones in this job, for longer than it runs',
+  concern: 's3-credentials',
+};
+const UNKNOWN_CREDENTIALS: Explanation = {
+  text: 'the server does not take these credentials: check the access key, its secret and, if there is one, the session token',
+  concern: 's3-credentials',
+};
+const NO_CREDENTIALS: Explanation = {
+  text: 'there are no AWS credentials: run aws-actions/configure-aws-credentials before, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
+  concern: 's3-credentials',
+};
+const SKEWED: Explanation = {
+  text: "this machine's clock and the server's are too far apart: set the machine's clock",
+};
+const DAMAGED: Explanation = { text: 'the bytes changed on their way to the server' };
+const FULL: Explanation = { text: 'the store is full, or its quota is used up', code: 'no-space' };
+
+const BY_CODE: Record<string, Explanation> = {
+  CredentialsProviderError: NO_CREDENTIALS,
+  TokenProviderError: NO_CREDENTIALS,
+  ExpiredToken: EXPIRED,
+  ExpiredTokenException: EXPIRED,
+  RequestExpired: EXPIRED,
+  TokenRefreshRequired: EXPIRED,
+  InvalidAccessKeyId: UNKNOWN_CREDENTIALS,
+  InvalidToken: UNKNOWN_CREDENTIALS,
+  InvalidClientTokenId: UNKNOWN_CREDENTIALS,
+  SignatureDoesNotMatch: UNKNOWN_CREDENTIALS,
+  UnrecognizedClientException: UNKNOWN_CREDENTIALS,
+  RequestTimeTooSkewed: SKEWED,
+  RequestInTheFuture: SKEWED,
+  BadDigest: DAMAGED,
+  XAmzContentSHA256Mismatch: DAMAGED,
+  InsufficientStorage: FULL,
+  QuotaExceeded: FULL,
+  ServiceQuotaExceeded: FULL,
+  StorageFull: FULL,
+  XMinioStorageFull: FULL,
+  XMinioStorageQuotaExceeded: FULL,
+  NoSuchBucket: {
+    text: 'the server has no such bucket; it is not created here',
+    concern: 's3-bucket',
+  },
+  InvalidBucketName: { text: 'a bucket cannot have that name', concern: 's3-bucket' },
+  SlowDown: { text: 'the server asks to slow down, also after waiting' },
+  TimeoutError: { text: 'the server does not answer', concern: 's3-endpoint' },
+};
+
 const OTHER_REGION = new Set([
   'AuthorizationHeaderMalformed',
   'IllegalLocationConstraintException',
   'PermanentRedirect',
 ]);
-const FULL = new Set([
-  'InsufficientStorage',
-  'QuotaExceeded',
-  'ServiceQuotaExceeded',
-  'StorageFull',
-  'XMinioStorageFull',
-  'XMinioStorageQuotaExceeded',
-]);
-/** No way to the server, whatever it would say. */
+/** There is no way to the server, whatever it would say. */
 const UNREACHABLE = new Set([
   'EAI_AGAIN',
   'ECONNREFUSED',
@@ -61,7 +99,7 @@ const UNREACHABLE = new Set([
 ]);
 const WANTS_CERTIFICATE = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_|UNABLE_TO_|CERT_|ERR_TLS_)/;
 
-/** The HTTP status of an answer that the toolkit threw; undefined for everything else. */
+/** The HTTP status of an answer that the SDK threw; undefined for everything else. */
 export function statusOf(error: unknown): number | undefined {
   return answerOf(error).status;
 }
@@ -71,102 +109,75 @@ export function codeOf(error: unknown): string {
   return answerOf(error).code;
 }
 
+/** Whether the server says that it has no such request. */
+export function isUnsupported(error: unknown): boolean {
+  const { code, status } = answerOf(error);
+  return code === 'NotImplemented' || status === 405 || status === 501;
+}
+
+/** Whether the server may have refused a request for its condition, not for what else is wrong with it. */
+export function isRefusal(error: unknown): boolean {
+  const { code, status } = answerOf(error);
+  const isOther = code in BY_CODE || OTHER_REGION.has(code);
+  return isUnsupported(error) || status === 304 || (status === 400 && !isOther);
+}
+
 /**
  * The error for people: what failed, where, and what to do. Those of the family pass unchanged; errors
  * of the file system keep their meaning.
  */
 export function toS3Error(error: unknown, attempt: S3Attempt): MirrorError {
-  const { what, location } = attempt;
+  const what = `${attempt.what} in ${attempt.location}`;
+  const explanation = error instanceof MirrorError ? undefined : explain(error, attempt);
+  if (explanation === undefined) return toMirrorError(error, 'store-unavailable', what);
+  const { text, concern, code = 'store-unavailable' } = explanation;
+  return new MirrorError(code, `${what}: ${text}`, { cause: error, concern });
+}
+
+function explain(error: unknown, attempt: S3Attempt): Explanation | undefined {
+  if (error instanceof NotS3Error) return { text: error.message, concern: 's3-endpoint' };
   const answer = answerOf(error);
-  const explanation = explain(error, answer, attempt);
-  if (error instanceof MirrorError || explanation === undefined) {
-    return toMirrorError(error, 'store-unavailable', `${what} in ${location}`);
-  }
-  return new MirrorError(explanation.code, `${what} in ${location}: ${explanation.text}`, {
-    cause: error,
-  });
+  return BY_CODE[answer.code] ?? explainStatus(answer, attempt) ?? explainSystem(error);
 }
 
-interface Explanation {
-  code: 'store-unavailable' | 'store-read-only' | 'no-space';
-  text: string;
-}
-
-function explain(
-  error: unknown,
+function explainStatus(
   { code, status, region }: Answer,
-  { endpoint, permission, isWrite }: S3Attempt,
+  { permission, isWrite }: S3Attempt,
 ): Explanation | undefined {
-  const unavailable = (text: string): Explanation => ({ code: 'store-unavailable', text });
-  const server = endpoint ?? 'the server';
-  if (code === 'CredentialsProviderError' || code === 'TokenProviderError') {
-    return unavailable(
-      'there are no AWS credentials: run aws-actions/configure-aws-credentials before, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
-    );
-  }
-  if (EXPIRED.has(code)) {
-    return unavailable(
-      'the credentials have expired: get new ones in this job, for longer than it runs',
-    );
-  }
-  if (code === 'RequestTimeTooSkewed' || code === 'RequestInTheFuture') {
-    return unavailable(
-      "this machine's clock and the server's are too far apart: set the machine's clock",
-    );
-  }
-  if (UNKNOWN_CREDENTIALS.has(code)) {
-    return unavailable(
-      `${server} does not take these credentials: check the access key, its secret and, if there is one, the session token`,
-    );
-  }
   if (OTHER_REGION.has(code) || status === 301 || status === 307) {
-    const right = region === undefined ? 'the region of the bucket' : `"${region}"`;
-    return unavailable(
-      `the bucket is in another region, or at another address: set \`s3-region\` to ${right}`,
-    );
+    const where = region === undefined ? 'another region' : `the region "${region}"`;
+    return { text: `the bucket is in ${where}, or at another address`, concern: 's3-region' };
   }
-  if (code === 'NoSuchBucket') {
-    return unavailable(
-      `${server} has no such bucket: check \`s3-bucket\` and \`s3-endpoint\`; it is not created here`,
-    );
-  }
-  if (code === 'InvalidBucketName') {
-    return unavailable('the bucket cannot have that name: check `s3-bucket`');
-  }
-  if (FULL.has(code) || status === 507) {
-    return { code: 'no-space', text: 'the store is full, or its quota is used up' };
-  }
-  if (status === 403 || status === 401) {
+  if (status === undefined) return undefined;
+  if (status === 507) return FULL;
+  if (status === 401 || status === 403) {
     // Where a key may not be listed, one that is missing looks like one that is forbidden.
     const listing = permission === 's3:ListBucket' ? '' : ' and s3:ListBucket on the bucket';
     const text = `these credentials may not do that: allow ${permission}${listing}`;
-    return { code: isWrite ? 'store-read-only' : 'store-unavailable', text };
+    return { text, ...(isWrite && { code: 'store-read-only' }) };
   }
-  if (status === 429 || code === 'SlowDown') {
-    return unavailable('the server asks to slow down, also after waiting');
+  if (status === 429) return BY_CODE['SlowDown'];
+  if (status >= 500 && status !== 501) {
+    return { text: `the server failed (${String(status)}), also when asked again` };
   }
-  if (status !== undefined && status >= 500 && status !== 501) {
-    return unavailable(`the server failed (${String(status)}), also when asked again`);
-  }
-  if (status !== undefined && status < 300) {
-    return unavailable(`${server} does not answer as an S3 server does: check \`s3-endpoint\``);
+  if (status < 300) {
+    return { text: 'the server does not answer as an S3 server does', concern: 's3-endpoint' };
   }
   if (status === 404 && code !== 'NoSuchKey' && code !== 'NoSuchUpload') {
-    return unavailable(`${server} knows no such address: check \`s3-endpoint\` and \`s3-bucket\``);
+    return { text: 'the server knows no such address', concern: 's3-endpoint' };
   }
+  return undefined;
+}
+
+function explainSystem(error: unknown): Explanation | undefined {
   const system = findSystemCode(error);
   if (WANTS_CERTIFICATE.test(system)) {
-    return unavailable(
-      `the certificate of ${server} is not trusted: name its authority's file in AWS_CA_BUNDLE`,
-    );
+    const text =
+      "the server's certificate is not trusted: name its authority's file in AWS_CA_BUNDLE";
+    return { text };
   }
-  if (UNREACHABLE.has(system)) {
-    return unavailable(
-      `${server} cannot be reached: check \`s3-endpoint\`, \`s3-region\` and the proxy`,
-    );
-  }
-  if (code === 'TimeoutError') return unavailable(`${server} does not answer`);
-  return undefined;
+  if (!UNREACHABLE.has(system)) return undefined;
+  return { text: 'the server cannot be reached', concern: 's3-endpoint' };
 }
 
 function answerOf(error: unknown): Answer {
@@ -181,7 +192,7 @@ function answerOf(error: unknown): Answer {
   return {
     code: typeof Code === 'string' ? Code : name,
     status: $metadata?.httpStatusCode ?? $response?.statusCode,
-    // A word of somebody else's.
+    // Somebody else's text.
     region: typeof region === 'string' && /^[a-z0-9-]{1,40}$/.test(region) ? region : undefined,
   };
 }

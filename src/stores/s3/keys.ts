@@ -2,32 +2,25 @@
  * Names of objects, below the store's prefix:
  *
  *     v1/<key>/manifests/<number, 10 digits>.json.gz
- *     v1/<key>/manifests/<number, 10 digits>-<nonce>.json.gz    where the server cannot create if absent
- *     v1/<key>/layers/<layer>                                   its files, one after the other
+ *     v1/<key>/manifests/<number, 10 digits>-<nonce>.json.gz    where the server has no conditional writes
+ *     v1/<key>/layers/<layer>.tar
  *     v1/<key>/claims/<record>
- *     conditional-writes                                        see s3-create.ts
+ *     conditional-writes                                        see create.ts
  */
 const MANIFEST_NAME = /^(\d{10})(?:-[0-9a-f]{24})?\.json\.gz$/;
+const LAYER_NAME = /^(.+)\.tar$/;
 
 export const PROBE = 'conditional-writes';
 
 export class S3Keys {
-  readonly #folder: string;
+  readonly manifests: string;
+  readonly layers: string;
+  readonly claims: string;
 
   constructor(key: string) {
-    this.#folder = `v1/${key}/`;
-  }
-
-  get manifests(): string {
-    return `${this.#folder}manifests/`;
-  }
-
-  get layers(): string {
-    return `${this.#folder}layers/`;
-  }
-
-  get claims(): string {
-    return `${this.#folder}claims/`;
+    this.manifests = `v1/${key}/manifests/`;
+    this.layers = `v1/${key}/layers/`;
+    this.claims = `v1/${key}/claims/`;
   }
 
   manifest(number: number, nonce?: string): string {
@@ -41,7 +34,7 @@ export class S3Keys {
   }
 
   layer(name: string): string {
-    return `${this.layers}${name}`;
+    return `${this.layers}${name}.tar`;
   }
 
   claim(name: string): string {
@@ -49,8 +42,13 @@ export class S3Keys {
   }
 }
 
-/** The number of a manifest by its name in the folder; undefined for what is none of ours. */
+/** The number of a manifest by its name in the folder; undefined for a foreign object. */
 export function numberOf(name: string): number | undefined {
   const number = Number(MANIFEST_NAME.exec(name)?.[1] ?? 0);
   return number > 0 ? number : undefined;
+}
+
+/** The name of a layer by that of its object in the folder; undefined for a foreign object. */
+export function layerOf(name: string): string | undefined {
+  return LAYER_NAME.exec(name)?.[1];
 }

@@ -1,16 +1,18 @@
 /**
- * The store in a bucket of S3, or of a server that speaks it (laid out in s3-keys.ts). A layer is one
- * object, so that it is there, and gone, at once; a manifest is created by a conditional write.
+ * The store in a bucket of S3, or of a server that speaks its protocol (names: keys.ts). A layer is one tar
+ * object, so it appears, and goes, at once.
  *
- * What it asks of the server: objects are seen whole, and what is written is seen at once, also in
- * listings. Where the server has no conditional writes, a manifest gets a name of its own, and its
- * writer looks whether it is alone with its number: whoever is not takes its own back. So of some who
- * contend at once none may win.
+ * It asks of the server that objects are seen whole, and that what was written is seen at once, also in
+ * listings. A manifest is created by a conditional write where the server has them; elsewhere its name ends
+ * in a nonce. In both cases its writer then looks whether it is alone with its number, and takes its own
+ * back where it is not. So of jobs that contend at most one has a number, whatever they believe of the
+ * server. Without conditional writes perhaps none has.
  *
- * What is in the bucket and none of ours is left alone, but for a layer's or a claim's name.
+ * Foreign objects are ignored, but for the names of layers and claims.
  */
 import { createHash } from 'node:crypto';
-import { MirrorError, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
+import { tidy, withGrace } from '../../lib/abort.ts';
+import { throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { Slots } from '../../lib/parallel.ts';
 import {
   assertLayer,
@@ -19,12 +21,6 @@ import {
   assertNames,
   isSafeName,
 } from '../names.ts';
-import type { S3Bucket, S3Upload } from './bucket.ts';
-import { newNonce, type S3Creation } from './create.ts';
-import { DEFAULT_LIMITS, downloadLayer, type RangeLimits } from './download.ts';
-import { numberOf, S3Keys } from './keys.ts';
-import { tidy, withGrace } from './signals.ts';
-import { uploadLayer } from './upload.ts';
 import {
   type FindOptions,
   type GetOptions,
@@ -36,8 +32,13 @@ import {
   type StoredManifest,
   type TransferOptions,
 } from '../store.ts';
+import type { S3Bucket, S3Upload } from './bucket.ts';
+import { newNonce, type S3Creation } from './create.ts';
+import { DEFAULT_LIMITS, downloadLayer, type RangeLimits } from './download.ts';
+import { layerOf, numberOf, S3Keys } from './keys.ts';
+import { COMMIT_GRACE_MS, uploadLayer } from './upload.ts';
 
-/** Bounds the search for a manifest where retention removes them under our eyes. */
+/** Bounds the search for a manifest where retention removes them at the same time. */
 const MAX_VANISHED = 10;
 
 export interface S3StoreOptions {
@@ -46,7 +47,7 @@ export interface S3StoreOptions {
   limits?: Partial<RangeLimits>;
 }
 
-/** A store in a bucket; nothing is asked until the store is used. */
+/** A store in a bucket; nothing is requested until the store is used. */
 export function createS3Store({ bucket, creation, limits }: S3StoreOptions): Store {
   return new S3Store(bucket, creation, { ...DEFAULT_LIMITS, ...limits });
 }
@@ -77,9 +78,9 @@ class S3Store implements Store {
       while (vanished.size < MAX_VANISHED) {
         const { objects } = await this.#bucket.list(keys.manifests, signal);
         const newest = objects
-          .flatMap(({ name }) => ({ name, number: numberOf(name) ?? Infinity }))
-          .filter(({ name, number }) => number < below && !vanished.has(name))
-          .filter(({ number }) => number !== Infinity)
+          .map(({ name }) => ({ name, number: numberOf(name) ?? Infinity }))
+          .filter(({ number }) => number < below && number !== Infinity)
+          .filter(({ name }) => !vanished.has(name))
           .sort((one, other) => one.number - other.number)
           .at(-1);
         if (newest === undefined) return undefined;
@@ -101,12 +102,27 @@ class S3Store implements Store {
     const keys = keysOf(key);
     assertManifestNumber(number);
     assertManifestSize(content);
-    const copy = Uint8Array.from(content);
-    return this.#attempt(`creating manifest ${String(number)}`, signal, async () =>
-      (await this.#creation.isPossible(signal))
-        ? this.#create(keys.manifest(number), copy, signal)
-        : this.#announce(keys, number, copy, signal),
-    );
+    const copy = Buffer.from(content);
+    return this.#attempt(`creating manifest ${String(number)}`, signal, async () => {
+      if ((await this.#namesOf(keys, number, signal)).length > 0) return false;
+      const isExclusive = await this.#creation.isPossible(signal);
+      const nonce = newNonce();
+      const name = keys.manifest(number, isExclusive ? undefined : nonce);
+      let isOurs = false;
+      try {
+        isOurs = await withGrace(signal, COMMIT_GRACE_MS, async (late) => {
+          if (!isExclusive) await this.#bucket.put(name, copy, late, { nonce });
+          else if (!(await this.#creation.createIfAbsent(name, copy, nonce, late))) return false;
+          await this.#checkStored(name, copy, late);
+          const names = await this.#namesOf(keys, number, late);
+          if (!names.includes(name)) throw this.#bucket.lost(name, 'does not list it');
+          return names.length === 1;
+        });
+      } finally {
+        if (!isOurs) await tidy((bounded) => this.#creation.removeOwn(name, nonce, bounded));
+      }
+      return isOurs;
+    });
   }
 
   async withdrawManifest(key: string, number: number, signal: AbortSignal): Promise<void> {
@@ -133,21 +149,12 @@ class S3Store implements Store {
     directory: string,
     options: GetOptions,
   ): Promise<void> {
-    const keys = keysOf(key);
+    const name = keysOf(key).layer(layer.name);
     assertLayer(layer);
-    const { signal } = options;
-    await this.#attempt(`getting layer ${layer.name}`, signal, async () => {
-      const name = keys.layer(layer.name);
-      const head = await this.#bucket.head(name, signal);
-      const bytes = sizeOf(layer);
-      if (head?.bytes !== bytes) {
-        const problem =
-          head === undefined ? 'is not there' : `has ${head.bytes} bytes instead of ${bytes}`;
-        throw new MirrorError('bad-snapshot', `${name} in ${this.location} ${problem}`);
-      }
-      const ours = { ...options, limits: this.#limits, slots: this.#slots };
-      await downloadLayer(this.#bucket, name, head, layer, directory, ours);
-    });
+    const ours = { ...options, limits: this.#limits, slots: this.#slots };
+    await this.#attempt(`getting layer ${layer.name}`, options.signal, () =>
+      downloadLayer(this.#bucket, name, layer, directory, ours),
+    );
   }
 
   async putLayer(
@@ -156,11 +163,10 @@ class S3Store implements Store {
     directory: string,
     options: TransferOptions,
   ): Promise<void> {
-    const keys = keysOf(key);
+    const name = keysOf(key).layer(layer.name);
     assertLayer(layer);
     const { signal } = options;
     await this.#attempt(`putting layer ${layer.name}`, signal, async () => {
-      const name = keys.layer(layer.name);
       if ((await this.#bucket.head(name, signal)) !== undefined) {
         throw new Error('a layer of this name exists');
       }
@@ -178,16 +184,18 @@ class S3Store implements Store {
       for (const { name, changedMs } of manifests.objects) {
         const number = numberOf(name);
         const ageMs = Math.max(0, manifests.nowMs - changedMs);
-        // Of several, the youngest: what is counted on has been there that long.
+        // Of several, the youngest: retention counts on a manifest that was there for so long.
         if (number !== undefined) ages.set(number, Math.min(ageMs, ages.get(number) ?? Infinity));
       }
       return {
         manifests: [...ages]
           .map(([number, ageMs]) => ({ number, ageMs }))
           .sort((one, other) => one.number - other.number),
-        layers: layers.objects
-          .filter(({ name }) => isSafeName(name))
-          .map(({ name, changedMs }) => ({ name, ageMs: Math.max(0, layers.nowMs - changedMs) })),
+        layers: layers.objects.flatMap(({ name, changedMs }) => {
+          const layer = layerOf(name) ?? '';
+          const ageMs = Math.max(0, layers.nowMs - changedMs);
+          return isSafeName(layer) ? [{ name: layer, ageMs }] : [];
+        }),
         debris: uploads.objects.map((upload) => ({
           name: debrisName(upload),
           ageMs: Math.max(0, uploads.nowMs - upload.startedMs),
@@ -209,7 +217,9 @@ class S3Store implements Store {
         throwIfCancelled(signal);
         await chore().catch((error: unknown) => (failure ??= error));
       }
-      if (failure !== undefined) throw toMirrorError(failure, 'store-unavailable', 'garbage stays');
+      if (failure !== undefined) {
+        throw toMirrorError(failure, 'store-unavailable', 'old data could not be removed');
+      }
     });
   }
 
@@ -233,7 +243,7 @@ class S3Store implements Store {
     for (const name of names) await this.#bucket.remove(name, signal);
   }
 
-  /** All manifests of a number: more than one only where the server has no conditional writes. */
+  /** All manifests of a number: more than one only where writers of it contend, or died. */
   async #namesOf(keys: S3Keys, number: number, signal: AbortSignal): Promise<string[]> {
     const begin = keys.manifestPrefix(number).slice(keys.manifests.length);
     const { objects } = await this.#bucket.list(keys.manifests, signal, begin);
@@ -242,38 +252,11 @@ class S3Store implements Store {
       .map(({ name }) => keys.manifests + name);
   }
 
-  async #create(name: string, content: Uint8Array, signal: AbortSignal): Promise<boolean> {
-    const nonce = newNonce();
-    try {
-      return await withGrace(signal, (late) =>
-        this.#creation.createIfAbsent(name, content, nonce, late),
-      );
-    } catch (error) {
-      await tidy((bounded) => this.#creation.removeOwn(name, nonce, bounded));
-      throw error;
-    }
-  }
-
-  /** Without conditions: of all that write a number, at most one finds itself alone. */
-  async #announce(
-    keys: S3Keys,
-    number: number,
-    content: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    if ((await this.#namesOf(keys, number, signal)).length > 0) return false;
-    const name = keys.manifest(number, newNonce());
-    let isAlone = false;
-    try {
-      isAlone = await withGrace(signal, async (late) => {
-        await this.#bucket.put(name, content, late);
-        const names = await this.#namesOf(keys, number, late);
-        return names.length === 1 && names[0] === name;
-      });
-    } finally {
-      if (!isAlone) await tidy((bounded) => this.#bucket.remove(name, bounded));
-    }
-    return isAlone;
+  /** Throws where a server that confirmed a manifest has it not, or not so. */
+  async #checkStored(name: string, content: Buffer, signal: AbortSignal): Promise<void> {
+    const stored = await this.#bucket.read(name, MAX_MANIFEST_BYTES, signal);
+    if (stored === undefined) throw this.#bucket.lost(name, 'does not have it');
+    if (!stored.equals(content)) throw this.#bucket.lost(name, 'holds other bytes than were sent');
   }
 
   async #attempt<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
@@ -291,12 +274,8 @@ function keysOf(key: string): S3Keys {
   return new S3Keys(key);
 }
 
-/** Ids of uploads are the server's words: their digests are names. */
+/** The server chooses the ids of uploads: their digests are safe names. */
 function debrisName({ name, id }: S3Upload): string {
   const digest = createHash('sha256').update(`${name}\n${id}`).digest('hex');
   return `upload-${digest.slice(0, 32)}`;
-}
-
-function sizeOf({ files }: LayerFiles): number {
-  return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }

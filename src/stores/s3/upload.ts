@@ -1,17 +1,20 @@
 /**
- * A layer's files on their way into one object, one file after the other: in one request where it is
- * small, else in parts, several at a time. The object is there when the last request is done, and not
- * before. A part is held in memory, so that it can be sent again.
+ * A layer's files on their way into one tar object: in one request where it is small, else in parts, several
+ * at a time. The object exists when the last request is done, and not before. A part is held in memory, so
+ * that it can be sent again. What the server confirmed is checked: the size by a HEAD request, the bytes by
+ * the ETags, which are MD5 digests on most servers. What an ETag does not vouch for is read back.
  */
-import { open, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
-import { READ_PLAIN } from '../../lib/copy.ts';
+import { createHash, hash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { tidy, withGrace } from '../../lib/abort.ts';
+import { formatBytes } from '../../lib/bytes.ts';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import { checkPlainFile } from '../layer-files.ts';
 import { forEachOf } from '../../lib/parallel.ts';
-import type { S3Bucket } from './bucket.ts';
-import { tidy, withGrace } from './signals.ts';
 import type { LayerFiles, TransferOptions } from '../store.ts';
+import type { S3Bucket, S3Upload } from './bucket.ts';
+import { describeTar, type TarRange } from './tar.ts';
+import { TarSource } from './tar-source.ts';
 
 const MIB = 1024 * 1024;
 /** S3 takes parts from 5 MiB on, at most 10,000 of an object. */
@@ -19,6 +22,22 @@ const PART_BYTES = 8 * MIB;
 const MAX_PARTS = 10_000;
 /** Parts on their way: with their size, what an upload takes of memory. */
 const WIDTH = 4;
+/** S3 takes no more by one request. */
+const MAX_PUT_BYTES = 5 * 1024 * MIB;
+const PUT_ATTEMPTS = 3;
+/** How long what makes the object visible may go on after a cancel. A cancelled job has 7.5 s. */
+export const COMMIT_GRACE_MS = 2_000;
+
+interface Job extends TransferOptions {
+  bucket: S3Bucket;
+  name: string;
+  source: TarSource;
+}
+
+/** Bytes whose ETag is another digest than theirs. */
+interface Doubt extends TarRange {
+  md5: string;
+}
 
 /** Throws `bad-snapshot` if files are not as declared, before anything is sent where that shows. */
 export async function uploadLayer(
@@ -28,156 +47,153 @@ export async function uploadLayer(
   directory: string,
   options: TransferOptions,
 ): Promise<void> {
-  for (const file of layer.files) await checkPlainFile(join(directory, file.name), file.bytes);
-  const source = await LayerSource.open(layer, directory);
+  const source = await TarSource.open(describeTar(layer), directory);
   try {
-    await new Upload(bucket, name, source, options).run();
+    const job = { ...options, bucket, name, source };
+    if (source.bytes <= PART_BYTES) await putSmall(job);
+    else await putLarge(job);
+    options.onBytes?.(layer.files.reduce((sum, { bytes }) => sum + bytes, 0));
   } finally {
     await source.close();
   }
 }
 
-class Upload {
-  readonly #bucket: S3Bucket;
-  readonly #name: string;
-  readonly #source: LayerSource;
-  readonly #options: TransferOptions;
+async function putSmall(job: Job): Promise<void> {
+  const { bucket, name, source } = job;
+  const range = { start: 0, end: source.bytes };
+  const content = await source.read(range, Buffer.allocUnsafeSlow(source.bytes));
+  const md5 = hash('md5', content);
+  await commit(job, async (late) => {
+    const receipt = await bucket.put(name, content, late);
+    return receipt.md5 === undefined || receipt.md5 === md5 ? [] : [{ ...range, md5 }];
+  });
+}
 
-  constructor(bucket: S3Bucket, name: string, source: LayerSource, options: TransferOptions) {
-    this.#bucket = bucket;
-    this.#name = name;
-    this.#source = source;
-    this.#options = options;
-  }
-
-  async run(): Promise<void> {
-    const { signal, onBytes } = this.#options;
-    if (this.#source.bytes <= PART_BYTES) {
-      const { bytes } = this.#source;
-      const content = await this.#source.read(0, bytes, Buffer.allocUnsafeSlow(bytes));
-      await this.#commit((late) => this.#bucket.put(this.#name, content, late));
-    } else {
-      // Also after a cancel: what was begun can only be given up by its id.
-      const id = await withGrace(signal, (late) => this.#bucket.beginUpload(this.#name, late));
-      const upload = { name: this.#name, id };
-      try {
-        const etags = await this.#putParts(upload);
-        await this.#commit((late) => this.#complete(upload, etags, late));
-      } catch (error) {
-        await tidy((bounded) => this.#bucket.abortUpload(upload, bounded));
-        throw error;
-      }
-    }
-    onBytes?.(this.#source.bytes);
-  }
-
-  async #putParts(upload: { name: string; id: string }): Promise<string[]> {
-    const { signal, onBytes } = this.#options;
-    const { bytes } = this.#source;
-    const partBytes = Math.max(PART_BYTES, Math.ceil(bytes / MAX_PARTS / MIB) * MIB);
-    const starts = Array.from(
-      { length: Math.ceil(bytes / partBytes) },
-      (_, index) => index * partBytes,
-    );
-    const etags = new Array<string>(starts.length).fill('');
-    let done = 0;
-    // Used again: otherwise many pile up before they are collected.
-    const buffers: Buffer[] = [];
-    await forEachOf([...starts.entries()], WIDTH, signal, async ([index, start], bounded) => {
-      const buffer = buffers.pop() ?? Buffer.allocUnsafeSlow(partBytes);
-      const content = await this.#source.read(start, Math.min(bytes, start + partBytes), buffer);
-      etags[index] = await this.#bucket.putPart(upload, index + 1, content, bounded);
-      buffers.push(buffer);
-      done += content.length;
-      // Its end is told by the end.
-      if (done < bytes) onBytes?.(done);
+async function putLarge(job: Job): Promise<void> {
+  const { bucket, name, signal } = job;
+  // Also after a cancel: what was begun can only be given up by its id.
+  const upload = await withGrace(signal, COMMIT_GRACE_MS, (late) => bucket.beginUpload(name, late));
+  if (upload === undefined) return putAtOnce(job);
+  try {
+    const { etags, doubts } = await putParts(job, upload);
+    await commit(job, async (late) => {
+      await complete(job, upload, etags, late);
+      return doubts;
     });
-    await this.#source.check();
-    return etags;
-  }
-
-  async #complete(
-    upload: { name: string; id: string },
-    etags: readonly string[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    try {
-      await this.#bucket.completeUpload(upload, etags, signal);
-    } catch (error) {
-      // Names are never reused: what is there is ours, and only its answer was lost.
-      const found = await this.#bucket.head(this.#name, signal).catch(() => undefined);
-      if (found?.bytes !== this.#source.bytes) throw error;
-    }
-  }
-
-  /** What makes the object: after a cancel it comes to its end, or nothing is left of it. */
-  async #commit(work: (late: AbortSignal) => Promise<void>): Promise<void> {
-    const { signal } = this.#options;
-    throwIfCancelled(signal);
-    try {
-      await withGrace(signal, work);
-    } catch (error) {
-      await tidy((bounded) => this.#bucket.remove(this.#name, bounded));
-      throw error;
-    }
+  } catch (error) {
+    await tidy((bounded) => bucket.abortUpload(upload, bounded));
+    throw error;
   }
 }
 
-/** The files of a layer, read as if they were one. */
-class LayerSource {
-  readonly bytes: number;
-  readonly #files: { path: string; handle: FileHandle; start: number; bytes: number }[];
+async function putParts(
+  { bucket, source, signal, onBytes }: Job,
+  upload: S3Upload,
+): Promise<{ etags: string[]; doubts: Doubt[] }> {
+  const { bytes } = source;
+  const partBytes = Math.max(PART_BYTES, Math.ceil(bytes / MAX_PARTS / MIB) * MIB);
+  const starts = Array.from(
+    { length: Math.ceil(bytes / partBytes) },
+    (_, index) => index * partBytes,
+  );
+  const etags = starts.map(() => '');
+  const doubts: Doubt[] = [];
+  // Used again: otherwise many pile up before they are collected.
+  const buffers: Buffer[] = [];
+  let done = 0;
+  await forEachOf([...starts.entries()], WIDTH, signal, async ([index, start], bounded) => {
+    const buffer = buffers.pop() ?? Buffer.allocUnsafeSlow(partBytes);
+    const range = { start, end: Math.min(bytes, start + partBytes) };
+    const content = await source.read(range, buffer);
+    const md5 = hash('md5', content);
+    const receipt = await bucket.putPart(upload, index + 1, content, bounded);
+    etags[index] = receipt.etag;
+    if (receipt.md5 !== undefined && receipt.md5 !== md5) doubts.push({ ...range, md5 });
+    buffers.push(buffer);
+    done += source.contentBytes(range);
+    onBytes?.(done);
+  });
+  await source.check();
+  return { etags, doubts };
+}
 
-  private constructor(
-    files: { path: string; handle: FileHandle; start: number; bytes: number }[],
-    bytes: number,
-  ) {
-    this.#files = files;
-    this.bytes = bytes;
-  }
-
-  static async open(layer: LayerFiles, directory: string): Promise<LayerSource> {
-    const files: { path: string; handle: FileHandle; start: number; bytes: number }[] = [];
-    let start = 0;
-    try {
-      for (const { name, bytes } of layer.files) {
-        const path = join(directory, name);
-        files.push({ path, handle: await open(path, READ_PLAIN), start, bytes });
-        start += bytes;
-      }
-    } catch (error) {
-      await Promise.all(files.map(({ handle }) => handle.close()));
-      throw error;
-    }
-    return new LayerSource(files, start);
-  }
-
-  /** The bytes from one to before another, in a buffer that has room for them. */
-  async read(from: number, to: number, buffer: Buffer): Promise<Buffer> {
-    const content = buffer.subarray(0, to - from);
-    for (const { path, handle, start, bytes } of this.#files) {
-      const end = Math.min(to, start + bytes);
-      for (let at = Math.max(from, start); at < end;) {
-        const { bytesRead } = await handle.read(content, at - from, end - at, at - start);
-        if (bytesRead === 0) throw changed(path);
-        at += bytesRead;
-      }
-    }
-    return content;
-  }
-
-  /** Throws `bad-snapshot` where a file is longer by now. */
-  async check(): Promise<void> {
-    for (const { path, handle, bytes } of this.#files) {
-      if ((await handle.stat()).size !== bytes) throw changed(path);
-    }
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#files.map(({ handle }) => handle.close()));
+async function complete(
+  { bucket, name, source }: Job,
+  upload: S3Upload,
+  etags: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await bucket.completeUpload(upload, etags, signal);
+  } catch (error) {
+    // Names are never reused: what is there is ours, and only its answer was lost.
+    const found = await bucket.head(name, signal).catch(() => undefined);
+    if (found?.bytes !== source.bytes) throw error;
   }
 }
 
-function changed(path: string): MirrorError {
-  return new MirrorError('bad-snapshot', `${path} changed while it was stored`);
+/** By one request, where the server takes no parts: read from the files as it is sent, and sent again whole. */
+async function putAtOnce(job: Job): Promise<void> {
+  const { bucket, name, source } = job;
+  if (source.bytes > MAX_PUT_BYTES) {
+    const sizes = `${formatBytes(source.bytes)} where one upload takes ${formatBytes(MAX_PUT_BYTES)}`;
+    const message = `writing ${name} in ${bucket.location}: the server has no multipart uploads, and the layer has ${sizes}`;
+    throw new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
+  }
+  let told = 0;
+  const onBytes = (done: number): void => {
+    if (done > told) job.onBytes?.((told = done));
+  };
+  await commit(job, async (late) => {
+    for (let attempt = 1; ; attempt++) {
+      const digest = createHash('md5');
+      const body = Readable.from(source.stream(digest, onBytes));
+      try {
+        const receipt = await bucket.put(name, body, late, { bytes: source.bytes });
+        const md5 = digest.digest('hex');
+        const isSound = receipt.md5 === undefined || receipt.md5 === md5;
+        return isSound ? [] : [{ start: 0, end: source.bytes, md5 }];
+      } catch (error) {
+        const isTransient = error instanceof MirrorError && error.code === 'store-unavailable';
+        if (late.aborted || job.signal.aborted || !isTransient || attempt === PUT_ATTEMPTS)
+          throw error;
+        await sleep(attempt * 1_000, undefined, { signal: late }).catch(() => undefined);
+      } finally {
+        body.destroy();
+      }
+    }
+  });
+}
+
+/** What makes the object, and then checks it: also after a cancel it comes to its end, or nothing remains. */
+async function commit(job: Job, work: (late: AbortSignal) => Promise<Doubt[]>): Promise<void> {
+  const { bucket, name, signal } = job;
+  throwIfCancelled(signal);
+  try {
+    await withGrace(signal, COMMIT_GRACE_MS, async (late) => {
+      await verify(job, await work(late), late);
+    });
+  } catch (error) {
+    await tidy((bounded) => bucket.remove(name, bounded));
+    throw error;
+  }
+}
+
+async function verify(
+  { bucket, name, source }: Job,
+  doubts: readonly Doubt[],
+  signal: AbortSignal,
+): Promise<void> {
+  const found = await bucket.head(name, signal);
+  if (found === undefined) throw bucket.lost(name, 'does not have it');
+  if (found.bytes !== source.bytes) {
+    const sizes = `${String(found.bytes)} bytes instead of ${String(source.bytes)}`;
+    throw bucket.lost(name, `has ${sizes}`);
+  }
+  for (const { start, end, md5 } of doubts) {
+    const digest = createHash('md5');
+    const body = await bucket.openRange(name, { etag: found.etag, start, end }, signal);
+    for await (const chunk of body as AsyncIterable<Buffer>) digest.update(chunk);
+    if (digest.digest('hex') !== md5) throw bucket.lost(name, 'holds other bytes than were sent');
+  }
 }

@@ -1,0 +1,51 @@
+/**
+ * Every answer of the server, as it arrives and before the SDK reads it: its time, and whether an S3 server
+ * gave it. The SDK would take a web page for an empty list.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Readable } from 'node:stream';
+import type { S3Client } from '@aws-sdk/client-s3';
+import { NotS3Error } from './errors.ts';
+
+/** Told of each answer when it was made, by the server's clock; NaN where it does not say. */
+export type AnswerListener = (dateMs: number) => void;
+
+interface Answer {
+  statusCode: number;
+  headers: Record<string, string>;
+  body?: Readable;
+}
+
+const listeners = new AsyncLocalStorage<AnswerListener>();
+
+/** Runs work whose requests' answers go to a listener. */
+export function listen<T>(listener: AnswerListener, work: () => Promise<T>): Promise<T> {
+  return listeners.run(listener, work);
+}
+
+/** Makes a client tell listeners of its answers, and throw NotS3Error for a web page. */
+export function watchAnswers(client: S3Client): S3Client {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const answer = result.response as Answer;
+      listeners.getStore()?.(Date.parse(answer.headers['date'] ?? ''));
+      const { method, hostname = '' } = args.request as { method?: string; hostname?: string };
+      if (!isWebPage(answer, method === 'HEAD')) return result;
+      answer.body?.destroy();
+      const page = `a web page (text/html, status ${String(answer.statusCode)})`;
+      throw new NotS3Error(`${hostname} answers with ${page}, not as an S3 server`);
+    },
+    // Within retries and within what reads the body.
+    { step: 'deserialize', priority: 'low', name: 'watchAnswers', override: true },
+  );
+  return client;
+}
+
+/** A gateway's page for a failure of the server (5xx) is one, but that failure is to be retried. */
+function isWebPage({ statusCode, headers }: Answer, isHead: boolean): boolean {
+  if (!/^text\/html\b/i.test(headers['content-type'] ?? '')) return false;
+  // Swift labels empty answers so.
+  const isEmpty = statusCode === 204 || headers['content-length'] === '0';
+  return !isEmpty && statusCode < (isHead ? 300 : 500);
+}
