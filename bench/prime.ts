@@ -45,7 +45,12 @@ async function prime(mirror: PrimeSource, folder: string): Promise<void> {
     log: silentLog,
   });
   const job = { git, account, log: silentLog, signal } as Partial<Job> as Job;
-  const primed = await primeWorkspace(job, mirror, join(folder, 'workspace'));
+  const target = {
+    folder: join(folder, 'workspace'),
+    remoteUrl: mirror.identity.spec.url,
+    commit: undefined,
+  };
+  const primed = await primeWorkspace(job, mirror, target);
   if (primed.result !== 'primed') throw new Error(`not primed: ${primed.reason}`);
 }
 

@@ -48,9 +48,15 @@ function textOf(node: unknown): string {
   return isScalar(node) ? String(node.value) : '';
 }
 
+/** Whether users should leave it alone. */
+export function isInternal({ description }: Entry): boolean {
+  return description.startsWith('Internal:');
+}
+
 /** A step that gives every input its default, each with the first sentence of its description. */
 export function describeAsStep(inputs: readonly Entry[], uses: string): string {
-  const lines = inputs.flatMap(({ name, description, default: value = '', heading }, index) => [
+  const shown = inputs.filter((input) => !isInternal(input));
+  const lines = shown.flatMap(({ name, description, default: value = '', heading }, index) => [
     ...(heading === undefined ? [] : [...(index === 0 ? [] : ['']), `    # --- ${heading} ---`]),
     ...wrap(firstSentence(description), 92).map((line) => `    # ${line}`),
     ...describeValue(name, value).map((line) => `    ${line}`),

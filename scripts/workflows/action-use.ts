@@ -41,6 +41,7 @@ const EXPRESSIONS = new Map([
   ['github.server_url', ENVIRONMENT.GITHUB_SERVER_URL],
   ['github.workspace', ENVIRONMENT.GITHUB_WORKSPACE],
   ['runner.temp', ENVIRONMENT.RUNNER_TEMP],
+  ['strategy.job-total', '1'],
 ]);
 /** What only the run knows, where not every text is allowed and there is no default either. */
 const PLAUSIBLE = new Map([

@@ -4,9 +4,11 @@ import type { Job } from '../job/job.ts';
 import { primeWorkspace } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
 import { saveEarly } from '../save/save-snapshot.ts';
+import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
 import {
   maskSecrets,
+  reportDisabled,
   reportEarlySave,
   reportFailure,
   reportMirror,
@@ -20,16 +22,21 @@ import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './s
 const signal = listenForCancel();
 let settings: Settings | undefined;
 let job: Job | undefined;
-try {
-  settings = readSettings();
-  maskSecrets(settings.upstream);
-  await using key = await openKey(settings, signal);
-  job = await openJob(settings, signal, key?.command);
-  await run(job, settings);
-} catch (error) {
-  await reportFailure(error, job, settings?.upstream.url);
-}
+if (isDisabled()) reportDisabled();
+else await start();
 leaveHungCalls();
+
+async function start(): Promise<void> {
+  try {
+    settings = readSettings();
+    maskSecrets(settings.upstream);
+    await using key = await openKey(settings, signal);
+    job = await openJob(settings, signal, key?.command);
+    await run(job, settings);
+  } catch (error) {
+    await reportFailure(error, job, settings?.upstream.url);
+  }
+}
 
 async function run(opened: Job, chosen: Settings): Promise<void> {
   reportStores(opened);
@@ -43,7 +50,7 @@ async function run(opened: Job, chosen: Settings): Promise<void> {
     reportEarlySave(saved);
     isSaved = saved !== undefined;
   }
-  const primed = await primeWorkspace(session.job, mirror, chosen.primedFolder);
+  const primed = await primeWorkspace(session.job, mirror, chosen.workspace);
   writeStepState([toSavedState(mirror, session.claim !== undefined && !isSaved)]);
   reportOutputs(mirror);
   await reportMirror(mirror, primed, opened);

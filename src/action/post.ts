@@ -6,9 +6,11 @@ import type { SaveResult } from '../save/decide.ts';
 import { maintainMirror } from '../save/maintain-mirror.ts';
 import { saveSnapshot } from '../save/save-snapshot.ts';
 import { identify } from '../snapshot/identity.ts';
+import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
 import {
   maskSecrets,
+  reportDisabled,
   reportNotSaved,
   reportNothingToSave,
   reportSave,
@@ -21,15 +23,20 @@ import { listenForCancel, openJob, specOf, sweepKeys } from './step.ts';
 const signal = listenForCancel();
 let settings: Settings | undefined;
 let job: Job | undefined;
-await sweepKeys();
-try {
-  const mirrors = readStepState();
-  if (mirrors.length === 0) reportNothingToSave();
-  else await run(mirrors);
-} catch (error) {
-  await reportNotSaved(error, job, settings?.upstream.url);
-}
+if (isDisabled()) reportDisabled();
+else await start();
 leaveHungCalls();
+
+async function start(): Promise<void> {
+  await sweepKeys();
+  try {
+    const mirrors = readStepState();
+    if (mirrors.length === 0) reportNothingToSave();
+    else await run(mirrors);
+  } catch (error) {
+    await reportNotSaved(error, job, settings?.upstream.url);
+  }
+}
 
 async function run(mirrors: readonly MirrorState[]): Promise<void> {
   settings = readSettings();

@@ -10,9 +10,9 @@ export const REPACK_TIMEOUT_MS = 8 * 60_000;
 const DAY_MS = 24 * 60 * 60_000;
 
 /** Why this job must not save, or undefined if it may. */
-export function findSaveBan({ save, lowTrust }: Settings): string | undefined {
+export function findSaveBan({ save, untrustedReason }: Settings): string | undefined {
   if (save === 'never') return '`save` is `never`';
-  return save === 'auto' ? lowTrust : undefined;
+  return save === 'auto' ? untrustedReason : undefined;
 }
 
 /** Whether a clone is saved before the main step ends. */

@@ -1,5 +1,4 @@
 /** What main and post have in common: from settings to a job, and the runner's cancel. */
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { UpstreamAccess } from '../git/environment.ts';
 import { openGit } from '../git/git.ts';
@@ -11,7 +10,8 @@ import { createMachineLock } from '../locks/machine.ts';
 import type { RestoreOptions } from '../restore/session.ts';
 import type { MirrorSpec } from '../snapshot/identity.ts';
 import { openStore } from '../stores/open.ts';
-import { findTemporaryFolder, type Settings } from './inputs/settings.ts';
+import { findTemporaryFolder } from './inputs/runner.ts';
+import type { Settings } from './inputs/settings.ts';
 import { actionsLog } from './log.ts';
 import { describeConcern } from './report/advice.ts';
 import { isPublishedEarly } from './save-policy.ts';
@@ -37,8 +37,7 @@ export async function openKey(
 ): Promise<(AsyncDisposable & Pick<Ssh, 'command'>) | undefined> {
   const { environment, runner, upstream } = settings;
   if (upstream.ssh === undefined) return undefined;
-  const { temporaryFolder } = runner;
-  const home = homedir();
+  const { temporaryFolder, home } = runner;
   const ssh = await openSsh(upstream.ssh, { temporaryFolder, home, environment, signal });
   return { command: ssh.command, [Symbol.asyncDispose]: () => ssh.close().catch(warnOfKey) };
 }

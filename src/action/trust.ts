@@ -1,7 +1,7 @@
-/** Which events others than the repository's own people can cause. Pure. */
+/** Which events people without write access to the repository can cause. Pure. */
 import * as v from 'valibot';
 
-/** Only those who may write to the repository can cause these. */
+/** Only people with write access can cause these. */
 const TRUSTED_EVENTS = new Set([
   'create',
   'delete',
@@ -15,7 +15,7 @@ const TRUSTED_EVENTS = new Set([
   'workflow_dispatch',
 ]);
 
-/** They are trusted where the pull request comes from the repository itself. */
+/** Trusted if the pull request comes from the repository itself. */
 const PULL_REQUEST_EVENTS = new Set([
   'pull_request',
   'pull_request_review',
@@ -30,14 +30,17 @@ const pullRequestEvent = v.object({
 });
 
 /**
- * Why what this event's job saves is not to be restored by others, or undefined where it may be. A
- * pull request whose payload does not tell where it comes from counts as one from a fork.
+ * Why other jobs must not restore what a job of this event saves; undefined if they may. A pull request
+ * whose payload does not say where it comes from counts as one from a fork.
  */
-export function findLowTrust(eventName: string, readPayload: () => unknown): string | undefined {
+export function findUntrustedReason(
+  eventName: string,
+  readPayload: () => unknown,
+): string | undefined {
   if (TRUSTED_EVENTS.has(eventName)) return undefined;
-  if (!PULL_REQUEST_EVENTS.has(eventName)) return `anybody may cause the event "${eventName}"`;
+  if (!PULL_REQUEST_EVENTS.has(eventName)) return `anybody can cause the event "${eventName}"`;
   const parsed = v.safeParse(pullRequestEvent, readPayload());
-  if (!parsed.success) return 'the pull request does not tell where it comes from';
+  if (!parsed.success) return 'the payload of the pull request does not say where it comes from';
   const { head, base } = parsed.output.pull_request;
   const isOwn = head.repo?.full_name === base.repo.full_name;
   return isOwn ? undefined : 'the pull request comes from a fork';

@@ -26,8 +26,8 @@ export interface SshIdentity {
 export interface SshOptions {
   /** Emptied by the runner after each job; the private folder goes there. */
   temporaryFolder: string;
-  /** The user's home, whose known hosts count too. */
-  home: string;
+  /** The user's home, whose known hosts count too; undefined for a user without one. */
+  home: string | undefined;
   environment: NodeJS.ProcessEnv;
   signal: AbortSignal;
 }
@@ -135,7 +135,8 @@ async function findExecutable(): Promise<string> {
   }
 }
 
-async function readUserKnownHosts(home: string): Promise<string> {
+async function readUserKnownHosts(home: string | undefined): Promise<string> {
+  if (home === undefined) return '';
   try {
     return await readFile(join(home, '.ssh', 'known_hosts'), 'utf8');
   } catch (error) {

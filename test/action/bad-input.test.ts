@@ -97,7 +97,6 @@ const hostileTexts = ['--upload-pack=touch /tmp/x', 'ext::sh -c touch% /tmp/x', 
 const notAllowed: Record<string, string[]> = {
   repository: [
     ...hostileTexts,
-    '',
     'owner',
     'owner/',
     '/owner/name',
@@ -129,7 +128,6 @@ const notAllowed: Record<string, string[]> = {
   'ssh-user': ['-oProxyCommand=x', 'a b', 'me@host', 'a\u0007b'],
   refs: [
     ...hostileTexts,
-    '',
     'HEAD',
     'main',
     'refs/heads/*:refs/remotes/origin/*',
@@ -139,23 +137,27 @@ const notAllowed: Record<string, string[]> = {
     '+refs/heads/*:refs/heads/*\n--upload-pack=touch /tmp/x',
     'all\nrefs/heads/*',
   ],
-  'mirror-path': ['a\u0007b', 'a\nb', '.', '..', '../..', '/'],
-  prime: ['a\u0007b', '', 'yes', 'True'],
+  'mirror-path': ['a\u0007b', 'a\nb', '.', '..', '../..', '/', '~other/x', '$HOME/x', 'nfs:/x'],
+  prime: ['a\u0007b', 'yes', 'tRUE', 'Auto'],
   path: ['a\u0007b', 'a\nb', '..', '/', '.git', 'a/.GIT/b'],
-  store: ['--upload-pack=x', 'a\u0007b', '', 's3', 'actions-cache', 'Disk'],
+  store: ['--upload-pack=x', 'a\u0007b', 's3', 'actions-cache', 'Disk'],
   's3-bucket': ['a\u0007b', '-b-b', 'a/b', 's3://bucket', '--upload-pack=x'],
-  's3-prefix': ['a\u0007b', '/a', 'a/../b', 'a b'],
+  's3-prefix': ['a\u0007b', 'a//b', 'a/../b', 'a b'],
   's3-region': ['a\u0007b', 'eu central', '--region'],
   's3-endpoint': ['a\u0007b', 's3.example.org', 'ftp://s3.example.org', 'https://h/?a=b'],
   's3-force-path-style': ['a\u0007b', 'yes', '1'],
-  'disk-path': ['a\u0007b', 'a\nb', '/no/such/folder', '--upload-pack=touch /tmp/x'],
+  'disk-path': [
+    ...['a\u0007b', 'a\nb', '/no/such/folder', '--upload-pack=touch /tmp/x', 'store', '../store'],
+    ...['~other/store', '$HOME/store', '/mnt/${USER}', 'nfs:/export', 'file:///mnt/store'],
+  ],
   'cache-key': ['a\u0007b', 'a\nb', 'x'.repeat(513)],
-  'lock-timeout': ['a\u0007b', '', 'soon', '-1', '1.5h', '1d', '99999999', '10m\n10m'],
-  'fetch-timeout': ['--upload-pack=x', '', '0', '0s', '-1s'],
-  verify: ['a\u0007b', '', 'none', 'Full'],
-  publish: ['--upload-pack=x', '', 'main', 'Early', 'true'],
-  save: ['--upload-pack=x', '', 'yes', 'true'],
-  'max-snapshots': ['a\u0007b', '', '0', '-1', '1.5', 'three', '1001'],
+  'lock-timeout': ['a\u0007b', 'soon', '-1', '1.5h', '1d', '99999999', '10m\n10m'],
+  'fetch-timeout': ['--upload-pack=x', '0', '0s', '-1s'],
+  verify: ['a\u0007b', 'none', 'Full'],
+  publish: ['--upload-pack=x', 'main', 'Early', 'true'],
+  save: ['--upload-pack=x', 'yes', 'true'],
+  'job-total': ['a\u0007b', '0', 'two', '1001'],
+  'max-snapshots': ['a\u0007b', '0', '-1', '1.5', 'three', '1001'],
 };
 
 test('every input has values that are not allowed', () => {
@@ -201,12 +203,28 @@ describe.each(Object.entries(notAllowed))('%s', (name, values) => {
 describe("the runner's environment", () => {
   test.each([
     ['RUNNER_TEMP', ''],
-    ['RUNNER_WORKSPACE', 'relative/folder'],
+    ['RUNNER_TEMP', 'relative/folder'],
     ['GITHUB_SERVER_URL', 'ext::sh -c touch% /tmp/x'],
   ])('%s=%s: fails before git starts, and is named', async (name, value) => {
     const message = await fail({}, { environment: { ...watching(), [name]: value } });
     expect(message).toContain(name === 'GITHUB_SERVER_URL' ? '`github-server-url`' : name);
     expectGitNotStarted();
+  });
+
+  test.each(['', 'relative/folder'])(
+    'RUNNER_WORKSPACE=%s, as with act: the default mirror is beside the workspace',
+    async (value) => {
+      const { job, mirror } = await scenario.run({ environment: { RUNNER_WORKSPACE: value } });
+      expect(dirname(mirror)).toBe(join(dirname(job.workspace), '_mirrors'));
+      await expectMirrorOf(mirror, scenario.upstream);
+      expect(existsSync(join(job.workspace, '.git'))).toBe(true);
+    },
+  );
+
+  test('RUNNER_WORKSPACE is not needed where the mirror has a path', async () => {
+    const path = newPlace();
+    const options = { inputs: { 'mirror-path': path }, environment: { RUNNER_WORKSPACE: '' } };
+    expect((await scenario.run(options)).mirror).toBe(path);
   });
 
   test('disk is asked for without a path: named, before git starts', async () => {

@@ -47,7 +47,7 @@ describe('save', () => {
     expect(await readdir(scenario.store)).toEqual([]);
   });
 
-  test('always: saves what has not changed, and from low-trust events too', async () => {
+  test('always: saves what has not changed, and from untrusted events too', async () => {
     const scenario = await scenarios.create();
     const inputs = { save: 'always' };
     await scenario.run({ inputs });
@@ -59,24 +59,24 @@ describe('save', () => {
     await expectMirrorOf(further.mirror, scenario.upstream);
   });
 
-  const lowTrust: { event: NonNullable<JobOptions['event']>; why: RegExp }[] = [
+  const untrusted: { event: NonNullable<JobOptions['event']>; why: RegExp }[] = [
     { event: { name: 'pull_request', payload: { pull_request: fork } }, why: /comes from a fork/ },
     { event: { name: 'pull_request', payload: { pull_request: gone } }, why: /comes from a fork/ },
-    { event: { name: 'pull_request', payload: {} }, why: /does not tell where it comes from/ },
+    { event: { name: 'pull_request', payload: {} }, why: /does not say where it comes from/ },
     {
       event: { name: 'pull_request_target', payload: { pull_request: own } },
-      why: /anybody may cause/,
+      why: /anybody can cause/,
     },
-    { event: { name: 'workflow_run' }, why: /anybody may cause/ },
-    { event: { name: 'issue_comment' }, why: /anybody may cause/ },
+    { event: { name: 'workflow_run' }, why: /anybody can cause/ },
+    { event: { name: 'issue_comment' }, why: /anybody can cause/ },
   ];
 
-  test('auto: low-trust events restore and do not save', async () => {
+  test('auto: untrusted events restore and do not save', async () => {
     const scenario = await scenarios.create();
     await scenario.run();
     const before = await readTree(scenario.store);
     await addCommits(scenario.upstream);
-    for (const { event, why } of lowTrust) {
+    for (const { event, why } of untrusted) {
       const { main, post, mirror } = await scenario.run({ event });
       expect(main.outputs).toMatchObject({ provenance: 'restored', 'cache-hit': 'true' });
       expect(verdict(post)).toMatch(/^Nothing saved: /);

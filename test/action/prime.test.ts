@@ -228,7 +228,7 @@ describe('a workspace with a .git', () => {
     const before = await readTree(job.workspace);
     const main = await succeed(job.main());
     expect(await readTree(job.workspace)).toEqual(before);
-    expect(main.log).toContain(`${join(job.workspace, '.git')} is there already`);
+    expect(main.log).toContain(`${join(job.workspace, '.git')} already exists`);
     expect(main.outputs['provenance']).toBe('cloned');
   });
 });
@@ -284,7 +284,7 @@ describe('which folder is primed', () => {
       await mkdir(outside);
       await symlink(outside, join(job.workspace, 'link'));
       const main = await job.main();
-      expect(failureOf(main)).toContain(`Input \`path\` is ${JSON.stringify(path)}; allowed is`);
+      expect(failureOf(main)).toContain(`Input \`path\` is ${JSON.stringify(path)}; expected`);
       expect(await readdir(outside)).toEqual([]);
       expect(await readdir(job.workspace)).toEqual(['link']);
       expect(scenarios.server.requests).toEqual([]);

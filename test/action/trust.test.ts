@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { findLowTrust } from '../../src/action/trust.ts';
+import { findUntrustedReason } from '../../src/action/trust.ts';
 
 const repository = (name: string) => ({ full_name: name, private: false, fork: name !== 'o/n' });
 
@@ -26,15 +26,15 @@ describe('saved for others is', () => {
   test.each(['push', 'schedule', 'workflow_dispatch', 'release', 'merge_group', 'create'])(
     'what the event "%s" makes, without a look at its payload',
     (eventName) => {
-      expect(findLowTrust(eventName, never)).toBeUndefined();
+      expect(findUntrustedReason(eventName, never)).toBeUndefined();
     },
   );
 
   test('what a pull request from the repository itself makes', () => {
     const payload = pullRequest(repository('o/n'));
-    expect(findLowTrust('pull_request', () => payload)).toBeUndefined();
-    expect(findLowTrust('pull_request_review', () => payload)).toBeUndefined();
-    expect(findLowTrust('pull_request_review_comment', () => payload)).toBeUndefined();
+    expect(findUntrustedReason('pull_request', () => payload)).toBeUndefined();
+    expect(findUntrustedReason('pull_request_review', () => payload)).toBeUndefined();
+    expect(findUntrustedReason('pull_request_review_comment', () => payload)).toBeUndefined();
   });
 });
 
@@ -43,16 +43,16 @@ describe('not saved for others is', () => {
     ...['pull_request_target', 'workflow_run', 'issue_comment', 'issues', 'discussion'],
     ...['discussion_comment', 'fork', 'watch', 'gollum', 'an event of next year', ''],
   ])('what "%s" makes, whatever its payload says', (eventName) => {
-    expect(findLowTrust(eventName, never)).toContain(eventName);
+    expect(findUntrustedReason(eventName, never)).toContain(eventName);
     const own = pullRequest(repository('o/n'));
-    expect(findLowTrust(eventName, () => own)).toBeDefined();
+    expect(findUntrustedReason(eventName, () => own)).toBeDefined();
   });
 
   test.each(['pull_request', 'pull_request_review', 'pull_request_review_comment'])(
     'what a %s from a fork makes',
     (eventName) => {
       const payload = pullRequest(repository('mallory/n'));
-      expect(findLowTrust(eventName, () => payload)).toContain('fork');
+      expect(findUntrustedReason(eventName, () => payload)).toContain('fork');
     },
   );
 
@@ -62,7 +62,7 @@ describe('not saved for others is', () => {
     ['a name that only looks alike', pullRequest(repository('O/n'))],
     ['a longer name', pullRequest(repository('o/n2'))],
   ])('what a pull request from %s makes', (_, payload) => {
-    expect(findLowTrust('pull_request', () => payload)).toContain('fork');
+    expect(findUntrustedReason('pull_request', () => payload)).toContain('fork');
   });
 
   test.each<[string, unknown]>([
@@ -78,6 +78,6 @@ describe('not saved for others is', () => {
     ['no names', pullRequest({}, {})],
     ['a list', [pullRequest(repository('o/n'))]],
   ])('what a pull request makes whose payload is %s', (_, payload) => {
-    expect(findLowTrust('pull_request', () => payload)).toContain('does not tell');
+    expect(findUntrustedReason('pull_request', () => payload)).toContain('does not say');
   });
 });

@@ -31,7 +31,7 @@ const identity: SshIdentity = {
 };
 
 let root: string;
-let options: SshOptions;
+let options: SshOptions & { home: string };
 
 beforeEach(async () => {
   root = await directories.create('ssh');
@@ -45,7 +45,7 @@ afterEach(() => {
 
 afterAll(() => directories.removeAll());
 
-function optionsIn(folder: string): SshOptions {
+function optionsIn(folder: string): SshOptions & { home: string } {
   const temporaryFolder = join(folder, 'temp');
   const home = join(folder, 'home');
   for (const each of [temporaryFolder, home]) mkdirSync(each, { recursive: true });
@@ -97,6 +97,14 @@ describeOnPosix('the files', () => {
     expect(written).toMatch(/^own\.example ssh-rsa BBBB\nh\.example ssh-rsa AAAA\n/);
     await ssh.close();
     expect(readFileSync(file, 'utf8')).toBe('own.example ssh-rsa BBBB');
+  });
+
+  test('are only the given ones for a user without a home', async () => {
+    const ssh = await openSsh(identity, { ...options, home: undefined });
+    const [name = ''] = readdirSync(options.temporaryFolder);
+    const written = readFileSync(join(options.temporaryFolder, name, 'known_hosts'), 'utf8');
+    expect(written).toMatch(/^h\.example ssh-rsa AAAA\n/);
+    await ssh.close();
   });
 
   test('are not left where they cannot be written whole', async () => {

@@ -8,6 +8,7 @@ import {
   describeAsStep,
   describeInterface,
   firstSentence,
+  isInternal,
   parseInterface,
 } from '../../scripts/docs/interface.ts';
 import { replaceSection } from '../../scripts/docs/sections.ts';
@@ -36,7 +37,9 @@ describe('the block of inputs in the README', () => {
     const [block] = findYamlBlocks(sectionOf(read('README.md'), 'inputs'));
     const [step] = parse(block?.content ?? '') as { with: Record<string, string> }[];
     const given = Object.entries(step?.with ?? {}).map(([name, value]) => [name, value.trim()]);
-    const wanted = [...action.inputs].map(([name, value]) => [name, value.trim()]);
+    const internal = described.inputs.filter(isInternal).map(({ name }) => name);
+    const shown = [...action.inputs].filter(([name]) => !internal.includes(name));
+    const wanted = shown.map(([name, value]) => [name, value.trim()]);
     expect(given).toEqual(wanted);
   });
 

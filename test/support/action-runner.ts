@@ -93,6 +93,11 @@ export class Job {
     }
   }
 
+  /** What a step of the job wrote to GITHUB_ENV. */
+  setEnvironment(environment: Record<string, string>): void {
+    Object.assign(this.#environment, environment);
+  }
+
   async main(): Promise<StepResult> {
     return this.startMain().finished;
   }
@@ -183,6 +188,7 @@ export class Job {
       'github.ref': github('REF'),
       'github.sha': github('SHA'),
       'runner.temp': this.temp,
+      'strategy.job-total': '1',
       'job.status': 'success',
       ...this.#options.expressions,
     };

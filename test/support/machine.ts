@@ -77,7 +77,10 @@ export class Machine {
     const job = { ...this.#job, account: this.account };
     await using session = await restoreMirror(job, this.#spec, options);
     this.#mirror = session.mirror;
-    const used = await primeWorkspace(session.job, session.mirror, workspace);
+    const { url: remoteUrl } = this.#spec;
+    const target =
+      workspace === undefined ? undefined : { folder: workspace, remoteUrl, commit: undefined };
+    const used = await primeWorkspace(session.job, session.mirror, target);
     return { mirror: session.mirror, used };
   }
 

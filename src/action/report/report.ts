@@ -101,6 +101,11 @@ export async function reportNotSaved(
   }
 }
 
+/** What people see of either step where the runner or the workflow turned the action off. */
+export function reportDisabled(): void {
+  actionsLog.notice('mirror-action does nothing: MIRROR_ACTION_DISABLED is set');
+}
+
 /** Post's line where main left nothing to save. */
 export function reportNothingToSave(): void {
   actionsLog.info('Nothing saved: the fetch did not succeed');

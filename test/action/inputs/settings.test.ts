@@ -1,9 +1,12 @@
-/** Inputs as people write them, good and bad; action.yml and settings are held together. */
-import { writeFile } from 'node:fs/promises';
+/** Inputs as people write them, good and bad, and action.yml checked against settings. */
+import { symlink, writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { MirrorError } from '../../../src/lib/errors.ts';
+import { DEFAULTS, type InputName } from '../../../src/action/inputs/reader.ts';
+import { isDisabled } from '../../../src/action/inputs/runner.ts';
 import { parseSettings, type Settings } from '../../../src/action/inputs/settings.ts';
 import { evaluate, readActionDefinition } from '../../support/action-definition.ts';
 import { temporaryDirectories } from '../../support/temporary-directory.ts';
@@ -19,7 +22,11 @@ const CANARY = 'canary7';
 /** It looks like one; what is in it is ssh's to judge. */
 const SSH_KEY = `-----BEGIN OPENSSH PRIVATE KEY-----\n${CANARY}\n-----END OPENSSH PRIVATE KEY-----`;
 
-const EXPRESSIONS = { 'github.repository': 'owner/name', 'github.token': CANARY };
+const EXPRESSIONS = {
+  'github.repository': 'owner/name',
+  'github.token': CANARY,
+  'strategy.job-total': '1',
+};
 
 const ENVIRONMENT = {
   GITHUB_EVENT_NAME: 'push',
@@ -29,9 +36,11 @@ const ENVIRONMENT = {
   GITHUB_RUN_ATTEMPT: '2',
   GITHUB_RUN_ID: '1000',
   GITHUB_SERVER_URL: 'https://github.com',
+  GITHUB_SHA: 'a'.repeat(40),
   // Resolved: on Windows an absolute path has a drive.
   GITHUB_WORKSPACE: resolve('/work/name/name'),
   HOME: resolve('/home/runner'),
+  USERPROFILE: resolve('/home/runner'),
   RUNNER_TEMP: resolve('/work/_temp'),
   RUNNER_WORKSPACE: resolve('/work/name'),
 };
@@ -92,7 +101,11 @@ describe('action.yml and settings', () => {
         refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
       },
       mirrorPath: undefined,
-      primedFolder: resolve('/work/name/name'),
+      workspace: {
+        folder: resolve('/work/name/name'),
+        remoteUrl: 'https://github.com/owner/name',
+        commit: 'a'.repeat(40),
+      },
       store: {
         kind: 'actions-cache',
         scopes: { own: 'refs/heads/feature', others: ['default'] },
@@ -106,20 +119,28 @@ describe('action.yml and settings', () => {
       save: 'auto',
       publish: 'post',
       maxSnapshots: 3,
+      contenders: 1,
       runner: {
+        workspace: resolve('/work/name/name'),
+        home: resolve('/home/runner'),
+        commit: 'a'.repeat(40),
         mirrorsFolder: resolve('/work/name/_mirrors'),
         temporaryFolder: resolve('/work/_temp'),
       },
       run: 'owner/name/1000/2/build',
-      lowTrust: undefined,
+      untrustedReason: undefined,
     });
   });
 
-  test('need no expression but the repository and the token', () => {
+  test('need no expression but the repository, the token and the number of jobs', () => {
     const expressions = [...defaults.values()].flatMap(
       (text) => text.match(/\$\{\{.*?\}\}/g) ?? [],
     );
-    expect(expressions.sort()).toEqual(['${{ github.repository }}', '${{ github.token }}']);
+    expect(expressions.sort()).toEqual([
+      '${{ github.repository }}',
+      '${{ github.token }}',
+      '${{ strategy.job-total }}',
+    ]);
   });
 });
 
@@ -138,18 +159,13 @@ describe('what is allowed', () => {
     expect(settingsOf({ 'github-server-url': server }, environment).upstream.url).toBe(url);
   });
 
-  test.each([
-    'owner/name',
-    'owner/.github',
-    'o/n.git',
-    'group/sub/name',
-    'o-o/n_n',
-    '1/2',
-    'o/...',
-  ])('the repository %j', (repository) => {
-    const { upstream } = settingsOf({ repository });
-    expect(upstream.url).toBe(`https://github.com/${repository}`);
-  });
+  test.each(['owner/name', 'owner/.github', 'group/sub/name', 'o-o/n_n', '1/2', 'o/...'])(
+    'the repository %j',
+    (repository) => {
+      const { upstream } = settingsOf({ repository });
+      expect(upstream.url).toBe(`https://github.com/${repository}`);
+    },
+  );
 
   describe('over SSH', () => {
     const server = 'https://GitHub.example:8443/git';
@@ -165,7 +181,8 @@ describe('what is allowed', () => {
       [{ 'ssh-user': '' }, 'git@github.com:owner/name.git'],
       [{ 'github-server-url': 'https://[::1]:8080' }, 'git@[::1]:owner/name.git'],
       [{ 'github-server-url': 'https://127.0.0.1' }, 'git@127.0.0.1:owner/name.git'],
-      [{ repository: 'group/sub/name.git' }, 'git@github.com:group/sub/name.git.git'],
+      [{ repository: 'group/sub/name.git' }, 'git@github.com:group/sub/name.git'],
+      [{ repository: 'o/n.git.git' }, 'git@github.com:o/n.git.git'],
     ])('%j gives %s', (given, url) => {
       expect(settingsOf({ 'ssh-key': SSH_KEY, ...given }).upstream.url).toBe(url);
     });
@@ -208,10 +225,10 @@ describe('what is allowed', () => {
   test.each([
     ['/srv/mirror.git', '/srv/mirror.git'],
     ['/srv//a/../mirror.git/', '/srv/mirror.git'],
-    ['../mirror.git', '/work/name/mirror.git'],
     ['~/mirror.git', '/home/runner/mirror.git'],
-    ['../~other/mirror.git', '/work/name/~other/mirror.git'],
-    ['../--upload-pack=x', '/work/name/--upload-pack=x'],
+    ['/srv/~other/mirror.git', '/srv/~other/mirror.git'],
+    ['/srv/--upload-pack=x', '/srv/--upload-pack=x'],
+    ['/srv/c$/1$2', '/srv/c$/1$2'],
     ['/work/name/nam', '/work/name/nam'],
     ['/work/name/name2', '/work/name/name2'],
   ])('the mirror-path %j, which is %s', (path, expected) => {
@@ -234,13 +251,15 @@ describe('what is allowed', () => {
   ])('%j, which primes %j of the workspace', (given, expected) => {
     const workspace = ENVIRONMENT.GITHUB_WORKSPACE;
     const folder = expected === undefined ? undefined : resolve(workspace, expected);
-    expect(settingsOf(given).primedFolder).toBe(folder);
+    expect(settingsOf(given).workspace?.folder).toBe(folder);
   });
 
   test.each([
     [{ store: 'auto', 'disk-path': '/mnt/s' }, '/mnt/s'],
     [{ store: 'disk', 'disk-path': '~/s' }, '/home/runner/s'],
-    [{ store: 'disk', 'disk-path': 's' }, '/work/name/name/s'],
+    [{ store: 'disk', 'disk-path': '~' }, '/home/runner'],
+    [{ store: 'disk', 'disk-path': '/work' }, '/work'],
+    [{ store: 'disk', 'disk-path': '/work/name/name2/../s' }, '/work/name/s'],
   ])('the store %j, which is at %s', (given, path) => {
     expect(settingsOf(given).store).toEqual({ kind: 'disk', path: resolve(path) });
   });
@@ -249,9 +268,13 @@ describe('what is allowed', () => {
     [{}, { prefix: 'git-mirrors', region: undefined, endpoint: undefined, isPathStyle: false }],
     [{ store: 's3', 's3-prefix': 'a/b.c-d_e' }, { prefix: 'a/b.c-d_e' }],
     [
-      { 's3-prefix': '', 's3-region': 'auto' },
+      { 's3-prefix': '/', 's3-region': 'auto' },
       { prefix: '', region: 'auto' },
     ],
+    [{ 's3-prefix': '' }, { prefix: 'git-mirrors' }],
+    [{ 's3-prefix': 'team/' }, { prefix: 'team' }],
+    [{ 's3-prefix': '//team/mirrors//' }, { prefix: 'team/mirrors' }],
+    [{ 's3-force-path-style': 'TRUE' }, { isPathStyle: true }],
     [{ 's3-endpoint': 'HTTPS://S3.example.org:443/' }, { endpoint: 'https://s3.example.org' }],
     [{ 's3-endpoint': 'http://[::1]:9000/a/' }, { endpoint: 'http://[::1]:9000/a' }],
     [{ 's3-force-path-style': 'true' }, { isPathStyle: true }],
@@ -288,6 +311,7 @@ describe('what is allowed', () => {
     expect(settingsOf({ publish: 'early' }).publish).toBe('early');
     expect(settingsOf({ 'max-snapshots': '1' }).maxSnapshots).toBe(1);
     expect(settingsOf({ 'max-snapshots': '1000' }).maxSnapshots).toBe(1_000);
+    expect(settingsOf({ 'job-total': '256' }).contenders).toBe(256);
     expect(settingsOf({ 'cache-key': 'x'.repeat(512) }).cacheKey).toHaveLength(512);
     expect(settingsOf({ verify: 'full', save: 'never' })).toMatchObject({
       verification: 'full',
@@ -296,16 +320,18 @@ describe('what is allowed', () => {
   });
 });
 
-describe('what is refused, by a message that names the input, the value and what is allowed', () => {
+describe('a bad value is refused by a message that names the input, the value and what is expected', () => {
   const serverAllowed = 'an http or https URL without user, query or fragment';
   const repositoryAllowed = 'owner/name';
-  const refsAllowed = 'refspecs one a line';
+  const refsAllowed = 'refspecs, one per line';
   const userAllowed = 'a user name of letters, digits, ".", "_" and "-"';
-  const durationAllowed = 'a duration: 90s, 10m, 1h, or seconds';
+  const durationAllowed = 'expected a duration such as 90s, 10m, 1h, or a number of seconds';
   const countAllowed = 'a whole number from 1 to 1000';
-  const primedAllowed = 'a folder in the workspace, outside any `.git`: `.`, or a relative path';
+  const primedAllowed = 'expected a folder in the workspace, outside any .git';
   const pathAllowed = 'outside the workspace that does not contain it';
-  const storeAllowed = '`auto`, `actions-cache`, `disk`, `s3`';
+  const storeAllowed = 'expected one of: auto, actions-cache, disk, s3';
+  const absoluteAllowed = 'expected an absolute path, or one that begins with ~/';
+  const booleanAllowed = 'expected true or false';
 
   test.each<[string, string, string]>([
     ['github-server-url', 'github.com', serverAllowed],
@@ -320,7 +346,8 @@ describe('what is refused, by a message that names the input, the value and what
     ['github-server-url', 'https://h\n.example', serverAllowed],
     ['github-server-url', 'https://h\t.example', serverAllowed],
     ['github-server-url', 'https://h:99999', serverAllowed],
-    ['repository', '', repositoryAllowed],
+    ['repository', 'owner/.git', repositoryAllowed],
+    ['repository', 'owner/.GIT', repositoryAllowed],
     ['repository', 'name', repositoryAllowed],
     ['repository', '/owner/name', repositoryAllowed],
     ['repository', 'owner/name/', repositoryAllowed],
@@ -338,9 +365,9 @@ describe('what is refused, by a message that names the input, the value and what
     ['repository', 'owner\\name', repositoryAllowed],
     ['repository', 'owner/näme', repositoryAllowed],
     ['repository', 'https://github.com/owner/name', repositoryAllowed],
-    ['ssh-strict', 'yes', '`true`, `false`'],
-    ['ssh-strict', 'tRUE', '`true`, `false`'],
-    ['ssh-strict', '1', '`true`, `false`'],
+    ['ssh-strict', 'yes', booleanAllowed],
+    ['ssh-strict', 'tRUE', booleanAllowed],
+    ['ssh-strict', '1', booleanAllowed],
     ['ssh-user', '-oProxyCommand=x', userAllowed],
     ['ssh-user', 'git@github.com', userAllowed],
     ['ssh-user', 'a b', userAllowed],
@@ -357,9 +384,11 @@ describe('what is refused, by a message that names the input, the value and what
     ['refs', 'refs/heads/a\x07', refsAllowed],
     ['refs', 'refs/heads/ä b', refsAllowed],
     ['refs', 'ALL', refsAllowed],
-    ['refs', '', 'at least one refspec'],
+    ['refs', 'all\n^refs/pull/*', '`all` alone, or refspecs without it'],
+    ['refs', 'refs/heads/*\nall', '`all` alone, or refspecs without it'],
     ['refs', '^refs/heads/tmp/*', 'at least one refspec'],
-    ['prime', 'yes', '`auto`, `true`, `false`'],
+    ['prime', 'yes', 'expected one of: auto, true, false'],
+    ['prime', 'AUTO', 'expected one of: auto, true, false'],
     ['path', '..', primedAllowed],
     ['path', '/work/name/other', primedAllowed],
     ['path', 'a/.git', primedAllowed],
@@ -367,23 +396,22 @@ describe('what is refused, by a message that names the input, the value and what
     ['path', 'a\0b', primedAllowed],
     ['mirror-path', '/work/name/name', pathAllowed],
     ['mirror-path', '/work/name/name/', pathAllowed],
-    ['mirror-path', '.', pathAllowed],
-    ['mirror-path', 'x/..', pathAllowed],
+    ['mirror-path', '.', absoluteAllowed],
+    ['mirror-path', '../mirror.git', absoluteAllowed],
     ['mirror-path', '/work/name', pathAllowed],
-    ['mirror-path', '..', pathAllowed],
-    ['mirror-path', 'mirror.git', pathAllowed],
-    ['mirror-path', '--upload-pack=x', pathAllowed],
-    ['mirror-path', '~other/mirror.git', pathAllowed],
+    ['mirror-path', '--upload-pack=x', absoluteAllowed],
+    ['mirror-path', '~other/mirror.git', absoluteAllowed],
+    ['mirror-path', '$HOME/mirror.git', 'variables are not expanded'],
+    ['mirror-path', '/srv/${USER}/mirror.git', 'variables are not expanded'],
+    ['mirror-path', 'nfs:/export/mirror.git', absoluteAllowed],
     ['mirror-path', '/', pathAllowed],
-    ['mirror-path', '/srv/a\nb', 'a path without control characters'],
-    ['store', '', storeAllowed],
+    ['mirror-path', '/srv/a\nb', 'without control characters'],
     ['store', 'Disk', storeAllowed],
     ['store', 's4', storeAllowed],
     ['store', 'memory', storeAllowed],
     ['store', '--store=disk', storeAllowed],
     ['cache-key', 'x'.repeat(513), 'up to 512 characters'],
     ['cache-key', 'a\nb', 'without control characters'],
-    ['lock-timeout', '', durationAllowed],
     ['lock-timeout', 'ten minutes', durationAllowed],
     ['lock-timeout', '-1', durationAllowed],
     ['lock-timeout', '1.5h', durationAllowed],
@@ -391,15 +419,14 @@ describe('what is refused, by a message that names the input, the value and what
     ['fetch-timeout', '0', `${durationAllowed}, at least 1s`],
     ['fetch-timeout', '1e9', durationAllowed],
     ['fetch-timeout', '99999999', durationAllowed],
-    ['verify', 'Full', '`standard`, `tip`, `full`'],
-    ['verify', '', '`standard`, `tip`, `full`'],
-    ['verify', 'true', '`standard`, `tip`, `full`'],
-    ['save', 'false', '`auto`, `always`, `never`'],
-    ['save', 'on', '`auto`, `always`, `never`'],
-    ['publish', 'late', '`post`, `early`'],
-    ['publish', '', '`post`, `early`'],
+    ['verify', 'Full', 'expected one of: standard, tip, full'],
+    ['verify', 'true', 'expected one of: standard, tip, full'],
+    ['save', 'false', 'expected one of: auto, always, never'],
+    ['save', 'on', 'expected one of: auto, always, never'],
+    ['publish', 'late', 'expected one of: post, early'],
     ['max-snapshots', '0', countAllowed],
-    ['max-snapshots', '', countAllowed],
+    ['job-total', '0', countAllowed],
+    ['job-total', 'two', countAllowed],
     ['max-snapshots', '-1', countAllowed],
     ['max-snapshots', '3.5', countAllowed],
     ['max-snapshots', '1001', countAllowed],
@@ -412,6 +439,7 @@ describe('what is refused, by a message that names the input, the value and what
     expect(message).toContain(`\`${name}\``);
     expect(message).toContain(value.length > 200 ? 'x'.repeat(200) : JSON.stringify(value));
     expect(message).toContain(allowed);
+    expect(message).toMatch(/ is .*; expected /);
     expect(message).not.toContain(CANARY);
     // eslint-disable-next-line no-control-regex -- one line of a log
     expect(message).not.toMatch(/[\x00-\x1f]/);
@@ -446,9 +474,10 @@ describe('what is refused, by a message that names the input, the value and what
       { 's3-bucket': bucket },
       /`s3-bucket` .*a bucket's name/,
     ]),
-    ...['/a', 'a/', 'a//b', '..', 'a/../b', 'a b', 'x'.repeat(201)].map(
-      (prefix): [object, RegExp] => [{ 's3-bucket': 'b-b', 's3-prefix': prefix }, /`s3-prefix` /],
-    ),
+    ...['a//b', '..', 'a/../b', 'a b', 'x'.repeat(201)].map((prefix): [object, RegExp] => [
+      { 's3-bucket': 'b-b', 's3-prefix': prefix },
+      /`s3-prefix` /,
+    ]),
     [{ 's3-bucket': 'b-b', 's3-region': 'eu central' }, /`s3-region` .*eu-central-1/],
     [{ 's3-bucket': 'b-b', 's3-force-path-style': 'yes' }, /`s3-force-path-style` is "yes"/],
     ...['s3.example.org', 'ftp://s3.example.org', 'https://h/?a=b', 'https://h\n/'].map(
@@ -478,10 +507,6 @@ describe('what is refused, by a message that names the input, the value and what
     expect(message).not.toContain('refs/tags');
   });
 
-  test('`all` beside other refspecs', () => {
-    expect(failureOf({ refs: 'all\n^refs/pull/*' }).message).toContain('"all"');
-  });
-
   test.each(['/mnt', '/mnt/store'])('the mirror-path %j, with the store in it', (path) => {
     const inputs = { 'mirror-path': path, store: 'disk', 'disk-path': '/mnt/store' };
     expect(failureOf(inputs).message).toContain('does not contain `disk-path`');
@@ -499,15 +524,203 @@ describe('what is refused, by a message that names the input, the value and what
     );
   });
 
-  test.each(['RUNNER_WORKSPACE', 'RUNNER_TEMP'])('a run without %s, outside a workflow', (name) => {
+  test('a run without RUNNER_TEMP, outside a workflow', () => {
     for (const value of [undefined, '', 'relative']) {
-      const { code, message } = failureOf({}, { [name]: value });
+      const { code, message } = failureOf({}, { RUNNER_TEMP: value });
       expect({ code, message }).toEqual({
         code: 'invalid-input',
-        message: `${name} is not set: this runs as a step of a workflow`,
+        message: 'RUNNER_TEMP is not an absolute path; expected to run as a step of a workflow',
       });
     }
   });
+
+  test.each([
+    ['s3-endpoint', 'https://s3.example.org'],
+    ['s3-region', 'eu-central-1'],
+    ['s3-prefix', 'team'],
+    ['s3-force-path-style', 'true'],
+  ])('%s without a bucket, which would silently mean no S3', (name, value) => {
+    for (const others of [{}, { 'disk-path': '/mnt' }]) {
+      expect(failureOf({ [name]: value, ...others }).message).toBe(
+        `Input \`${name}\` is "${value}"; expected nothing, since \`s3-bucket\` is not set`,
+      );
+    }
+  });
+
+  test.each(['/work/name/name', '/work/name/name/store', '/work/name/x/../name/s'])(
+    'the disk-path %j, which is in the workspace',
+    (path) => {
+      const { message } = failureOf({ 'disk-path': path });
+      expect(message).toBe(
+        `Input \`disk-path\` is "${path}"; expected a folder outside the workspace, which actions/checkout empties`,
+      );
+    },
+  );
+
+  test.each(['store', './store', '../store', '~other/store', 'nfs:/export', 'file:///mnt'])(
+    'the disk-path %j, which is not absolute, and is shown as it was given',
+    (path) => {
+      expect(failureOf({ 'disk-path': path }).message).toBe(
+        `Input \`disk-path\` is "${path}"; ${absoluteAllowed}`,
+      );
+    },
+  );
+
+  test.each(['$HOME/store', '${HOME}/store', '/mnt/$USER'])(
+    'the disk-path %j, since a step expands no variables',
+    (path) => {
+      expect(failureOf({ 'disk-path': path }).message).toBe(
+        `Input \`disk-path\` is "${path}"; ${absoluteAllowed}; variables are not expanded`,
+      );
+    },
+  );
+
+  test('a disk-path that leads into the workspace by a link', async () => {
+    const folder = await directories.create('linked');
+    const workspace = await directories.create('workspace');
+    await symlink(workspace, join(folder, 'link'));
+    const { message } = failureOf(
+      { 'disk-path': join(folder, 'link', 'store') },
+      { GITHUB_WORKSPACE: workspace },
+    );
+    expect(message).toContain('outside the workspace');
+  });
+});
+
+describe('an input that is given as an empty string', () => {
+  test('has the default of action.yml, which settings know', () => {
+    expect(Object.keys(DEFAULTS).sort()).toEqual([...defaults.keys()].sort());
+    for (const [name, text] of defaults) {
+      if (text.includes('${{')) continue;
+      expect({ name, text: DEFAULTS[name as InputName] }).toEqual({ name, text: text.trim() });
+    }
+  });
+
+  const optional = [...defaults.keys()].filter((name) => name !== 'token');
+
+  test.each(optional)('is as if it were left out: %s', (name) => {
+    expect(settingsOf({ [name]: '' })).toEqual(settingsOf());
+    const bucket = { 's3-bucket': 'bucket', 'ssh-key': SSH_KEY };
+    if (name in bucket) return;
+    expect(settingsOf({ ...bucket, [name]: '' })).toEqual(settingsOf(bucket));
+  });
+
+  test('is no token', () => {
+    expect(settingsOf({ token: '' }).upstream.token).toBe('');
+  });
+
+  test('is as if left out with all others too', () => {
+    const empty = Object.fromEntries(optional.map((name) => [name, '']));
+    expect(settingsOf(empty)).toEqual(settingsOf());
+  });
+});
+
+describe('a repository with .git', () => {
+  test.each([
+    ['owner/name.git', 'https://github.com/owner/name'],
+    ['OWNER/Name.GIT', 'https://github.com/OWNER/Name'],
+    ['owner/name.git.git', 'https://github.com/owner/name.git'],
+    ['owner/name.github', 'https://github.com/owner/name.github'],
+    ['owner/git', 'https://github.com/owner/git'],
+  ])('%s: GitHub serves it without, so that both spellings share snapshots', (repository, url) => {
+    expect(settingsOf({ repository }).upstream.url).toBe(url);
+  });
+
+  test('is the workflow’s own, and primed as a checkout without inputs expects it', () => {
+    expect(settingsOf({ repository: 'owner/name.git' })).toEqual(settingsOf());
+  });
+
+  test('of another repository is primed as a checkout of the same value expects it', () => {
+    const { upstream, workspace } = settingsOf({ repository: 'o/n.git', path: 'n' });
+    expect(upstream.url).toBe('https://github.com/o/n');
+    expect(workspace?.remoteUrl).toBe('https://github.com/o/n.git');
+    expect(workspace?.commit).toBeUndefined();
+  });
+
+  test('over SSH has one .git, as a checkout writes it', () => {
+    const given = { 'ssh-key': SSH_KEY, repository: 'owner/name.git' };
+    const { upstream, workspace } = settingsOf(given);
+    expect(upstream.url).toBe('git@github.com:owner/name.git');
+    expect(workspace?.remoteUrl).toBe('git@github.com:owner/name.git');
+    expect(settingsOf(given)).toEqual(settingsOf({ 'ssh-key': SSH_KEY }));
+  });
+
+  test('keeps it on another server, where it may be the only name', () => {
+    const server = { 'github-server-url': 'https://git.example' };
+    const { upstream } = settingsOf({ ...server, repository: 'o/n.git' });
+    expect(upstream.url).toBe('https://git.example/o/n.git');
+  });
+
+  test('loses it on the server that runs the workflow', () => {
+    const environment = { GITHUB_SERVER_URL: 'https://git.example' };
+    const { upstream } = settingsOf({ repository: 'o/n.git' }, environment);
+    expect(upstream.url).toBe('https://git.example/o/n');
+  });
+});
+
+describe('booleans', () => {
+  test.each([
+    ['true', true],
+    ['True', true],
+    ['TRUE', true],
+    ['false', false],
+    ['False', false],
+    ['FALSE', false],
+  ])('%s is the same for each of them', (text, value) => {
+    const { upstream } = settingsOf({ 'ssh-key': SSH_KEY, 'ssh-strict': text });
+    expect(upstream.ssh?.isStrict).toBe(value);
+    const { store } = settingsOf({ 's3-bucket': 'bucket', 's3-force-path-style': text });
+    expect(store).toMatchObject({ place: { isPathStyle: value } });
+    const { workspace } = settingsOf({ repository: 'o/another', path: '', prime: text });
+    expect(workspace !== undefined).toBe(value);
+  });
+});
+
+describe('where the runner sets less than GitHub’s', () => {
+  test.each([undefined, '', 'relative'])(
+    'RUNNER_WORKSPACE %j: default mirrors go beside the workspace',
+    (value) => {
+      const { runner } = settingsOf({}, { RUNNER_WORKSPACE: value });
+      expect(runner.mirrorsFolder).toBe(resolve('/work/name/_mirrors'));
+      const path = resolve('/srv/mirror.git');
+      expect(settingsOf({ 'mirror-path': path }, { RUNNER_WORKSPACE: value }).mirrorPath).toBe(
+        path,
+      );
+    },
+  );
+
+  test('no GITHUB_WORKSPACE: the working directory is the workspace', () => {
+    const { runner } = settingsOf({}, { RUNNER_WORKSPACE: '', GITHUB_WORKSPACE: undefined });
+    expect(runner.mirrorsFolder).toBe(resolve('..', '_mirrors'));
+  });
+
+  const home = process.platform === 'win32' ? 'USERPROFILE' : 'HOME';
+
+  test.each([undefined, '', 'relative'])(
+    'a home of %j: ~ is the one of the user database',
+    (value) => {
+      const { mirrorPath, runner } = settingsOf({ 'mirror-path': '~/m.git' }, { [home]: value });
+      expect(runner.home).toBe(userInfo().homedir);
+      expect(mirrorPath).toBe(join(userInfo().homedir, 'm.git'));
+    },
+  );
+});
+
+test.each([
+  ['true', true],
+  ['True', true],
+  [' TRUE ', true],
+  ['yes', true],
+  ['on', true],
+  ['1', true],
+  ['false', false],
+  ['no', false],
+  ['0', false],
+  ['', false],
+  ['maybe', false],
+  [undefined, false],
+])('MIRROR_ACTION_DISABLED %j turns the action off: %s', (value, expected) => {
+  expect(isDisabled({ MIRROR_ACTION_DISABLED: value })).toBe(expected);
 });
 
 describe('secrets', () => {
@@ -592,15 +805,21 @@ describe('whom to trust', () => {
   test('is read from the file of the event', async () => {
     const own = { pull_request: { head: repository('o/n'), base: repository('o/n') } };
     const fork = { pull_request: { head: repository('m/n'), base: repository('o/n') } };
-    expect((await settingsFor('pull_request', JSON.stringify(own))).lowTrust).toBeUndefined();
-    expect((await settingsFor('pull_request', JSON.stringify(fork))).lowTrust).toContain('fork');
+    expect(
+      (await settingsFor('pull_request', JSON.stringify(own))).untrustedReason,
+    ).toBeUndefined();
+    expect((await settingsFor('pull_request', JSON.stringify(fork))).untrustedReason).toContain(
+      'fork',
+    );
   });
 
   test.each([undefined, '', 'null', '{"pull_request":', '<html>'])(
     'is the least where that file has %j',
     async (payload) => {
-      expect((await settingsFor('pull_request', payload)).lowTrust).toContain('does not tell');
-      expect((await settingsFor('push', payload)).lowTrust).toBeUndefined();
+      expect((await settingsFor('pull_request', payload)).untrustedReason).toContain(
+        'does not say',
+      );
+      expect((await settingsFor('push', payload)).untrustedReason).toBeUndefined();
     },
   );
 });

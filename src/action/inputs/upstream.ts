@@ -1,0 +1,137 @@
+/** Inputs that say what to mirror, and how to reach it. */
+import { MirrorError } from '../../lib/errors.ts';
+import type { SshIdentity } from '../../git/ssh.ts';
+import {
+  EVERY_REF,
+  findRefspecFault,
+  normalizeRefspecs,
+  type Refspecs,
+} from '../../mirror/refspecs.ts';
+import {
+  formatPlainUrl,
+  hasControlCharacters,
+  hideSecrets,
+  invalidInput,
+  parsePlainUrl,
+  type ReadInput,
+} from './reader.ts';
+import { parseSsh, parseSshUser } from './ssh.ts';
+
+export interface UpstreamSettings {
+  /** Without a secret. */
+  url: string;
+  /** Empty for none, and for SSH. */
+  token: string;
+  /** Undefined where upstream is reached over HTTP. */
+  ssh: SshIdentity | undefined;
+  refspecs: Refspecs;
+}
+
+/** Which repository on which server; every spelling of the same one gives the same address. */
+export interface Address {
+  url: string;
+  /** As actions/checkout writes `remote.origin.url`: it deletes a workspace with another one. */
+  checkoutUrl: string;
+  /** Whether it is the repository that the workflow runs in. */
+  isOwn: boolean;
+}
+
+const DEFAULT_SERVER = 'https://github.com';
+
+export function parseUpstream(
+  read: ReadInput,
+  environment: NodeJS.ProcessEnv,
+): UpstreamSettings & { address: Address } {
+  const ssh = parseSsh(read);
+  const token = parseToken(read('token'));
+  const address = parseAddress(read, environment, ssh !== undefined);
+  const refspecs = parseRefs(read('refs'));
+  return { url: address.url, token: ssh === undefined ? token : '', ssh, refspecs, address };
+}
+
+/**
+ * GitHub serves `owner/name.git` as `owner/name`, and so do the servers that run workflows like it.
+ * Elsewhere the two may be different repositories, or only one of them may exist.
+ */
+function parseAddress(read: ReadInput, environment: NodeJS.ProcessEnv, isSsh: boolean): Address {
+  const ownServer = parseServer(environment['GITHUB_SERVER_URL'] ?? DEFAULT_SERVER);
+  const own = environment['GITHUB_REPOSITORY'] ?? '';
+  const given = read('github-server-url');
+  const server = given === '' ? ownServer : parseServer(given);
+  const repository = parseRepository(read('repository') || own);
+  const user = parseSshUser(read);
+  const short = repository.replace(/(?<=[^/])\.git$/i, '');
+  const isGitHub = server === ownServer || server === DEFAULT_SERVER;
+  // GitHub takes names in any case.
+  const isOwn = server === ownServer && short.toLowerCase() === own.toLowerCase();
+  if (isSsh) {
+    const url = `${user}@${parseSshHost(server)}:${short}.git`;
+    return { url, checkoutUrl: url, isOwn };
+  }
+  return {
+    url: `${server}/${isGitHub ? short : repository}`,
+    // A checkout of the workflow's own repository rarely names it, and then has no `.git`.
+    checkoutUrl: `${server}/${isOwn ? short : repository}`,
+    isOwn,
+  };
+}
+
+const SERVER_EXPECTED = 'an http or https URL without user, query or fragment: https://github.com';
+
+function parseServer(text: string): string {
+  const url = parsePlainUrl(text);
+  if (url === undefined) {
+    throw invalidInput('github-server-url', hideSecrets(text), SERVER_EXPECTED);
+  }
+  return formatPlainUrl(url);
+}
+
+/** ssh passes the host to commands of the user's configuration, and takes `-…` for an option. */
+function parseSshHost(server: string): string {
+  const { hostname } = new URL(server);
+  if (/^(?:[a-z0-9_][a-z0-9._-]*|\[[0-9a-f:.]+\])$/.test(hostname)) return hostname;
+  const expected = 'a URL with a host of letters, digits, ".", "_" and "-", since `ssh-key` is set';
+  throw invalidInput('github-server-url', server, expected);
+}
+
+function parseRepository(text: string): string {
+  const segments = text.split('/');
+  const isName = (part: string) =>
+    /^[A-Za-z0-9._-]+$/.test(part) && !/^(?:-|\.{1,2}$|\.git$)/i.test(part);
+  // GitHub has two segments; other servers have folders in folders.
+  if (segments.length < 2 || !segments.every(isName)) {
+    const expected = 'owner/name of letters, digits, ".", "_" and "-"';
+    throw invalidInput('repository', hideSecrets(text), expected);
+  }
+  return text;
+}
+
+function parseToken(text: string): string {
+  if (hasControlCharacters(text)) {
+    throw new MirrorError('invalid-input', 'Input `token` holds control characters or line ends');
+  }
+  return text;
+}
+
+function parseRefs(text: string): Refspecs {
+  const lines = text
+    .split('\n')
+    .map((line) => Buffer.from(line.trim(), 'utf8').toString('latin1'))
+    .filter((line) => line !== '');
+  if (lines.length > 0 && lines.every((line) => line === 'all')) return EVERY_REF;
+  if (lines.includes('all')) {
+    throw invalidInput('refs', text, '`all` alone, or refspecs without it, one per line');
+  }
+  for (const line of lines) {
+    const fault = findRefspecFault(line);
+    if (fault !== undefined) {
+      const shown = Buffer.from(line, 'latin1').toString('utf8');
+      throw invalidInput('refs', shown, `\`all\`, or refspecs, one per line; this one ${fault}`);
+    }
+  }
+  if (lines.every((line) => line.startsWith('^'))) {
+    const expected = '`all`, or at least one refspec like +refs/heads/*:refs/heads/*';
+    throw invalidInput('refs', text, expected);
+  }
+  return normalizeRefspecs(lines);
+}

@@ -1,0 +1,45 @@
+/** The objects of a primed workspace. */
+import { link, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { copyPlainFile } from '../lib/copy.ts';
+import { packDirectory } from '../mirror/directory.ts';
+import { listPackFiles } from '../snapshot/layers.ts';
+
+export interface TakenPacks {
+  /** Of all packs, linked or copied. */
+  bytes: number;
+  copiedBytes: number;
+}
+
+/** Hard-links a mirror's packs, or copies them where the file system has no links between the two. */
+export async function takePacks(
+  mirror: string,
+  gitDirectory: string,
+  signal: AbortSignal,
+): Promise<TakenPacks> {
+  const from = packDirectory(mirror);
+  const to = packDirectory(gitDirectory);
+  const taken = { bytes: 0, copiedBytes: 0 };
+  await mkdir(to, { recursive: true });
+  for (const name of await listPackFiles(from)) {
+    const source = join(from, name);
+    const { size } = await stat(source);
+    if (!(await linkFile(source, join(to, name)))) {
+      await copyPlainFile(source, join(to, name), size, { mode: 0o444, durable: false, signal });
+      taken.copiedBytes += size;
+    }
+    taken.bytes += size;
+  }
+  return taken;
+}
+
+async function linkFile(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch {
+    // Another file system, one without links, too many links, another user's file: a copy works, or
+    // fails with a better reason.
+    return false;
+  }
+}
