@@ -1,4 +1,4 @@
-/** What stores hold after days of saves: ours, and archives of all of `.git`, one for each day. */
+/** The size of stores after days of saves: ours, and one archive of `.git` a day. */
 import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../src/lib/files.ts';
@@ -13,17 +13,17 @@ import type { Servers } from './servers.ts';
 
 export interface Churn {
   days: number;
-  /** Of the repository in the end, on the disk store. */
+  /** Of the repository on the last day. */
   snapshotBytes: number;
-  /** Held in the end; sent in all. */
+  /** Stored on the last day; sent in total. */
   heldBytes: number;
   sentBytes: number;
-  /** Of all archives. */
+  /** All archives in total. */
   archivedBytes: number;
   lastArchiveBytes: number;
 }
 
-/** Each day's job has a machine of its own. */
+/** Each day's job runs on a new machine. */
 export async function churn(
   root: string,
   upstream: PastUpstream,

@@ -1,7 +1,7 @@
 /**
- * `npm run bench:clone -- [path of a repository] [rounds]`: the two ways a mirror could be cloned, side by
- * side in one run against one local HTTP server: `git clone --mirror`, and what the action does (an
- * empty repository, then a fetch of all ids that the probe saw). Prints a table in Markdown.
+ * `npm run bench:clone -- [path of a repository] [rounds]`: compares two methods to clone a mirror, in one
+ * run against one local HTTP server: `git clone --mirror`, and the action's (an empty repository, then a
+ * fetch of all ids that the probe returned). Prints a table in Markdown.
  */
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';

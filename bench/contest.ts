@@ -1,7 +1,7 @@
 /**
- * What a job pays for a checked-out tree with all history, by all the ways there are: on the same
- * repository in the same run, one after the other in each round. Snapshots, and what others have
- * cached, are a day old: upstream has moved on since.
+ * What a checked-out tree with full history costs, by each method: on the same repository in the same run,
+ * one method after the other in each round. Snapshots and other caches are a day old, and upstream has
+ * new commits since.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -37,7 +37,7 @@ export const WRITE = 'writing the files of the tree';
 
 export type Situation = 'cold' | 'warm' | 'at home';
 
-/** The row of a step of ours, or of the checkout behind it. */
+/** The row of one of our steps, or of the checkout that follows. */
 export function rowOf(situation: Situation, store: string, step: 'main' | 'checkout' | 'post') {
   const where =
     situation === 'at home' ? 'on a machine that has the mirror' : `${situation}, ${store}`;
@@ -55,11 +55,11 @@ export interface ContestOptions {
 
 export class Contest {
   readonly costs = new Map<string, Cost[]>();
-  /** By which the day's news make the packs of a mirror larger. */
-  newsBytes = 0;
+  /** By how much one day of new commits makes a mirror's packs larger. */
+  newBytes = 0;
   readonly #options: ContestOptions;
   #runs = 0;
-  #ways = 0;
+  #folders = 0;
   readonly #made: string[] = [];
   #bytesBefore = 0;
 
@@ -67,11 +67,11 @@ export class Contest {
     this.#options = options;
   }
 
-  /** What is there from the day before. */
+  /** Makes the snapshots and caches of the day before. */
   async prepare(): Promise<void> {
     const { root, upstream, yesterday, today, stores } = this.#options;
     await upstream.moveTo(yesterday);
-    // A server has its repositories packed, with bitmaps.
+    // Servers pack their repositories, with bitmaps.
     const repack = ['repack', '-a', '-d', '--quiet', '--write-bitmap-index'];
     await git(upstream.directory, repack, { timeoutMs: TIMEOUT_MS });
     for (const [index, store] of stores.entries()) {
@@ -87,7 +87,7 @@ export class Contest {
     await upstream.moveTo(today);
   }
 
-  /** Each way once, in a folder of its own. */
+  /** Each method once, in a folder of its own. */
   async round(): Promise<void> {
     await this.#alone(CLONE, async (folder) => {
       const url = `${await this.#options.servers.ask('url')}/${REPOSITORY}`;
@@ -104,7 +104,7 @@ export class Contest {
     for (const folder of this.#made.splice(0)) await removeLargeFiles(folder);
   }
 
-  /** As workflows do it with actions/cache: all of `.git` in one archive. */
+  /** As workflows do with actions/cache: all of `.git` in one archive. */
   async #homeMade(folder: string): Promise<void> {
     const workspace = join(folder, 'workspace');
     await mkdir(workspace);
@@ -123,14 +123,14 @@ export class Contest {
 
   async #ours(folder: string, store: BenchStore): Promise<void> {
     const machine = join(folder, 'machine');
-    // Nothing is stored under that key.
+    // No snapshot has that key.
     const cold = await this.#job(join(folder, 'cold'), store, { 'cache-key': 'nobody-has-it' });
     await this.#steps('cold', store, cold, 'cloned');
     await store.warmUp?.();
     await this.#steps('warm', store, await this.#job(machine, store), 'restored');
     if (store !== this.#options.stores[0]) return;
     const atHome = await this.#job(machine, store);
-    // What the job before has checked out is no part of it.
+    // Without the files that the previous job checked out.
     await rename(atHome.workspace, join(folder, 'checked-out-before'));
     await mkdir(atHome.workspace);
     await this.#steps('at home', store, atHome, 'existing');
@@ -145,20 +145,22 @@ export class Contest {
     const nameOf = (step: 'main' | 'checkout' | 'post') => rowOf(situation, store.name, step);
     await this.#note(nameOf('main'), async () => {
       const { result, ...known } = await runStep(job.startMain());
-      if (result.outputs['provenance'] !== provenance) throw new Error(`not so:\n${result.log}`);
-      if (situation === 'warm') this.newsBytes = (await countPacks(result)) - this.#bytesBefore;
+      if (result.outputs['provenance'] !== provenance)
+        throw new Error(`unexpected outcome:\n${result.log}`);
+      if (situation === 'warm') this.newBytes = (await countPacks(result)) - this.#bytesBefore;
       return known;
     });
     await this.#time(nameOf('checkout'), () => this.#checkOut(job.workspace, 0, job));
     await this.#note(nameOf('post'), async () => {
       const { result, ...known } = await runStep(job.startPost());
       const isSaved = result.log.includes('Saved snapshot');
-      if (isSaved !== (situation !== 'at home')) throw new Error(`not so:\n${result.log}`);
+      if (isSaved !== (situation !== 'at home'))
+        throw new Error(`unexpected outcome:\n${result.log}`);
       return known;
     });
   }
 
-  /** What no way can be faster than. */
+  /** Lower limits of every method. */
   async #limits(folder: string): Promise<void> {
     const { directory } = this.#options.upstream;
     const packs = (await readdir(packDirectory(directory)))
@@ -179,13 +181,14 @@ export class Contest {
   }
 
   /**
-   * What was made stays until the round is over, and small files until all are. A virtual machine pays
-   * for memory that it touches for the first time, 4 s for each GB on one, and not for memory that the
-   * way before has just let go; and ext4 passes over the inodes of files that were deleted in the last
-   * minutes, which made a checkout of 6,000 files take 5 s and not 1.
+   * Keeps a method's files until the round is over, and small ones until all rounds are. Otherwise the next
+   * method would have an advantage: a virtual machine pays for memory that it touches for the first time
+   * (4 s for each GB on one), but not for memory that was just released. It would also have a disadvantage:
+   * ext4 skips the inodes of recently deleted files, which made a checkout of 6,000 files take 5 s instead
+   * of 1 s.
    */
   async #inFolder(work: (folder: string) => Promise<void>): Promise<void> {
-    const folder = join(this.#options.root, `way-${String(++this.#ways)}`);
+    const folder = join(this.#options.root, `method-${String(++this.#folders)}`);
     await mkdir(folder);
     await readWhole(packDirectory(this.#options.upstream.directory));
     await work(folder);
@@ -237,12 +240,12 @@ export class Contest {
   }
 }
 
-/** Of a mirror, with their indexes. */
+/** Bytes of a mirror's packs and their indexes. */
 async function countPacks({ outputs }: StepResult): Promise<number> {
   return countFolderBytes(packDirectory(outputs['mirror-path'] ?? ''));
 }
 
-/** As actions/cache does it, with all threads. */
+/** As actions/cache archives it, with all threads. */
 export async function archive(workspace: string, file: string): Promise<void> {
   const compress = ['--use-compress-program', 'zstd -T0'];
   await runOrThrow('tar', [...compress, '-cf', file, '-C', workspace, '.git']);

@@ -7,18 +7,18 @@ import { peakMemory } from './peak-memory.ts';
 
 export interface Cost {
   ms: number;
-  /** Of this process and of all it has started and waited for; NaN where the system does not tell. */
+  /** Of this process and of its children that have ended; NaN if the system doesn't report it. */
   cpuMs: number;
   upstreamBytes: number;
-  /** From and to a store, or an archive. */
+  /** Read from or written to a store or an archive. */
   storeBytes: number;
-  /** Of the action's own process, at most. */
+  /** Peak of the action's own process. */
   peakBytes: number;
-  /** By the names in the log. */
+  /** Milliseconds by the phases' names in the log. */
   phases: Readonly<Record<string, number>>;
 }
 
-/** What the work itself knows of its cost. */
+/** The costs that the work itself measures. */
 export type Known = Partial<Pick<Cost, 'storeBytes' | 'peakBytes' | 'phases'>>;
 
 export async function costOf(
@@ -42,7 +42,7 @@ export function medianOf(
   return median(costs.map((cost) => cost[figure]));
 }
 
-/** Runs a step of the action to its end, which must be good. */
+/** Runs a step of the action, which must succeed. */
 export async function runStep(step: RunningStep): Promise<Known & { result: StepResult }> {
   const { bytes, result } = await peakMemory(step);
   const phases = Object.fromEntries(
@@ -67,7 +67,7 @@ function parseTime(text: string): number {
 
 const TICK_MS = 10;
 
-/** Linux: of those that were waited for, as the kernel accounts it to whoever waited. */
+/** Linux: the kernel adds the time of children that ended to the process that waited for them. */
 function cpuTime(): number {
   const { user, system } = process.cpuUsage();
   let children = NaN;

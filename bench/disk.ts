@@ -1,17 +1,17 @@
-/** What lies on the disk before a measurement, and after it. */
+/** Prepares the disk before a measurement, and reads it afterwards. */
 import { createReadStream } from 'node:fs';
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 
-/** Has what lies there in the page cache: ways are not compared by whose bytes were read last. */
+/** Reads everything into the page cache, so that no method has an advantage. */
 export async function readWhole(path: string): Promise<void> {
   for (const file of await listFiles(path)) {
     await finished(createReadStream(file, { highWaterMark: 1 << 20 }).resume());
   }
 }
 
-/** Of all files in a folder and below it. */
+/** Bytes of all files in a folder and below it. */
 export async function countAllBytes(folder: string): Promise<number> {
   const sizes = await Promise.all(
     (await listFiles(folder)).map(async (file) => (await stat(file)).size),
@@ -19,7 +19,7 @@ export async function countAllBytes(folder: string): Promise<number> {
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** Has everything there a day older than it is. */
+/** Makes everything there a day older. */
 export async function ageByDay(folder: string): Promise<void> {
   for (const name of await readdir(folder, { recursive: true })) {
     const path = join(folder, name);
@@ -32,7 +32,7 @@ export async function ageByDay(folder: string): Promise<void> {
 const DAY_MS = 24 * 60 * 60_000;
 const LARGE_BYTES = 1 << 20;
 
-/** The rest stays: see Contest. */
+/** Small files stay: see Contest. */
 export async function removeLargeFiles(folder: string): Promise<void> {
   for (const file of await listFiles(folder)) {
     if ((await stat(file)).size >= LARGE_BYTES) await rm(file, { force: true });

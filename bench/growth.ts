@@ -1,6 +1,6 @@
 /**
- * How the time of an unchanged run grows with refs, with layers and with jobs at once: main and post of
- * jobs that restore a snapshot from a disk store, which upstream has not left behind.
+ * How the time of an unchanged run grows with refs, with layers and with simultaneous jobs: main and post of
+ * jobs that restore an up-to-date snapshot from a disk store.
  */
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -36,7 +36,7 @@ interface Place {
 
 export class GrowthBench {
   readonly #root: string;
-  /** Has commits enough. */
+  /** The source of the commits that refs point at. */
   readonly #repository: string;
   readonly #rounds: number;
 
@@ -88,7 +88,7 @@ export class GrowthBench {
     });
   }
 
-  /** Each on a machine of its own, as far as folders go: they have the processors in common. */
+  /** Each has folders of its own, but all share the processors. */
   async byJobs(counts: readonly number[]): Promise<Growth> {
     const repository = 'bench/jobs';
     return this.#serve({ [repository]: this.#repository }, async (servers) => {
@@ -118,7 +118,7 @@ export class GrowthBench {
     });
   }
 
-  /** Places in turn, so that what else the machine does is everybody's. */
+  /** Measures places in turn, so that other load on the machine affects all. */
   async #rival(servers: Servers, places: readonly Place[]): Promise<Point[]> {
     const rounds = places.map((): { mainMs: number; postMs: number }[] => []);
     for (let round = 0; round < this.#rounds; round++) {
@@ -165,7 +165,7 @@ function medians(rounds: readonly { mainMs: number; postMs: number }[]) {
   };
 }
 
-/** Publishes the snapshot of a store in another one, with its objects in so many layers of a pack each. */
+/** Publishes a store's snapshot in another store, with its objects in `count` layers of one pack each. */
 async function splitLayers(from: string, mirror: string, to: string, count: number): Promise<void> {
   const { signal } = new AbortController();
   const [key = ''] = await readdir(join(from, 'v1'));

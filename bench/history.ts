@@ -1,4 +1,4 @@
-/** A repository's own history as an upstream that moves on, day by day. */
+/** A repository's own history as an upstream that gets new commits day by day. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { git } from '../test/support/git.ts';
@@ -9,7 +9,7 @@ export interface Day {
   commit: string;
 }
 
-/** The last days on which the default branch has moved, oldest first; `HEAD` names it. */
+/** The last days on which the default branch (HEAD) got commits, oldest first. */
 export async function listDays(repository: string, count: number): Promise<Day[]> {
   const log = ['log', '--first-parent', '--format=%H %cs', 'HEAD'];
   const days: Day[] = [];
@@ -28,7 +28,7 @@ interface Tag {
   commit: string;
 }
 
-/** Has the default branch as it was on a day, and the tags that it reached by then. */
+/** Has the default branch as it was on a day, and the tags that it reached then. */
 export class PastUpstream {
   readonly directory: string;
   readonly #branch: string;
@@ -61,7 +61,7 @@ export class PastUpstream {
     return new PastUpstream(directory, branch, tags);
   }
 
-  /** Returns the ids of the objects that its refs reach now and did not before. */
+  /** Returns the ids of objects that its refs reach now and didn't before. */
   async moveTo({ commit }: Day): Promise<string[]> {
     const not = this.#now === '' ? [] : [`^${this.#now}`];
     const commits = new Set((await git(this.directory, ['rev-list', commit, ...not])).split('\n'));

@@ -1,4 +1,4 @@
-/** Whether a snapshot in a disk store is upstream: by its files alone, without the action. */
+/** Whether a snapshot in a disk store equals upstream: by its files alone, without the action. */
 import { link, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Snapshot } from '../src/snapshot/manifest.ts';
@@ -31,11 +31,11 @@ export async function expectSameRefs(repository: string, upstream: string): Prom
   throw new Error(`the refs of ${repository} are not upstream's`);
 }
 
-/** All that upstream's refs have come to reach, held against the indexes of packs. */
+/** All objects that upstream's refs have reached, compared with the indexes of packs. */
 export class Reached {
   readonly #oids: Buffer[] = [];
   #largest = '';
-  /** Those that the largest pack lacks: it is looked through only where it is another. */
+  /** The ids that the largest pack lacks; it is searched again only when it changes. */
   #others: Buffer[] = [];
 
   get size(): number {
@@ -50,7 +50,7 @@ export class Reached {
     }
   }
 
-  /** Throws where one of them is in no pack of the repository. */
+  /** Throws if one of them is in no pack of the repository. */
   async expectIn(repository: string, snapshot: Snapshot): Promise<void> {
     const files = snapshot.layers.flatMap((layer) => layer.files);
     const bySize = files
@@ -75,8 +75,8 @@ export class Reached {
 }
 
 /**
- * Every object, whole, and everything reached. What git complains about in upstream's own history is
- * no fault of the mirror: returns how often it does, by the name of the complaint.
+ * Throws if fsck finds a fault that upstream itself doesn't have. Returns the number of faults in upstream's
+ * own history, by name.
  */
 export async function expectSound(
   repository: string,

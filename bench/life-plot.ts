@@ -4,7 +4,7 @@ import type { LifeReport } from './life-report.ts';
 import { drawPicture, linear, logarithmic, panelPart, type Panel, type Series } from './plot.ts';
 
 const KINDS: Record<Exclude<SaveKind, 'nothing'>, { name: string; color: string }> = {
-  delta: { name: 'the news', color: '#1a7f37' },
+  delta: { name: 'new objects', color: '#1a7f37' },
   merge: { name: 'layers merged', color: '#bc4c00' },
   everything: { name: 'everything', color: '#8250df' },
 };
@@ -23,7 +23,7 @@ export function drawLife(report: LifeReport): string {
 function drawTotals(saves: readonly LifeSave[]): Panel {
   const first = saves[0]?.snapshotBytes ?? 0;
   const lifeUpTo = (day: number) => summarize(saves.slice(0, day + 1));
-  const news = (name: string, color: string, pick: (save: LifeSave) => number): Series => {
+  const sumOf = (name: string, color: string, pick: (save: LifeSave) => number): Series => {
     let y = 0;
     const points = saves.slice(1).map((save, index) => ({ x: index + 1, y: (y += pick(save)) }));
     return { name, color, points };
@@ -31,13 +31,13 @@ function drawTotals(saves: readonly LifeSave[]): Panel {
   const bound = saves
     .slice(1)
     .map((_, index) => ({ x: index + 1, y: lifeUpTo(index + 1).boundBytes - first }));
-  const whole = news('all at every save', '#6e7781', (save) => save.snapshotBytes);
+  const whole = sumOf('all at every save', '#6e7781', (save) => save.snapshotBytes);
   return logarithmic('All days together, without the first clone and its save', [
     { ...whole, dash: '2 4' },
     { name: 'bound of what is stored', color: '#cf222e', points: bound, dash: '6 4' },
-    news('stored', '#0969da', (save) => save.layerBytes + save.manifestBytes),
-    news('fetched, as packs', '#1a7f37', (save) => save.fetchedBytes),
-    news('sent by upstream', '#bc4c00', (save) => save.wireBytes),
+    sumOf('stored', '#0969da', (save) => save.layerBytes + save.manifestBytes),
+    sumOf('fetched, as packs', '#1a7f37', (save) => save.fetchedBytes),
+    sumOf('sent by upstream', '#bc4c00', (save) => save.wireBytes),
   ]);
 }
 

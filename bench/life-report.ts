@@ -1,9 +1,9 @@
-/** What a life cost, as a page in Markdown. Pure. */
+/** The cost of repeated saves over time, as a page in Markdown. Pure. */
 import { formatBytes } from '../src/lib/bytes.ts';
 import { summarize, type LifeSave, type SaveKind } from '../test/support/life.ts';
 
 export interface LifeReport {
-  /** As it was given, for the page. */
+  /** The argument, for the page. */
   repository: string;
   machine: string;
   /** Days after which another machine comes; half of that later another, which saves at once. */
@@ -20,7 +20,7 @@ export interface LifeReport {
 const KINDS: Record<SaveKind, string> = {
   delta: 'what its fetch brought',
   merge: 'small layers again, as one',
-  everything: 'everything, packed anew',
+  everything: 'everything, packed again',
   nothing: 'nothing',
 };
 
@@ -35,17 +35,17 @@ export function describeLife(report: LifeReport): string {
   const facts: [string, string][] = [
     ['days', String(later.length)],
     ['first and last', `${String(first?.label)}, ${String(last?.label)}`],
-    ['objects in the end', String(report.objects)],
+    ['objects on the last day', String(report.objects)],
     ['sent by upstream', formatBytes(all.wireBytes)],
     ['fetched, as packs and indexes', formatBytes(all.fetchedBytes)],
     ['stored', formatBytes(all.layerBytes)],
-    ['stored as a part of what was fetched', (all.layerBytes / all.fetchedBytes).toFixed(2)],
+    ['stored, relative to what was fetched', (all.layerBytes / all.fetchedBytes).toFixed(2)],
     ['the bound', formatBytes(all.boundBytes)],
     ['first snapshot', formatBytes(mirrorBytes)],
     ['last snapshot', formatBytes(last?.snapshotBytes ?? NaN)],
     ['median save', formatBytes(all.medianUploadBytes)],
-    ['median save as a part of the first snapshot', percent(all.medianUploadBytes / mirrorBytes)],
-    ['median save as a part of what is allowed', all.medianOfAllowed.toFixed(2)],
+    ['median save, relative to the first snapshot', percent(all.medianUploadBytes / mirrorBytes)],
+    ['median save, relative to what is allowed', all.medianOfAllowed.toFixed(2)],
     ['layers at most', String(all.mostLayers)],
     ['packs at most', String(all.mostPacks)],
     [
@@ -55,16 +55,16 @@ export function describeLife(report: LifeReport): string {
     ['restore, as a ratio to the first: last', ratios.at(-1)?.toFixed(2) ?? ''],
   ];
   return [
-    '# A life of daily saves',
+    '# Daily saves over time',
     '',
     `Made by \`npm run bench:life -- ${report.repository} ${later.length} ${every}\`, ${report.machine}.`,
-    'What it shows: [growth](../../docs/growth.md).',
+    '[Growth](../../docs/growth.md) explains these figures.',
     '',
     '| what | |',
     '| --- | --- |',
     ...facts.map(([name, value]) => `| ${name} | ${value} |`),
     '',
-    'What is allowed for the median: 1.1 times what the fetch brought, 64 KiB, and the manifest.',
+    'Allowed for the median: 1.1 times what the fetch brought, plus 64 KiB and the manifest.',
     '',
     '| the save stored | times | stored in all |',
     '| --- | --- | --- |',

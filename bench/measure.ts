@@ -1,9 +1,9 @@
-/** What the benchmarks share: folders of their own, medians, tables in Markdown. */
+/** Shared by the benchmarks: folders of their own, medians, tables in Markdown. */
 import { cpus } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
 
-/** One measurement in a folder of its own, which is removed before the next begins. */
+/** One measurement in a folder of its own, which is then removed. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await createTemporaryDirectory('bench');
   try {
@@ -24,7 +24,7 @@ export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 }
 
-export const TABLE_HEADER = '| way | median, s | range, s | ratio |\n|---|---|---|---|';
+export const TABLE_HEADER = '| method | median, s | range, s | ratio |\n|---|---|---|---|';
 
 /** A row of the table: times in milliseconds, and their median as a ratio to `base`. */
 export function row(name: string, values: readonly number[], base: number): string {

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import type { RunningStep, StepResult } from '../test/support/running-step.ts';
 
 /**
- * The most memory that a step's own process ever had resident, in bytes (Linux: VmHWM), without git's.
- * It is read every few milliseconds, since it is gone with the process. Throws where the step fails.
+ * Peak resident memory of a step's own process, without git's, in bytes (Linux: VmHWM). It is read every few
+ * milliseconds, because it disappears with the process. Throws if the step fails.
  */
 export async function peakMemory(
   step: RunningStep,

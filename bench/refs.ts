@@ -1,8 +1,7 @@
 /**
- * `npm run bench:refs -- [rounds]`: what an unchanged run costs by itself where the same repository
- * has 100 refs and 100,000. Main and post of dist/, side by side against one local HTTP server, as
- * jobs of a machine whose mirror stays and of fresh machines; CPU time is Linux's only. Prints
- * tables in Markdown.
+ * `npm run bench:refs -- [rounds]`: the cost of an unchanged run with 100 and with 100,000 refs in the same
+ * repository. Runs main and post of dist/ against one local HTTP server, on a machine that keeps its mirror
+ * and on new machines. CPU time needs Linux. Prints tables in Markdown.
  */
 import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,24 +17,24 @@ const FEW = 'bench/few';
 const MANY = 'bench/many';
 type Repository = typeof FEW | typeof MANY;
 
-/** A ref at each commit, branches and light tags in turn, and as many annotated tags as git/git has. */
+/** A ref for each commit, branches and lightweight tags in turn, and as many annotated tags as git/git has. */
 const COMMITS = 99_000;
 const ANNOTATED_TAGS = 1_000;
-/** Of all these the repository with few refs has one in so many. */
+/** The repository with few refs has every thousandth of these. */
 const FEW_EACH = 1_000;
 
-/** In milliseconds, of main and post together. */
+/** Milliseconds of main and post together. */
 interface Cost {
-  /** Without what upstream took to advertise. */
+  /** Without upstream's time to advertise its refs. */
   own: number;
   main: number;
   post: number;
-  /** Of both steps and of all that they started. */
+  /** CPU time of both steps and of all their children. */
   cpu: number;
   advertising: number;
 }
 
-/** A history of small commits that all refs of both upstreams lead into. */
+/** One history of small commits for the refs of both upstreams. */
 async function makeUpstreams(folder: string): Promise<Record<Repository, string>> {
   const paths = { [FEW]: join(folder, 'few.git'), [MANY]: join(folder, 'many.git') };
   const content = { files: 400, fileBytes: 2_000, changedFiles: 1, content: 'text' } as const;
@@ -62,7 +61,7 @@ async function writePackedRefs(repository: string, refs: Ref[]): Promise<void> {
   await writeFile(join(repository, 'packed-refs'), formatPackedRefs(sortRefs(refs)), 'latin1');
 }
 
-/** Has Node say at its end what it and its children took: user and system, own and waited for. */
+/** Makes Node report at its end the user and system time of itself and of its children. */
 const SAY_TIMES = `
 import { readFileSync, appendFileSync } from 'node:fs';
 process.on('exit', () => {
@@ -71,13 +70,13 @@ process.on('exit', () => {
 });`;
 const TICK_MS = 10;
 
-interface Way {
+interface Situation {
   name: string;
   provenance: 'existing' | 'restored';
   prime: boolean;
 }
 
-const WAYS: readonly Way[] = [
+const SITUATIONS: readonly Situation[] = [
   { name: "the machine's own mirror", provenance: 'existing', prime: false },
   { name: "the machine's own mirror, primed from", provenance: 'existing', prime: true },
   { name: 'restored from a disk store', provenance: 'restored', prime: false },
@@ -94,7 +93,7 @@ class Bench {
     this.#server = server;
   }
 
-  /** Clones and saves, so that from now on nothing changes. */
+  /** Clones and saves, so that later runs are unchanged. */
   async begin(repository: Repository): Promise<void> {
     await mkdir(this.#storeOf(repository), { recursive: true });
     const job = this.#job(repository, this.#machineOf(repository), false, {});
@@ -102,7 +101,7 @@ class Bench {
     check(await job.post());
   }
 
-  async run(repository: Repository, { provenance, prime }: Way): Promise<Cost> {
+  async run(repository: Repository, { provenance, prime }: Situation): Promise<Cost> {
     const isFresh = provenance === 'restored';
     const machine = isFresh
       ? join(this.#root, `fresh-${String(++this.#count)}`)
@@ -116,7 +115,7 @@ class Bench {
     const main = check(await job.main(), provenance);
     const post = check(await job.post());
     if (!post.log.includes('Nothing saved'))
-      throw new Error(`it was no unchanged run: ${post.log}`);
+      throw new Error(`the run was not unchanged: ${post.log}`);
     if (this.#server.requests.some(({ kind }) => kind === 'fetch')) throw new Error('it fetched');
     const ticks = (await readFile(times, 'utf8')).trim().split(' ');
     await rm(times);
@@ -187,11 +186,13 @@ try {
   await bench.begin(FEW);
   await bench.begin(MANY);
   const size = /size-pack: (\d+)/.exec(await git(repositories[MANY], ['count-objects', '-v']))?.[1];
-  const costs = new Map(WAYS.map((way) => [way, { [FEW]: [] as Cost[], [MANY]: [] as Cost[] }]));
+  const costs = new Map(
+    SITUATIONS.map((each) => [each, { [FEW]: [] as Cost[], [MANY]: [] as Cost[] }]),
+  );
   for (let round = 0; round < rounds; round += 1) {
-    for (const [way, of] of costs) {
+    for (const [situation, of] of costs) {
       for (const repository of [FEW, MANY] as const) {
-        of[repository].push(await bench.run(repository, way));
+        of[repository].push(await bench.run(repository, situation));
       }
     }
     console.error(`round ${String(round + 1)} of ${String(rounds)}`);
@@ -205,7 +206,7 @@ try {
   );
   console.log('|---|---|---|---|---|---|---|');
   for (const [{ name }, of] of costs) console.log(describe(name, of[FEW], of[MANY]));
-  console.log('\n| of that | main, s | post, s | advertising, s |\n|---|---|---|---|');
+  console.log('\n| part of it | main, s | post, s | advertising, s |\n|---|---|---|---|');
   for (const [{ name }, of] of costs) {
     console.log(describeParts(`${name}, 100 refs`, of[FEW]));
     console.log(describeParts(`${name}, 100,000 refs`, of[MANY]));

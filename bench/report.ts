@@ -1,4 +1,4 @@
-/** What `npm run bench` has measured, as tables in Markdown and as a picture. Pure. */
+/** The results of `npm run bench` as tables in Markdown and as a picture. Pure. */
 import type { Churn } from './churn.ts';
 import { COPY, DEEP, DIGEST, HOME_CHECKOUT, SHALLOW, UNPACK, WRITE, rowOf } from './contest.ts';
 import { medianOf, type Cost } from './cost.ts';
@@ -13,7 +13,7 @@ export interface Measured {
   name: string;
   packBytes: number;
   objects: number;
-  newsBytes: number;
+  newBytes: number;
   rounds: number;
   stores: readonly string[];
   /** By row. */
@@ -41,13 +41,13 @@ export function costTable({ costs }: Measured): string {
     return `| ${cells.join(' | ')} |`;
   });
   return [
-    '| way | median, s | range, s | ratio | CPU, s | MiB from upstream | MiB from or to a store | peak, MiB |',
+    '| step | median, s | range, s | ratio | CPU, s | MiB from upstream | MiB from or to a store | peak, MiB |',
     '|---|---|---|---|---|---|---|---|',
     ...rows,
   ].join('\n');
 }
 
-/** Where main's and post's time goes; phases that run side by side overlap. */
+/** Where main's and post's time goes. Phases that run in parallel overlap. */
 export function phaseTable({ costs }: Measured): string {
   const steps = costs.filter(([, each]) => Object.keys(each[0]?.phases ?? {}).length > 0);
   const names = [
@@ -69,8 +69,8 @@ export function phaseTable({ costs }: Measured): string {
   ].join('\n');
 }
 
-/** What the project aims at, each against what was measured. */
-export function aimTable({ costs, newsBytes }: Measured, start: Start): string {
+/** The project's aims, compared with the measured figures. */
+export function aimTable({ costs, newBytes }: Measured, start: Start): string {
   const of = (name: string) => costsOf(costs, name);
   const ms = (name: string) => medianOf(of(name));
   const main = rowOf('warm', DISK, 'main');
@@ -85,16 +85,16 @@ export function aimTable({ costs, newsBytes }: Measured, start: Start): string {
     [`${DEEP} / warm main and checkout`, ms(DEEP) / whole, 12, false],
     [`warm main and checkout / ${SHALLOW}`, whole / ms(SHALLOW), 1, true],
     [
-      'warm main, s, against 1.3 times the slower of `cp` and SHA-256, Node’s start and the fetch',
+      'warm main, s; aim: 1.3 times the slower of `cp` and SHA-256, plus Node’s start and the fetch',
       ms(main) / 1_000,
       allowed / 1_000,
       true,
     ],
-    ['post with news, s', ms(post) / 1_000, 1, true],
+    ['post with one day of new commits, s', ms(post) / 1_000, 1, true],
     [
-      'post with news, KiB, against 1.1 times the news and 64 KiB',
+      'post with one day of new commits, KiB stored; aim: 1.1 times their size plus 64 KiB',
       medianOf(of(post), 'storeBytes') / 1024,
-      (1.1 * newsBytes) / 1024 + 64,
+      (1.1 * newBytes) / 1024 + 64,
       true,
     ],
     ['post unchanged, s', ms(rowOf('at home', DISK, 'post')) / 1_000, 0.5, true],
@@ -108,7 +108,7 @@ export function aimTable({ costs, newsBytes }: Measured, start: Start): string {
   return ['| | measured | aim | |', '|---|---|---|---|', ...rows].join('\n');
 }
 
-/** Where the time of warm main and its checkout goes, beside that of copying and writing alone. */
+/** Where the time of warm main and its checkout goes, compared with copying and writing alone. */
 export function limitTable({ costs }: Measured, start: Start): string {
   const ms = (name: string) => medianOf(costsOf(costs, name));
   const main = costsOf(costs, rowOf('warm', DISK, 'main'));
@@ -119,21 +119,21 @@ export function limitTable({ costs }: Measured, start: Start): string {
   const floorMs = ms(COPY) + ms(WRITE);
   const rows = [
     ['restoring and checking the packs', restoreMs, COPY, ms(COPY)],
-    ['fetching, and what asking upstream took longer than that', askMs],
+    ['fetching, and the part of the probe that outlasts the restore', askMs],
     ['starting Node and loading the bundle', start.mainMs],
-    ['all else in main', restMs],
-    ['what `actions/checkout` runs', checkoutMs, WRITE, ms(WRITE)],
-    ['**all**', medianOf(main) + checkoutMs, '**both**', floorMs],
+    ['the rest of main', restMs],
+    ['the commands of `actions/checkout`', checkoutMs, WRITE, ms(WRITE)],
+    ['**total**', medianOf(main) + checkoutMs, '**total**', floorMs],
   ] as const;
   return [
-    '| of warm main and checkout | s | alone | s |',
+    '| part of warm main and checkout | s | lower limit | s |',
     '|---|---|---|---|',
     ...rows.map(([what, time, limit = '', limitMs]) => {
       const cells = [what, seconds(time), limit, limitMs === undefined ? '' : seconds(limitMs)];
       return `| ${cells.join(' | ')} |`;
     }),
     '',
-    `These two, and nothing else, would be ${figure(ms(DEEP) / floorMs)} times as fast as ${DEEP}, and take ${figure(floorMs / ms(SHALLOW))} times as long as ${SHALLOW}.`,
+    `Copying and writing alone would be ${figure(ms(DEEP) / floorMs)} times as fast as ${DEEP} and take ${figure(floorMs / ms(SHALLOW))} times as long as ${SHALLOW}.`,
   ].join('\n');
 }
 
@@ -141,7 +141,7 @@ function costsOf(costs: Measured['costs'], name: string): readonly Cost[] {
   return costs.find(([row]) => row === name)?.[1] ?? [];
 }
 
-/** What upstream has a main wait for: the probe goes on beside the restore. */
+/** How long main waits for upstream: the probe runs in parallel with the restore. */
 function askMsOf({ phases: { Probe = 0, Restore = 0, Fetch = 0 } }: Cost): number {
   return Math.max(0, Probe - Restore) + Fetch;
 }
@@ -156,7 +156,7 @@ export function growthTable({ what, points }: Growth): string {
   return [head, '|---|---|---|---|---|', ...rows].join('\n');
 }
 
-/** The most that main and post take, held against the project's aim: flat within 2 times. */
+/** The largest ratio of main and post, compared with the aim: at most twice the first. */
 export function growthVerdict({ points }: Growth): string {
   const [first] = points;
   const most = Math.max(
@@ -165,10 +165,10 @@ export function growthVerdict({ points }: Growth): string {
       postMs / (first?.postMs ?? NaN),
     ]),
   );
-  return `At most ${most.toFixed(2)} times the first; the aim is 2: ${most <= 2 ? 'met' : '**not met**'}.`;
+  return `At most ${most.toFixed(2)} times the first. The aim is 2: ${most <= 2 ? 'met' : '**not met**'}.`;
 }
 
-/** Against the bytes, of all works whose size was given. */
+/** Time by size, for all contests. */
 export function sizeTable(all: readonly Measured[]): string {
   const rows = all.map(({ name, packBytes, costs }) => {
     const of = (step: 'main' | 'checkout' | 'post') =>
@@ -185,9 +185,9 @@ export function sizeTable(all: readonly Measured[]): string {
 
 export function verifyTable({ costs }: VerifyCosts): string {
   const base = medianOf(costs[0]?.[1] ?? []);
-  const rows = costs.map(([way, each]) => {
+  const rows = costs.map(([method, each]) => {
     const cells = [
-      `\`${way}\``,
+      `\`${method}\``,
       seconds(medianOf(each)),
       (medianOf(each) / base).toFixed(2),
       seconds(medianOf(each, 'cpuMs')),
@@ -195,7 +195,7 @@ export function verifyTable({ costs }: VerifyCosts): string {
     return `| ${cells.join(' | ')} |`;
   });
   return [
-    '| `verify` | main that restores, median, s | ratio | CPU, s |',
+    '| `verify` | restoring main, median, s | ratio | CPU, s |',
     '|---|---|---|---|',
     ...rows,
   ].join('\n');
@@ -204,10 +204,10 @@ export function verifyTable({ costs }: VerifyCosts): string {
 export function churnTable(churn: Churn): string {
   const rows = [
     ['the repository, as packs', churn.snapshotBytes],
-    ['held by the disk store', churn.heldBytes],
-    ['sent to the disk store in all', churn.sentBytes],
+    ['stored in the disk store', churn.heldBytes],
+    ['sent to the disk store in total', churn.sentBytes],
     ['the last archive of `.git`', churn.lastArchiveBytes],
-    ['all archives of `.git`, one for each day', churn.archivedBytes],
+    ['archives of `.git`, one a day, in total', churn.archivedBytes],
   ] as const;
   return [
     `| after ${String(churn.days)} days | MiB |`,
@@ -242,12 +242,12 @@ function contestPart({ name, costs, stores }: Measured): Part {
     ['checkout', GREY],
   ] as const;
   return barsPart(title, colors, [
-    bar('checkout, all history', 0, ms(DEEP)),
-    bar('checkout, no history', 0, ms(SHALLOW)),
-    bar('home-made cache, all history', ms(UNPACK), ms(HOME_CHECKOUT)),
+    bar('checkout, fetch-depth: 0', 0, ms(DEEP)),
+    bar('checkout, fetch-depth: 1', 0, ms(SHALLOW)),
+    bar('cached .git, fetch-depth: 0', ms(UNPACK), ms(HOME_CHECKOUT)),
     ours('mirror-action, cold', 'cold', DISK),
     ...stores.map((store) => ours(`mirror-action, from ${store}`, 'warm', store)),
-    ours('mirror-action, mirror there', 'at home', DISK),
+    ours('mirror-action, mirror on the machine', 'at home', DISK),
   ]);
 }
 

@@ -1,10 +1,10 @@
 /**
- * `npm run bench -- [--quick] [--rounds N] [section…]`: all ways to a checked-out tree side by side, on
- * generated repositories of 30 MB, 300 MB and 2 GB, and how time grows. A section is one of these
- * sizes, `growth`, `churn`, `verify`, or a repository by its path or URL; all but the last by default.
- * `page` measures nothing and writes the page anew. What was measured
- * is kept in bench/results/bench.json, where sections that did not run stay as they were, and shown in
- * bench.md and bench.svg. `--quick` takes 30 MB and one round, and only prints.
+ * `npm run bench -- [--quick] [--rounds N] [section…]`: compares the methods to get a checked-out tree, on
+ * generated repositories of 30 MB, 300 MB and 2 GB, and measures growth. A section is one of these sizes,
+ * `growth`, `churn`, `verify`, or a repository by its path or URL. By default all but the last run. The
+ * results are kept in bench/results/bench.json, where sections that did not run keep theirs, and shown in
+ * bench.md and bench.svg. The section `page` only writes these two again. `--quick` measures 30 MB in one
+ * round and only prints.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -41,15 +41,15 @@ const RESULTS = 'bench/results/bench';
 const SMALL = '30 MB';
 /** A clone may take a while. */
 const SLOW = { timeoutMs: 3_600_000 };
-/** With more than a disk: three stores take their time. */
+/** Measured with all three stores; the others only with a disk, to save time. */
 const WITH_ALL_STORES = new Set([SMALL, '300 MB']);
 
 const NOTES: Readonly<Record<string, readonly string[]>> = {
   refs: [
-    '[What refs cost](refs.md) says where the time goes, and leaves out what the server takes to advertise.',
+    '[The cost of refs](refs.md) shows where the time goes, without the server’s time to advertise them.',
   ],
   'jobs at once': [
-    'On machines of their own jobs would not slow each other down: these have the processors in common.',
+    'These jobs share the processors of one machine. On machines of their own they would not slow each other down.',
   ],
 };
 
@@ -71,8 +71,11 @@ const { values, positionals } = parseArgs({
 });
 const rounds = values.quick ? 1 : Number(values.rounds);
 const results = readResults();
-results.machine = describeMachine();
-results.start = await measureStart(values.quick ? 3 : 15);
+const isMeasured = positionals.join() !== 'page';
+if (isMeasured) {
+  results.machine = describeMachine();
+  results.start = await measureStart(values.quick ? 3 : 15);
+}
 const sections = positionals.length > 0 ? positionals : allSections();
 for (const section of sections) {
   await measure(section);
@@ -121,7 +124,7 @@ async function measureContest(name: string, section: string): Promise<void> {
             name,
             rounds: round,
             objects: Number(count),
-            newsBytes: contest.newsBytes,
+            newBytes: contest.newBytes,
             packBytes,
           },
           stores: stores.map((store) => store.name),
@@ -211,18 +214,20 @@ function page(): string {
   const all = Object.values(contests);
   const chapter = (title: string, ...parts: string[]) => [`## ${title}`, ...parts];
   return [
-    '# What a job pays, and what it would pay otherwise',
-    `Made by \`npm run bench\`; ${machine}. Servers, stores and jobs share its processors, over the loopback interface.`,
+    '# Benchmark',
+    `Made by \`npm run bench\` on ${machine}. Servers, stores and jobs share this machine and talk over its loopback interface, so the network costs nothing.`,
     ...(start === undefined
       ? []
       : [
-          `Node starts in ${String(Math.round(start.nodeMs))} ms; main of the bundle, up to its first look at an input, takes ${String(Math.round(start.mainMs - start.nodeMs))} ms more.`,
+          `Node starts in ${String(Math.round(start.nodeMs))} ms; the main step, up to its first input, takes ${String(Math.round(start.mainMs - start.nodeMs))} ms more.`,
         ]),
-    ...(values.quick ? [] : ['![Bars of all ways, and how time grows](bench.svg)']),
+    ...(values.quick
+      ? []
+      : ['![Seconds to a checked-out tree for each method, and growth](bench.svg)']),
     ...all.flatMap((measured) =>
       chapter(
         measured.name,
-        `${String(Math.round(measured.packBytes / 1e6))} MB of packs, ${measured.objects.toLocaleString('en')} objects, a day of news of ${String(Math.round(measured.newsBytes / 1024))} KiB as a pack; ${String(measured.rounds)} rounds, all ways in each.`,
+        `${String(Math.round(measured.packBytes / 1e6))} MB of packs, ${measured.objects.toLocaleString('en')} objects, one day of new commits (${String(Math.round(measured.newBytes / 1024))} KiB as a pack); ${String(measured.rounds)} rounds, all methods in each.`,
         aimTable(measured, start ?? { nodeMs: NaN, mainMs: NaN }),
         ...(start === undefined ? [] : [limitTable(measured, start)]),
         costTable(measured),
@@ -238,11 +243,11 @@ function page(): string {
         ...(NOTES[growth.what] ?? []),
       ),
     ),
-    ...(churned === undefined ? [] : chapter('Held by stores', churnTable(churned))),
+    ...(churned === undefined ? [] : chapter('Size of stores', churnTable(churned))),
     ...(verify === undefined
       ? []
       : chapter(
-          'What `verify` costs',
+          'Cost of `verify`',
           `A snapshot of ${String(Math.round(verify.packBytes / 1e6))} MB of packs, from a disk store.`,
           verifyTable(verify),
         )),

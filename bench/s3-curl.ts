@@ -1,11 +1,11 @@
-/** One plain request on one connection, by curl: what S3's throughput is held against. */
+/** One plain request on one connection, by curl: the baseline for S3's throughput. */
 import { stat } from 'node:fs/promises';
 import { runProcess } from '../test/support/processes.ts';
 import type { S3Server } from '../test/support/s3/servers.ts';
 
 const TIMEOUT_MS = 10 * 60_000;
 
-/** Downloads an object of the server's bucket, which has so many bytes, to a file. */
+/** Downloads an object of that many bytes from the server's bucket to a file. */
 export async function getByCurl(
   server: S3Server,
   object: string,
@@ -29,7 +29,7 @@ async function curl(server: S3Server, object: string, args: readonly string[]): 
     [
       ...['--silent', '--show-error', '--fail', '--noproxy', '*'],
       ...['--aws-sigv4', `aws:amz:${region}:s3`, '--user', `${accessKeyId}:${secretAccessKey}`],
-      // The store does not make it digest the body twice either.
+      // The store doesn't digest the body twice either.
       ...['--header', 'x-amz-content-sha256: UNSIGNED-PAYLOAD'],
       ...(sessionToken ? ['--header', `x-amz-security-token: ${sessionToken}`] : []),
       ...args,

@@ -1,5 +1,5 @@
 /**
- * A slow link to an S3 server, in a process of its own, so that it takes no time of what is measured:
+ * A slow link to an S3 server, in a process of its own, so that its time doesn't count:
  * `s3-link.ts <an S3Server as JSON> <an S3Link as JSON>` prints its endpoint, and ends with its input.
  */
 import { spawn } from 'node:child_process';
@@ -10,7 +10,7 @@ import { startS3Proxy, type S3Link } from '../test/support/s3/proxy.ts';
 import type { S3Server } from '../test/support/s3/servers.ts';
 
 export interface SlowLink {
-  /** The server as it is seen through the link. */
+  /** The server behind the link. */
   server: S3Server;
   stop(): Promise<void>;
 }

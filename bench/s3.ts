@@ -115,11 +115,11 @@ async function makeSubject(server: S3Server, upstream: string, folder: string): 
   }
 }
 
-/** Times of one way, in milliseconds, and those of curl on the same link. */
+/** Milliseconds of one method, and those of curl on the same link. */
 interface Times {
   download: number[];
   restore: number[];
-  /** The restore phase of the main step, as its log tells it. */
+  /** The restore phase of the main step, from its log. */
   phase: number[];
   upload: number[];
   save: number[];
@@ -129,7 +129,7 @@ function newTimes(): Times {
   return { download: [], restore: [], phase: [], upload: [], save: [] };
 }
 
-/** One round over one link; each way begins with an empty folder. */
+/** One round over one link. Each method starts with an empty folder. */
 async function timeRound(
   server: S3Server,
   upstream: string,
@@ -191,7 +191,7 @@ function printTimes(title: string, { download, restore, phase, upload, save }: T
   );
 }
 
-/** How many times as fast the second way is, round by round: other work slows both. */
+/** How many times as fast the second method is, by round: other work slows both. */
 function medianRatio(one: readonly number[], other: readonly number[]): string {
   return median(one.map((ms, round) => ms / (other[round] ?? NaN))).toFixed(2);
 }

@@ -1,6 +1,6 @@
 /**
- * What jobs talk to, in a process of its own, so that its time and memory are not theirs: an upstream
- * over HTTP, and the Actions cache. Started by servers.ts, which it answers.
+ * The servers that jobs use, in a process of their own, so that their time and memory don't count: an
+ * upstream over HTTP, and the Actions cache. Started by servers.ts, whose requests it answers.
  */
 import { startActionsCacheService } from '../test/support/actions-cache/service.ts';
 import { startGitServer } from '../test/support/git-server/server.ts';
@@ -14,10 +14,10 @@ let kept: readonly string[] = [];
 
 const calls = {
   url: () => upstream.url,
-  /** That upstream has sent so far. */
+  /** Bytes that upstream has sent so far. */
   bytesSent: () => upstream.bytesSent,
   cacheEnvironment: () => cache.environmentFor({ ref: 'refs/heads/main' }),
-  /** Entries that are there now outlast `forgetNewer`. */
+  /** Protects the current entries from `forgetNewer`. */
   keepEntries: () => {
     kept = cache.entries.map(({ key }) => key);
   },
@@ -36,7 +36,7 @@ process.on('message', ({ id, call }: { id: number; call: keyof ServerCalls }) =>
     process.send?.({ id, result });
   });
 });
-// It ends with who started it.
+// It ends with the process that started it.
 process.on('disconnect', () => {
   void Promise.all([upstream.stop(), cache.close()]).finally(() => process.exit());
 });

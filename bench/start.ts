@@ -1,17 +1,17 @@
-/** How long the bundle takes to start. */
+/** The start-up time of the bundle. */
 import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { promisify } from 'node:util';
 import { median, time } from './measure.ts';
 
 export interface Start {
-  /** Node with nothing to do, in milliseconds. */
+  /** Milliseconds of an empty Node process. */
   nodeMs: number;
-  /** Main of dist/, which ends at its first input: that is none. */
+  /** Milliseconds of dist/main.js until it fails because its first input is missing. */
   mainMs: number;
 }
 
-/** Medians; Node is the one that runs this. */
+/** Medians, with the Node that runs this. */
 export async function measureStart(rounds: number): Promise<Start> {
   const times = { node: [] as number[], main: [] as number[] };
   for (let round = 0; round < rounds; round++) {
@@ -23,6 +23,6 @@ export async function measureStart(rounds: number): Promise<Start> {
 
 async function run(nodeArguments: readonly string[]): Promise<void> {
   const env = { PATH: process.env['PATH'], RUNNER_TEMP: tmpdir() };
-  // Main fails, since its inputs are missing; that it said so is all that is wanted.
+  // Main fails because its inputs are missing, which is all that this needs.
   await promisify(execFile)(process.execPath, nodeArguments, { env }).catch(() => undefined);
 }

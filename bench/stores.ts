@@ -1,4 +1,4 @@
-/** The stores that contend: each holds what was saved the day before, and forgets what is saved since. */
+/** The stores of the contest: each keeps what was saved the day before and forgets later saves. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobOptions } from '../test/support/action-runner.ts';
@@ -9,13 +9,13 @@ import type { Servers } from './servers.ts';
 
 export interface BenchStore {
   name: string;
-  /** Of a job that keeps its snapshots here. */
+  /** Options of a job that uses this store. */
   options(): Promise<Partial<JobOptions>>;
-  /** What is there now outlasts `forget`. */
+  /** Protects the current content from `forget`. */
   keep(): Promise<void>;
-  /** Removes what has come since. */
+  /** Removes what was added since. */
   forget(): Promise<void>;
-  /** Has what it holds where the next reader finds it fast, as far as that is ours to do. */
+  /** Reads the content into the page cache, where the store allows that. */
   warmUp?(): Promise<void>;
 }
 
@@ -50,7 +50,7 @@ export class DiskStore implements BenchStore {
   }
 }
 
-/** The test double of the service, with the platform's own toolkit before it. */
+/** The tests' cache service, used by the platform's own toolkit. */
 export class ActionsCache implements BenchStore {
   readonly name = 'the Actions cache';
   readonly #servers: Servers;
@@ -63,7 +63,7 @@ export class ActionsCache implements BenchStore {
     return {
       ref: 'refs/heads/main',
       event: { name: 'push', payload: { repository: { default_branch: 'main' } } },
-      // No other server has this cache.
+      // Only github.com has this cache.
       serverUrl: 'https://github.com',
       inputs: { 'github-server-url': await this.#servers.ask('url') },
       environment: await this.#servers.ask('cacheEnvironment'),

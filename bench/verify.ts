@@ -1,4 +1,4 @@
-/** What `verify` costs the main step: restores of one snapshot from a disk store, in turn by each way. */
+/** The cost of `verify` in the main step: restores of one snapshot from a disk store, each value in turn. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../src/lib/files.ts';
@@ -9,16 +9,15 @@ import { costOf, runStep, type Cost } from './cost.ts';
 import { readWhole, removeLargeFiles } from './disk.ts';
 import { Servers } from './servers.ts';
 
-const WAYS = ['standard', 'tip', 'full'] as const;
+const VALUES = ['standard', 'tip', 'full'] as const;
 
 export interface VerifyCosts {
   packBytes: number;
   rounds: number;
-  /** By way. */
+  /** By the value of `verify`. */
   costs: readonly (readonly [string, readonly Cost[]])[];
 }
 
-/** `repository` is served as it is. */
 export async function verifyCosts(
   root: string,
   repository: string,
@@ -37,15 +36,15 @@ export async function verifyCosts(
     const saver = newJob('saver', 'standard');
     await runStep(saver.startMain());
     await runStep(saver.startPost());
-    const costs = WAYS.map((way): [string, Cost[]] => [way, []]);
+    const costs = VALUES.map((value): [string, Cost[]] => [value, []]);
     for (let round = 0; round < rounds; round++) {
-      for (const [way, measured] of costs) {
-        const name = `${way}-${String(round)}`;
+      for (const [value, measured] of costs) {
+        const name = `${value}-${String(round)}`;
         await readWhole(store);
         const cost = await costOf(
           () => servers.ask('bytesSent'),
           async () => {
-            const { result, ...known } = await runStep(newJob(name, way).startMain());
+            const { result, ...known } = await runStep(newJob(name, value).startMain());
             if (result.outputs['provenance'] !== 'restored') throw new Error(result.log);
             return known;
           },

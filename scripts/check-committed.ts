@@ -1,4 +1,4 @@
-// Fails if one of the given paths is not what git has: changed, deleted or not tracked.
+// Fails if one of the given paths is changed, deleted or not tracked.
 import { execFileSync } from 'node:child_process';
 
 const states = ['--modified', '--deleted', '--others', '--exclude-standard', '--deduplicate'];
@@ -6,8 +6,6 @@ const paths = execFileSync('git', ['ls-files', ...states, '--', ...process.argv.
   encoding: 'utf8',
 });
 if (paths !== '') {
-  console.error(
-    `These files are generated and out of step, commit them as they are now:\n${paths}`,
-  );
+  console.error(`These generated files are out of date. Commit them as they are now:\n${paths}`);
   process.exitCode = 1;
 }

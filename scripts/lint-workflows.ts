@@ -1,6 +1,6 @@
 /**
- * `npm run lint:workflows`: the workflows of this repository, and every example of one in README.md
- * and docs/.
+ * `npm run lint:workflows`: lints the workflows of this repository and every example in README.md and
+ * docs/.
  */
 import { globSync, readFileSync } from 'node:fs';
 import { lintWorkflow } from './workflows/actionlint.ts';
@@ -29,7 +29,7 @@ for (const path of pages) {
   linted += page.linted;
   skipped += page.skipped;
 }
-// Nothing found in the README means that the search is broken, not that all is well.
+// Without any example the search must be broken.
 if (linted === 0) throw new Error('no example was found');
 console.log(`${workflows.length} workflow file(s) and ${linted} example(s) linted`);
-if (skipped > 0) console.log(`${skipped} block(s) of YAML are marked as no workflows`);
+if (skipped > 0) console.log(`${skipped} block(s) of YAML are marked as not a workflow`);

@@ -1,11 +1,10 @@
 /**
- * What .github/workflows/release.yml does with a tag, one job after the other, in a clone with all
- * history that is checked out at the tag. Needs nothing but Node and git: it runs where the job may
- * write, and nobody else's code does.
+ * The jobs of .github/workflows/release.yml for a tag, in a clone with full history that is checked out at the
+ * tag. Needs only Node and git: it runs in jobs that may write, where no code of others may run.
  *
  *     node scripts/release.ts check         the tag, the branch and the files agree
  *     node scripts/release.ts publish       the release on GitHub
- *     node scripts/release.ts move-major    v1, for who uses it
+ *     node scripts/release.ts move-major    the tag v1, for its users
  */
 import { describeError } from '../src/lib/errors.ts';
 import { publishRelease } from './release/github.ts';
@@ -13,7 +12,7 @@ import { Repository } from './release/repository.ts';
 import { findVersionFaults, readNotes } from './release/tree.ts';
 import { formatVersion, parseReleaseTag } from './release/version.ts';
 
-/** What a push event says was there before, where the tag is new. */
+/** The commit before a push, in the event of a new tag. */
 const NOTHING = /^0*$/;
 
 function read(name: string): string {
@@ -59,7 +58,7 @@ async function run(command: string | undefined): Promise<string> {
 try {
   console.log(await run(process.argv[2]));
 } catch (error) {
-  // A command to the runner ends at the end of its line.
+  // A command to the runner ends with its line.
   const message = describeError(error).replaceAll('\n', '%0A');
   console.error(`::error::${message}`);
   process.exitCode = 1;

@@ -1,8 +1,8 @@
 /**
- * `npm run soak -- [--seed N] [--runs N] [suite…]`: the suites that choose at random or race, with full
- * counts instead of samples; all of them, or those named. `--runs` is how many runs of chance there are.
- * Those of S3 have a configuration of their own, so jest runs once for each. What they did goes into
- * docs/reliability/soak.md, where suites that did not run now keep their lines.
+ * `npm run soak -- [--seed N] [--runs N] [suite…]`: runs the randomized suites and the races with full counts
+ * instead of samples; all of them, or those named. `--runs` is the number of random fault runs. The S3
+ * suites have a configuration of their own, so jest runs once for each suite. The results go into
+ * docs/reliability/soak.md, where suites that did not run keep their lines.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ const { values, positionals } = parseArgs({
 });
 const seed = values.seed ?? String(Math.floor(Math.random() * 2 ** 31));
 
-/** The variable that sets a suite's count. */
+/** The variables that set the counts of each suite. */
 const SUITES: Record<string, Record<string, string>> = {
   'test/action/kill.test.ts': { KILLS: '40' },
   'test/action/kill-repack.test.ts': { REPACK_KILLS: '40' },
@@ -55,7 +55,7 @@ for (const suite of chosen) {
   const { row, isPassed } = run(suite);
   rows.set(suite, row);
   if (!isPassed) process.exitCode = 1;
-  // After each: a soak takes hours, and may be ended before its time.
+  // After each suite: a soak takes hours and may be interrupted.
   write();
 }
 console.log(readFileSync(PAGE, 'utf8'));
@@ -75,7 +75,7 @@ function run(suite: string): { row: string; isPassed: boolean } {
       stdio: ['ignore', 'ignore', 'inherit'],
     },
   );
-  // There is none where jest could not begin: where the S3 servers are not installed, say.
+  // Missing if jest could not start, for example without the S3 servers.
   if (!existsSync(report)) throw new Error(`${suite} did not run`);
   const { testResults } = JSON.parse(readFileSync(report, 'utf8')) as Report;
   rmSync(folder, { recursive: true });
@@ -103,7 +103,7 @@ function write(): void {
   const page = [
     '# Soak',
     '',
-    'Made by `npm run soak`. A seed repeats a line: `npm run soak -- --seed <seed> <suite>`.',
+    'Made by `npm run soak`. To repeat a line: `npm run soak -- --seed <seed> <suite>`.',
     `${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), ${process.platform}, Node ${process.version}.`,
     '',
     '| suite | count | seed | passed | failed | skipped | s | on |',

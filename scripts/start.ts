@@ -1,6 +1,6 @@
 /**
- * `npm start [URL or path]`: the action's two steps on a repository, as a runner runs them, cold and
- * then warm on another machine (two folders), with a disk store between them.
+ * `npm start [URL or path]`: runs the action's two steps on a repository as a runner does, cold and then warm
+ * on another machine (two folders), with a disk store in between.
  */
 import { mkdir } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
@@ -15,11 +15,11 @@ const project = fileURLToPath(new URL('..', import.meta.url));
 interface Upstream {
   serverUrl: string;
   repository: string;
-  /** Where it is served from this machine. */
+  /** Set if this machine serves it. */
   server?: GitServer;
 }
 
-/** A server that a workflow could name, or a server of our own in front of what is not on one. */
+/** A server that a workflow could name, or a local server for a repository that isn't on one. */
 async function openUpstream(argument: string | undefined, folder: string): Promise<Upstream> {
   const url = argument !== undefined && URL.canParse(argument) ? new URL(argument) : undefined;
   // A Windows path parses as a URL whose scheme is the drive's letter.
@@ -29,9 +29,7 @@ async function openUpstream(argument: string | undefined, folder: string): Promi
   if (/^https?:$/.test(url.protocol) && segments.length >= 2 && url.username === '') {
     return { serverUrl: url.origin, repository: segments.join('/') };
   }
-  console.log(
-    `${url.href} is nothing that \`repository\` can name: cloning it, then serving that.`,
-  );
+  console.log(`${url.href} can't be named by \`repository\`: cloning it, then serving the clone.`);
   const copy = join(folder, `${basename(url.pathname, '.git') || 'repository'}.git`);
   await git(folder, ['clone', '--quiet', '--mirror', '--', url.href, copy]);
   return serve(copy);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 interface Report {
   numPassedTests: number;
   numFailedTests: number;
-  /** Suites that did not get as far as their tests. */
+  /** Suites that failed before their tests. */
   numRuntimeErrorTestSuites: number;
 }
 

@@ -16,14 +16,14 @@ interface Release {
   immutable?: boolean;
 }
 
-/** How often GitHub is asked whether a new release is immutable, and how long between. */
+/** How often, and at what interval, GitHub is asked whether a new release is immutable. */
 const LOOKS = 5;
 const BETWEEN_LOOKS_MS = 2_000;
 
 /**
- * Publishes a release of a tag that exists, and gives its address. One that is there already is
- * taken if it was made of this commit, so that a job may be repeated. Throws unless GitHub says
- * that neither the release nor its tag can be changed any more.
+ * Publishes a release of an existing tag and returns its address. An existing release of the same commit is
+ * accepted, so that a job can be repeated. Throws unless GitHub reports that the release and its tag are
+ * immutable.
  */
 export async function publishRelease(
   github: GitHub,
@@ -37,7 +37,7 @@ export async function publishRelease(
       tag_name: tag,
       name: tag,
       body: `${notes}\n\n${mark}\n`,
-      // By version, not by date: a release that mends an older line is not the latest.
+      // By version, not by date: a fix for an older version is not the latest.
       make_latest: 'legacy',
     });
   } else if (existing.draft || !(existing.body ?? '').includes(mark)) {
@@ -56,12 +56,12 @@ export async function publishRelease(
   );
 }
 
-/** The published release of a tag, or undefined where there is none. */
+/** The published release of a tag, or undefined. */
 async function findRelease(github: GitHub, tag: string): Promise<Release | undefined> {
   return call(github, `/tags/${encodeURIComponent(tag)}`);
 }
 
-/** Undefined for 404; throws for every other answer that is no success. */
+/** Undefined for 404; throws for every other failure. */
 async function call(github: GitHub, path: string, body?: object): Promise<Release | undefined> {
   const url = `${github.apiUrl}/repos/${github.repository}/releases${path}`;
   const response = await fetch(url, {

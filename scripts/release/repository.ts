@@ -1,11 +1,11 @@
-/** Tags of a clone and of the remote that it came from. */
+/** Tags of a clone and of its remote. */
 import { execFileSync } from 'node:child_process';
 import { compareVersions, majorTagOf, parseReleaseTag, type Version } from './version.ts';
 
 const REMOTE = 'origin';
 
 interface RemoteTag {
-  /** What the ref holds: an annotated tag's own id. */
+  /** The ref's own object: for an annotated tag, the tag. */
   oid: string;
   commit: string;
 }
@@ -13,13 +13,13 @@ interface RemoteTag {
 export type Move =
   | { is: 'moved'; tag: string; commit: string }
   | { is: 'there already'; tag: string }
-  /** The major tag is at a newer release: this one mends an older line. */
+  /** The major tag is at a newer release: this one fixes an older version. */
   | { is: 'left'; tag: string; at: string };
 
 export class Repository {
   readonly folder: string;
 
-  /** A clone with all history, checked out at what is to be released. */
+  /** A clone with full history, checked out at the commit to release. */
   constructor(folder: string) {
     this.folder = folder;
   }
@@ -28,7 +28,7 @@ export class Repository {
     return this.#git('rev-parse', 'HEAD^{commit}');
   }
 
-  /** Throws unless the remote's tag names the commit that is checked out. */
+  /** Throws unless the remote's tag names the checked-out commit. */
   assertTagged(tag: string): void {
     const found = this.#remoteTags().get(tag)?.commit;
     if (found === undefined) throw new Error(`${REMOTE} has no tag ${tag}`);
@@ -37,7 +37,7 @@ export class Repository {
     }
   }
 
-  /** Throws unless the commit that is checked out is in the history of the remote's branch. */
+  /** Throws unless the checked-out commit is in the history of the remote's branch. */
   assertOnBranch(branch: string): void {
     const ref = `refs/remotes/${REMOTE}/${branch}`;
     this.#git('fetch', '--quiet', '--no-tags', REMOTE, `+refs/heads/${branch}:${ref}`);
@@ -46,8 +46,8 @@ export class Repository {
   }
 
   /**
-   * Lets the major tag name the commit that is checked out, unless it names a newer release. Fails
-   * where somebody else moves the tag meanwhile, or where it names what is no release.
+   * Moves the major tag to the checked-out commit, unless it names a newer release. Throws if another job
+   * moves the tag at the same time, or if it names a commit that isn't a release.
    */
   moveMajorTag(version: Version): Move {
     const tags = this.#remoteTags();
@@ -69,7 +69,7 @@ export class Repository {
 
   #remoteTags(): Map<string, RemoteTag> {
     const tags = new Map<string, RemoteTag>();
-    // A peeled line, `<commit> refs/tags/v1.2.3^{}`, follows that of its annotated tag.
+    // An annotated tag's line is followed by its peeled one, `<commit> refs/tags/v1.2.3^{}`.
     for (const line of this.#git('ls-remote', '--tags', REMOTE).split('\n')) {
       const [, oid = '', name = '', peeled] =
         /^(\S+)\trefs\/tags\/(.+?)(\^\{\})?$/.exec(line) ?? [];

@@ -1,11 +1,11 @@
-/** What the files of a release say of its version. */
+/** The version that the files of a release name. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** `## 1.2.3, 2026-01-31`; what is not released yet has words in the place of the date. */
+/** `## 1.2.3, 2026-01-31`; an unreleased version has words instead of the date. */
 const HEADING = /^## (\S+), (\d{4}-\d{2}-\d{2})$/;
 
-/** Every file that does not say that this is that version, released; none if all do. */
+/** The files that don't name this version as released. */
 export function findVersionFaults(folder: string, version: string): string[] {
   const read = (name: string) => readFileSync(join(folder, name), 'utf8');
   const { version: own } = JSON.parse(read('package.json')) as { version: string };
@@ -30,7 +30,7 @@ export function findVersionFaults(folder: string, version: string): string[] {
     .map(([name, found]) => `${name} says ${String(found)}`);
 }
 
-/** What CHANGELOG.md says under its first heading, without the heading. */
+/** The text under CHANGELOG.md's first heading. */
 export function readNotes(folder: string): string {
   const [, newest = ''] = readFileSync(join(folder, 'CHANGELOG.md'), 'utf8').split(/^## /m);
   return newest.split('\n').slice(1).join('\n').trim();

@@ -1,4 +1,4 @@
-/** Versions and the tags that name them: `v1.2.3` for a release, `v1` for the newest of its kind. Pure. */
+/** Versions and their tags: `v1.2.3` for a release, `v1` for the newest of that major version. Pure. */
 
 export interface Version {
   major: number;
@@ -6,7 +6,7 @@ export interface Version {
   patch: number;
 }
 
-/** Undefined for whatever is not `v1.2.3`: there are no pre-releases, and no leading zeros. */
+/** Undefined for anything but `v1.2.3`: no pre-releases, no leading zeros. */
 export function parseReleaseTag(tag: string): Version | undefined {
   const match = /^v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$/.exec(tag);
   if (match === null) return undefined;
@@ -22,7 +22,7 @@ export function majorTagOf({ major }: Version): string {
   return `v${major}`;
 }
 
-/** Negative where the first is older, positive where it is newer. */
+/** Negative if the first is older, positive if it is newer. */
 export function compareVersions(one: Version, other: Version): number {
   return one.major - other.major || one.minor - other.minor || one.patch - other.patch;
 }

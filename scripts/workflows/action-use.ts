@@ -1,4 +1,4 @@
-/** How an example uses this action, held against action.yml and against what settings allow. */
+/** Checks how an example uses this action: names against action.yml, values by the action's own parser. */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMap, isScalar, visit, type Node, type YAMLMap } from 'yaml';
@@ -12,7 +12,7 @@ const action = readActionDefinition(fileURLToPath(new URL('../..', import.meta.u
 
 const THIS_ACTION = /^[^/@]+\/mirror-action@/;
 
-/** Inputs of actions/checkout v7; actionlint knows those of v4. */
+/** Inputs of actions/checkout v7; actionlint only knows those of v4. */
 const CHECKOUT = 'actions/checkout@';
 const CHECKOUT_INPUTS = [
   ...['allow-unsafe-pr-checkout', 'clean', 'fetch-depth', 'fetch-tags', 'filter'],
@@ -21,7 +21,7 @@ const CHECKOUT_INPUTS = [
   ...['ssh-key', 'ssh-known-hosts', 'ssh-strict', 'ssh-user', 'submodules', 'token'],
 ];
 
-/** A push to owner/name, on a runner of GitHub's. */
+/** A push to owner/name on a GitHub-hosted runner. */
 const ENVIRONMENT = {
   GITHUB_EVENT_NAME: 'push',
   GITHUB_REPOSITORY: 'owner/name',
@@ -34,7 +34,7 @@ const ENVIRONMENT = {
 
 const UNKNOWN = 'unknown';
 
-/** What expressions are in that run; others stand for text that only the run knows. */
+/** The values of expressions in that run. Others are known only when a workflow runs. */
 const EXPRESSIONS = new Map([
   ['github.repository', ENVIRONMENT.GITHUB_REPOSITORY],
   ['github.token', UNKNOWN],
@@ -43,14 +43,14 @@ const EXPRESSIONS = new Map([
   ['runner.temp', ENVIRONMENT.RUNNER_TEMP],
   ['strategy.job-total', '1'],
 ]);
-/** What only the run knows, where not every text is allowed and there is no default either. */
+/** Valid stand-ins for unknown values of inputs that have no default. */
 const PLAUSIBLE = new Map([
-  // In two parts, for those who search sources for keys.
+  // In two parts, so that scanners for keys don't report it.
   ['ssh-key', ['BEGIN', 'END'].map((mark) => `-----${mark} PRIVATE KEY-----`).join('\nAAAA\n')],
   ['ssh-known-hosts', 'host ssh-ed25519 AAAAC3NzaC1lZDI1NTE5'],
 ]);
 
-/** Everything that is wrong with the steps of a workflow that use this action or actions/checkout. */
+/** All problems of the steps that use this action or actions/checkout. */
 export function checkActionUses(workflow: Workflow): Problem[] {
   const problems: Problem[] = [];
   const ids = new Set<string>();
@@ -67,7 +67,7 @@ export function checkActionUses(workflow: Workflow): Problem[] {
   return [...problems, ...checkOutputs(workflow, ids)];
 }
 
-/** The inputs that a step gives, as text, as the runner hands them over. */
+/** The inputs that a step gives, as text, as the runner passes them. */
 function givenInputs(step: YAMLMap): { name: string; value: string; node: Node }[] {
   const given = step.get('with', true);
   if (!isMap(given)) return [];
@@ -76,7 +76,7 @@ function givenInputs(step: YAMLMap): { name: string; value: string; node: Node }
   );
 }
 
-/** The text of a scalar; nothing for what is none. */
+/** The text of a scalar; empty for anything else. */
 function textOf(node: unknown): string {
   const value = isScalar(node) ? node.value : undefined;
   if (typeof value === 'string') return value;
@@ -88,11 +88,11 @@ function checkNames(workflow: Workflow, step: YAMLMap, known: readonly string[])
     .filter(({ name }) => !known.includes(name))
     .map(({ name, node }) => ({
       line: workflow.lineOfNode(node),
-      message: `\`${name}\` is no input of ${textOf(step.get('uses', true))}`,
+      message: `\`${name}\` is not an input of ${textOf(step.get('uses', true))}`,
     }));
 }
 
-/** What the action itself would say of the values. */
+/** The error that the action itself would report for the values. */
 function checkValues(workflow: Workflow, step: YAMLMap): Problem[] {
   const given = givenInputs(step);
   const input = (name: string) => {
@@ -110,7 +110,7 @@ function checkValues(workflow: Workflow, step: YAMLMap): Problem[] {
   }
 }
 
-/** The value of an input; in place of what only the run knows comes something that is allowed. */
+/** The value of an input, with a valid stand-in for an unknown value. */
 function evaluate(name: string, text: string): string {
   const alone = /^\$\{\{\s*([^{}]*?)\s*\}\}$/.exec(text.trim())?.[1];
   const isUnknown = alone !== undefined && !EXPRESSIONS.has(alone);
@@ -125,7 +125,7 @@ function findAllowed(name: string): string {
   return PLAUSIBLE.get(name) ?? (standard === '' ? UNKNOWN : standard);
 }
 
-/** actionlint does not know this action's outputs, and lets every name pass. */
+/** actionlint doesn't know this action's outputs and accepts every name. */
 function checkOutputs(workflow: Workflow, ids: ReadonlySet<string>): Problem[] {
   return workflow.text.split('\n').flatMap((text, index) => {
     const named = [...text.matchAll(/\bsteps\.([\w-]+)\.outputs\.([\w-]+)/g)];
@@ -133,7 +133,7 @@ function checkOutputs(workflow: Workflow, ids: ReadonlySet<string>): Problem[] {
       .filter(([, id = '', name = '']) => ids.has(id) && !action.outputs.includes(name))
       .map(([, , name]) => ({
         line: index + 1,
-        message: `\`${String(name)}\` is no output of this action`,
+        message: `\`${String(name)}\` is not an output of this action`,
       }));
   });
 }

@@ -1,26 +1,26 @@
-/** From a block of YAML to the whole workflow that it is a part of. Pure. */
+/** Completes a block of YAML to a whole workflow. Pure. */
 import { LineCounter, isMap, isScalar, isSeq, parseDocument, type Document, type Node } from 'yaml';
 import type { Problem } from './problem.ts';
 
 export interface Workflow {
   text: string;
   document: Document;
-  /** The line of the block that a line of the workflow is, both from 1. */
+  /** The line of the block for a line of the workflow, both from 1. */
   lineOf(line: number): number;
-  /** The line of the workflow that a node begins on, from 1. */
+  /** The line of the workflow that a node starts on, from 1. */
   lineOfNode(node: Node): number;
 }
 
 const TRIGGER = 'on: push';
 const RUNNER = 'runs-on: ubuntu-latest';
 
-/** What stands around a part of a workflow, and how deep the part lies in it. */
+/** The lines before a part of a workflow, and the part's indentation. */
 interface Frame {
   head: readonly string[];
   indent: number;
 }
 
-/** The block as a whole workflow, or what keeps it from being one. */
+/** The block as a whole workflow, or the problem that prevents it. */
 export function completeWorkflow(block: string): Workflow | Problem {
   const part = parse(block, 0);
   if ('message' in part) return part;
@@ -30,17 +30,17 @@ export function completeWorkflow(block: string): Workflow | Problem {
   return parse(text, frame.head.length);
 }
 
-const NEITHER = 'this is neither a workflow, nor jobs, nor a job, nor a list of steps';
+const NEITHER = 'this is not a workflow, jobs, a job or a list of steps';
 
 function parse(text: string, linesBefore: number): Workflow | Problem {
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter });
-  // The first is enough: those that follow are often only its consequence.
+  // Later errors often follow from the first.
   const [fault] = document.errors;
   const lineOf = (line: number) => Math.max(1, line - linesBefore);
   if (fault !== undefined) {
     const line = lineOf(counter.linePos(fault.pos[0]).line);
-    return { line, message: `this is not YAML: ${fault.message.split('\n')[0] ?? ''}` };
+    return { line, message: `this is not valid YAML: ${fault.message.split('\n')[0] ?? ''}` };
   }
   return {
     text,
@@ -74,12 +74,12 @@ function isText(node: unknown): boolean {
   return isScalar(node) && typeof node.value === 'string';
 }
 
-/** Steps make a job, or the workflow that it calls. */
+/** A job has steps, or calls a workflow. */
 function isJob(node: unknown): boolean {
   return isMap(node) && (node.has('steps') || /\.ya?ml(?:@|$)/.test(String(node.get('uses'))));
 }
 
-/** Empty lines stay empty: a block scalar takes them as they are. */
+/** Empty lines stay empty, because a block scalar keeps them. */
 function indentBy(text: string, columns: number): string {
   return text.replace(/^(?=.)/gm, ' '.repeat(columns));
 }

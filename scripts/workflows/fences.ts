@@ -1,18 +1,18 @@
 /** Fenced blocks of YAML in a page of Markdown. Pure. */
 
 export interface Block {
-  /** Line of the page that the first line of the block's content is on, from 1. */
+  /** The page's line on which the block's content starts, from 1. */
   line: number;
   content: string;
-  /** Whether the page says before the block that it is not a workflow. */
+  /** Whether the page marks the block as not a workflow. */
   isSkipped: boolean;
 }
 
 export const SKIP_MARK = '<!-- not a workflow -->';
 
 /**
- * All blocks whose language is yaml or yml. The mark to skip one stands on the last line before its
- * fence that is not empty. Throws SyntaxError for a fence that is never closed.
+ * All blocks whose language is yaml or yml. The mark to skip one is the last non-empty line before its fence.
+ * Throws SyntaxError for a fence that is never closed.
  */
 export function findYamlBlocks(markdown: string): Block[] {
   const lines = markdown.split(/\r?\n/);
@@ -22,7 +22,8 @@ export function findYamlBlocks(markdown: string): Block[] {
     if (opening === null) continue;
     const [, indent = '', fence = '', language = ''] = opening;
     const end = findEnd(lines, index + 1, fence);
-    if (end < 0) throw new SyntaxError(`the block that begins on line ${index + 1} has no end`);
+    if (end < 0)
+      throw new SyntaxError(`the block that starts on line ${index + 1} is never closed`);
     if (/^ya?ml$/i.test(language)) {
       const content = lines.slice(index + 1, end).map((line) => unindent(line, indent.length));
       const isSkipped = findLastText(lines.slice(0, index)) === SKIP_MARK;
@@ -33,7 +34,7 @@ export function findYamlBlocks(markdown: string): Block[] {
   return blocks;
 }
 
-/** A fence ends with one of its own kind that is at least as long. */
+/** A fence is closed by one of the same kind that is at least as long. */
 function findEnd(lines: readonly string[], from: number, fence: string): number {
   const isEnd = (line: string) => {
     const text = line.trim();
@@ -42,7 +43,7 @@ function findEnd(lines: readonly string[], from: number, fence: string): number 
   return lines.findIndex((line, index) => index >= from && isEnd(line));
 }
 
-/** A block in a list is indented as the list is. */
+/** A block in a list has the list's indentation. */
 function unindent(line: string, columns: number): string {
   return line.slice(Math.min(columns, line.length - line.trimStart().length));
 }

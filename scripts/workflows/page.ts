@@ -1,4 +1,4 @@
-/** The examples of a page of Markdown, linted as the workflows that they are parts of. */
+/** Lints the examples of a page of Markdown as whole workflows. */
 import { checkActionUses } from './action-use.ts';
 import { lintWorkflow } from './actionlint.ts';
 import { completeWorkflow } from './example.ts';
@@ -6,10 +6,10 @@ import { SKIP_MARK, findYamlBlocks, type Block } from './fences.ts';
 import type { Problem } from './problem.ts';
 
 export interface PageReport {
-  /** How many blocks were linted, and how many the page says are no workflows. */
+  /** Numbers of blocks linted, and of blocks that the page marks as not a workflow. */
   linted: number;
   skipped: number;
-  /** Lines are those of the page. */
+  /** With the lines of the page. */
   problems: Problem[];
 }
 
@@ -24,7 +24,7 @@ export async function lintPage(markdown: string, path: string): Promise<PageRepo
 async function lintExample({ content, line: start }: Block, path: string): Promise<Problem[]> {
   const workflow = completeWorkflow(content);
   if ('message' in workflow) {
-    const advice = `(put \`${SKIP_MARK}\` before a block that is none)`;
+    const advice = `(if it isn't meant to be one, put \`${SKIP_MARK}\` before the block)`;
     return [{ line: start + workflow.line - 1, message: `${workflow.message} ${advice}` }];
   }
   const found = [...(await lintWorkflow(workflow.text, path)), ...checkActionUses(workflow)];

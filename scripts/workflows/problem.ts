@@ -1,4 +1,4 @@
-/** What is wrong in a file, for people; lines count from 1. */
+/** A problem in a file, for people. Lines count from 1. */
 export interface Problem {
   line: number;
   message: string;

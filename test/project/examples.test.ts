@@ -1,4 +1,4 @@
-/** Examples in the documentation are linted as if somebody had copied them into a workflow. */
+/** Examples in the docs are linted as if somebody had copied them into a workflow. */
 import { describe, expect, test } from '@jest/globals';
 import { lintPage } from '../../scripts/workflows/page.ts';
 import { findUnpinned } from '../../scripts/workflows/pins.ts';
@@ -21,7 +21,7 @@ async function problemsOf(yaml: string): Promise<string[]> {
 const steps = (...lines: string[]) => ['- uses: org/mirror-action@v1', ...lines].join('\n');
 const using = (...inputs: string[]) => steps('  with:', ...inputs.map((input) => `    ${input}`));
 
-describe('an example that is sound', () => {
+describe('a valid example', () => {
   test.each([
     ['a list of steps', using('disk-path: /mnt/mirrors', 'lock-timeout: 90', 'save: never')],
     [
@@ -40,7 +40,7 @@ describe('an example that is sound', () => {
       `on: push\njobs:\n  one:\n    runs-on: ubuntu-latest\n    steps:\n      - run: "true"`,
     ],
     [
-      'values that only the run knows',
+      'values that are known only when the workflow runs',
       using('verify: ${{ vars.VERIFY }}', 'ssh-key: ${{ secrets.KEY }}', 'path: ${{ vars.A }}/b'),
     ],
   ])('passes: %s', async (_, yaml) => {
@@ -56,7 +56,7 @@ describe('an example that is sound', () => {
 describe('an example that would not work', () => {
   test('names an input that the action does not have', async () => {
     expect(await problemsOf(using('disk-pth: /mnt'))).toEqual([
-      '3: `disk-pth` is no input of org/mirror-action@v1',
+      '3: `disk-pth` is not an input of org/mirror-action@v1',
     ]);
   });
 
@@ -67,7 +67,7 @@ describe('an example that would not work', () => {
     ]);
   });
 
-  test('gives values that do not go together', async () => {
+  test('gives values that contradict each other', async () => {
     const found = await problemsOf(using('store: disk'));
     expect(found).toEqual([expect.stringMatching(/Input `disk-path` is ""/)]);
   });
@@ -76,10 +76,10 @@ describe('an example that would not work', () => {
     const found = await problemsOf(
       steps('  id: mirror', '- run: echo ${{ steps.mirror.outputs.path }}'),
     );
-    expect(found).toEqual(['3: `path` is no output of this action']);
+    expect(found).toEqual(['3: `path` is not an output of this action']);
   });
 
-  test('uses a step that is not there', async () => {
+  test('uses a step that does not exist', async () => {
     const found = await problemsOf(steps('- run: echo ${{ steps.mirror.outputs.head }}'));
     expect(found).toEqual([expect.stringMatching(/^2: property "mirror" is not defined/)]);
   });
@@ -88,7 +88,7 @@ describe('an example that would not work', () => {
     'names an input that %s does not have',
     async (uses) => {
       const found = await problemsOf(`- uses: ${uses}\n  with:\n    fetch-dept: 0`);
-      expect(found).toContainEqual(`3: \`fetch-dept\` is no input of ${uses}`);
+      expect(found).toContainEqual(`3: \`fetch-dept\` is not an input of ${uses}`);
     },
   );
 
@@ -99,45 +99,45 @@ describe('an example that would not work', () => {
 
   test('is not YAML', async () => {
     const found = await problemsOf('- uses: org/mirror-action@v1\n  with: [a');
-    expect(found).toEqual([expect.stringMatching(/^[234]: this is not YAML: /)]);
+    expect(found).toEqual([expect.stringMatching(/^[234]: this is not valid YAML: /)]);
   });
 
   test('has a key twice', async () => {
     const found = await problemsOf(using('save: never', 'save: auto'));
-    expect(found).toEqual([expect.stringMatching(/^4: this is not YAML: .*unique/)]);
+    expect(found).toEqual([expect.stringMatching(/^4: this is not valid YAML: .*unique/)]);
   });
 
-  test('has a key that no workflow has', async () => {
+  test('has an unknown key', async () => {
     const found = await problemsOf(steps('  wiht:', '    save: never'));
     expect(found).toEqual([expect.stringMatching(/^2: unexpected key "wiht"/)]);
   });
 
-  test('is none of the parts of a workflow', async () => {
+  test('is not a part of a workflow', async () => {
     const found = await problemsOf('permissions:\n  contents: read');
-    expect(found).toEqual([expect.stringMatching(/^1: this is neither a workflow, nor jobs/)]);
+    expect(found).toEqual([expect.stringMatching(/^1: this is not a workflow, jobs/)]);
   });
 });
 
 describe('a page', () => {
-  test('says of a block that it is no workflow, and only of that one', async () => {
+  test('can mark one block as not a workflow', async () => {
     const mark = '<!-- not a workflow -->';
     const marked = pageOf('version: 1', mark);
     const report = await lintPage(`${marked}\n${pageOf('version: 2')}`, 'page.md');
     expect(report).toMatchObject({ linted: 1, skipped: 1, problems: [{ line: 16 }] });
   });
 
-  test('whose block has no end is refused', async () => {
+  test('with a block that is never closed is refused', async () => {
     const page = `${FENCE}yaml\n- run: "true"\n`;
     await expect(lintPage(page, 'page.md')).rejects.toThrow(SyntaxError);
   });
 
-  test('may show other languages, also with fences in them', async () => {
+  test('may show other languages, even with fences in them', async () => {
     const page = ['````md', `${FENCE}yaml`, 'nothing: here', FENCE, '````', ''].join('\n');
     expect(await lintPage(page, 'page.md')).toEqual({ linted: 0, skipped: 0, problems: [] });
   });
 });
 
-test('workflows of our own use actions by commit, and say which version that is', () => {
+test('our own workflows pin actions to commits and name the version', () => {
   const commit = 'a'.repeat(40);
   const uses = [
     './',
