@@ -20,6 +20,10 @@ const FAILURES: Record<ErrorCode, Failure> = {
   'corrupt-mirror': { says: 'the mirror is damaged', then: 'main clones' },
   'no-space': { says: 'no space is left on the disk, or the store is full', then: 'either' },
   cancelled: { says: 'the job was cancelled', then: 'main fails' },
+  'lost-lock': {
+    says: 'the lock file was removed or replaced, or another job took over the claim',
+    then: 'either',
+  },
   unknown: { says: 'git or a server failed in an unexpected way', then: 'main fails' },
   'invalid-input': { says: 'an input or a variable of the runner is invalid', then: 'main fails' },
   'git-unusable': { says: 'git is not installed or too old', then: 'main fails' },

@@ -51,7 +51,7 @@ async function run(opened: Job, chosen: Settings): Promise<void> {
     isSaved = saved !== undefined;
   }
   const primed = await primeWorkspace(session.job, mirror, chosen.workspace);
-  writeStepState([toSavedState(mirror, session.claim !== undefined && !isSaved)]);
+  writeStepState([toSavedState(mirror, session.claim?.staysTaken === true && !isSaved)]);
   reportOutputs(mirror);
   await reportMirror(mirror, primed, opened);
 }

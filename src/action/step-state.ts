@@ -15,7 +15,7 @@ const mirrorSchema = v.strictObject({
   isPrivate: v.boolean(),
   key: v.string(),
   objectFormat: v.picklist(['sha1', 'sha256']),
-  /** Whether main has the claim on the snapshot that is still to be made. */
+  /** Whether this job still has main's claim on the snapshot that is to be made. */
   isClaimed: v.boolean(),
 });
 

@@ -70,9 +70,14 @@ export async function openGit(options: GitOptions): Promise<Git> {
 }
 
 function bindGit(executable: string, version: string, options: GitOptions): Git {
-  const run = (command: GitCommand) => {
+  const run = async (command: GitCommand) => {
     options.log.debug(`git ${command.args.join(' ')}`);
-    return start(executable, options, [`--git-dir=${command.gitDirectory}`], command);
+    const result = await start(executable, options, [`--git-dir=${command.gitDirectory}`], command);
+    // A lost lock is told as what it is, not as a cancelled job.
+    if (result.ended === 'cancelled' && options.signal.reason instanceof MirrorError) {
+      throw options.signal.reason;
+    }
+    return result;
   };
   return {
     version,

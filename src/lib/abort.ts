@@ -2,16 +2,10 @@
  * Ends for work that a signal, a silence or a hung call should end. What a signal's reason says is what is
  * thrown, where it is an error of the family; any other abort is a cancelled job.
  */
-import { MirrorError, throwIfCancelled } from './errors.ts';
+import { reasonOf, throwIfCancelled, type MirrorError } from './errors.ts';
 
 /** How long work that tidies up after a cancel may take. A cancelled job has 7.5 s in all. */
 const TIDY_MS = 2_000;
-
-/** What an aborted signal means. */
-export function errorOf(signal: AbortSignal, message = 'the job was cancelled'): MirrorError {
-  const reason: unknown = signal.reason;
-  return reason instanceof MirrorError ? reason : new MirrorError('cancelled', message);
-}
 
 /**
  * Settles as the work does, or rejects `graceMs` after the signal fires. For work that cannot be ended, or
@@ -26,7 +20,7 @@ export async function endWith<T>(
   // The loser of the race may still fail.
   work.catch(() => undefined);
   const end = onceAborted(signal, graceMs, () => {
-    reject(errorOf(signal, message));
+    reject(reasonOf(signal, message));
   });
   try {
     return await Promise.race([work, promise]);
@@ -76,7 +70,7 @@ export async function unlessSilent<T>(
       timer.refresh();
     });
   } catch (error) {
-    throw watch.signal.aborted && !signal.aborted ? errorOf(watch.signal) : error;
+    throw watch.signal.aborted && !signal.aborted ? reasonOf(watch.signal) : error;
   } finally {
     clearTimeout(timer);
   }

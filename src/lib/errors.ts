@@ -20,6 +20,8 @@ export type ErrorCode =
   | GitFailureKind
   /** upstream lacks a part of its own history */
   | 'shallow-upstream'
+  /** another job may have the lock or claim by now, so this one stopped its work */
+  | 'lost-lock'
   /** an input or the environment has an invalid value */
   | 'invalid-input'
   /** git is not installed or too old */
@@ -107,7 +109,17 @@ export function toMirrorError(error: unknown, code: ErrorCode, what: string): Mi
   return new MirrorError(code, `${what}: ${describeError(error)}`, { cause: error });
 }
 
-/** Throws `cancelled` if the signal has fired. */
+/** Throws if the signal has fired: its reason if that is of the family, else `cancelled`. */
 export function throwIfCancelled(signal: AbortSignal): void {
-  if (signal.aborted) throw new MirrorError('cancelled', 'the job was cancelled');
+  if (signal.aborted) throw reasonOf(signal);
+}
+
+/** Why a signal has fired; `message` is what a cancelled job says. */
+export function reasonOf({ reason }: AbortSignal, message = 'the job was cancelled'): MirrorError {
+  return reason instanceof MirrorError ? reason : new MirrorError('cancelled', message);
+}
+
+/** Whether work was told to end, and did not fail by itself. */
+export function isInterruption(error: unknown): error is MirrorError {
+  return error instanceof MirrorError && (error.code === 'cancelled' || error.code === 'lost-lock');
 }

@@ -1,5 +1,5 @@
 /** Parallel work with a limit. */
-import { MirrorError } from './errors.ts';
+import { throwIfCancelled } from './errors.ts';
 
 /**
  * Works on all items, at most `width` at a time. The first failure aborts the others and is thrown when
@@ -29,7 +29,7 @@ export async function forEachOf<T>(
       }),
     ),
   );
-  if (signal.aborted) throw new MirrorError('cancelled', 'the job was cancelled');
+  throwIfCancelled(signal);
   if (failures.length > 0) throw failures[0];
 }
 

@@ -6,12 +6,12 @@
  * work, `release`. `release` is called exactly once, whatever happened.
  *
  * Failure rules:
- * - A lock is taken by at most one holder at a time, among threads, processes and crashes: a holder
- *   that died no longer holds, a holder that is merely stopped or slow still does.
- * - Waiting ends at `timeoutMs` (outcome `timed-out`), or at once where no lock can be had at all
- *   (outcome `unavailable`, with the reason). Neither is an error: correctness never rests on the
- *   lock alone, and the job goes on alone, on a directory of its own.
- * - Cancellation while waiting throws `cancelled`, and nothing is held.
+ * - At most one holder at a time has a lock, among threads, processes and crashes. A holder that died
+ *   no longer holds; a holder that is merely stopped or slow still does.
+ * - Waiting ends at `timeoutMs` (outcome `timed-out`), or at once where the lock is unavailable
+ *   (with the reason). Neither is an error: correctness never rests on the lock alone, and the job
+ *   continues without it, in a directory of its own.
+ * - Cancellation while waiting throws, and nothing is held.
  */
 export interface Lock {
   acquire(options: AcquireOptions): Promise<Acquisition>;
@@ -22,8 +22,8 @@ export interface AcquireOptions {
   timeoutMs: number;
   signal: AbortSignal;
   /**
-   * Called once, when another holder was found and waiting begins; told who that says it is, where
-   * the lock knows: somebody else's words, in printable ASCII.
+   * Called once, when another holder was found and waiting begins. It gets that holder's own words on
+   * who it is, in printable ASCII, where the lock knows them.
    */
   onWait?: (holder?: string) => void;
 }
@@ -34,20 +34,18 @@ export type Acquisition =
   | { outcome: 'unavailable'; reason: string };
 
 /**
- * The right to make something, once for all who contend. It may be made while it is waited for: then
- * nobody else needs the right. (A lock that guards a place has no such end: who waits for it must
- * enter to use what is there.)
+ * The right to make something, once for all jobs that contend. It may be made while a job waits: then
+ * that job doesn't need the right any more.
  */
-export interface ClaimLock extends Lock {
+export interface ClaimLock {
   acquire(options: ClaimOptions): Promise<ClaimAcquisition>;
-  acquire(options: AcquireOptions): Promise<Acquisition>;
 }
 
 export interface ClaimOptions extends AcquireOptions {
   /**
-   * Whether what would be made is there: then the outcome is `not-needed`. Asked before every attempt,
-   * the first included. It asks the store, so an error it throws counts as the store's failure. It
-   * ends soon when its signal fires.
+   * Whether what would be made is there: then the outcome is `not-needed`. It is called before every
+   * attempt, the first included. It asks the store, so an error it throws counts as the store's
+   * failure. It ends soon when its signal fires.
    */
   isDone: (signal: AbortSignal) => Promise<boolean>;
 }
@@ -55,7 +53,16 @@ export interface ClaimOptions extends AcquireOptions {
 export type ClaimAcquisition = Acquisition | { outcome: 'not-needed'; waitedMs: number };
 
 export interface Hold {
-  /** Fires when the right was lost while it was held; the holder must stop its work. */
+  /**
+   * Fires when the right was lost while it was held; the holder must stop its work. Its reason is a
+   * MirrorError: `lost-lock`, or the failure of the store that keeps the lock.
+   */
   readonly lost: AbortSignal;
+  /**
+   * Whether the right stays taken after `release` and the end of this process. Nobody else can get it
+   * then, so a later step of this job may use it.
+   */
+  readonly staysTaken: boolean;
+  /** Never fails: at worst others wait until the lock is stale. */
   release(): Promise<void>;
 }

@@ -22,7 +22,7 @@ import type * as Sqlite from 'node:sqlite';
 import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { describeError, systemCode, throwIfCancelled } from '../lib/errors.ts';
+import { describeError, MirrorError, systemCode, throwIfCancelled } from '../lib/errors.ts';
 import type { Acquisition, Hold, Lock } from './lock.ts';
 
 /**
@@ -293,11 +293,13 @@ function createHold(file: string, database: DatabaseSync, identity: Identity): H
   const watch = setInterval(() => {
     if (!isGone(file, identity)) return;
     clearInterval(watch);
-    lost.abort(new Error(`the lock file ${file} was removed or replaced while it was held`));
+    const reason = `the lock file ${file} was removed or replaced while it was held`;
+    lost.abort(new MirrorError('lost-lock', reason));
   }, WATCH_INTERVAL_MS);
   watch.unref();
   return {
     lost: lost.signal,
+    staysTaken: false,
     release: () => {
       clearInterval(watch);
       // Closing rolls back, so the file stays as it was.

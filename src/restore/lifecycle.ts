@@ -84,6 +84,7 @@ const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode
   'shallow-upstream',
   'no-space',
   'cancelled',
+  'lost-lock',
   'git-unusable',
   'ssh-unusable',
   'mirror-refused',

@@ -3,7 +3,7 @@
  * reported and becomes an event of the life cycle, never an exception; only a cancelled job throws.
  */
 import type { Job } from '../job/job.ts';
-import { MirrorError, toMirrorError } from '../lib/errors.ts';
+import { MirrorError, isInterruption, toMirrorError } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
@@ -185,6 +185,6 @@ function timeOf(next: LookUp | undefined): number {
 /** Every failure of the store or of this disk falls back to a clone; a cancelled job ends. */
 function storeFailure(error: unknown): MirrorError {
   const failure = toMirrorError(error, 'store-unavailable', 'the store');
-  if (failure.code === 'cancelled') throw failure;
+  if (isInterruption(failure)) throw failure;
   return failure;
 }

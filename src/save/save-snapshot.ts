@@ -3,7 +3,7 @@
  * changed, and if no other job has published since that fetch began.
  */
 import { bindSignal, type Job } from '../job/job.ts';
-import { MirrorError, describeError, throwIfCancelled } from '../lib/errors.ts';
+import { MirrorError, describeError, reasonOf, throwIfCancelled } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Hold } from '../locks/lock.ts';
 import { layOut, parseRefs, readPackedRefs, wipe } from '../mirror/directory.ts';
@@ -63,8 +63,8 @@ interface Save {
 }
 
 /**
- * Saves, under the mirror's lock. `isClaimed` says that main has the claim on this snapshot, which not
- * every store can release. Throws the named failure of the store or of git; the store then shows nothing
+ * Saves, under the mirror's lock. `isClaimed` says that main's claim on this snapshot is still this
+ * job's. Throws the named failure of the store or of git; the store then shows nothing
  * new.
  */
 export async function saveSnapshot(
@@ -208,8 +208,12 @@ async function underClaim(
   try {
     return await work({ ...save, job: bindSignal(job, hold.lost) });
   } catch (error) {
-    if (hold.lost.aborted && !signal.aborted) return skip('another job took over the save');
-    throw error;
+    if (!hold.lost.aborted || signal.aborted) throw error;
+    const { code, message } = reasonOf(hold.lost);
+    if (code === 'lost-lock') return skip(message);
+    // The store that keeps the claim failed for a while; no job is known to have taken it over.
+    log.info(`Saving again, without a claim: ${message}`);
+    return await work(save);
   } finally {
     await hold.release();
   }

@@ -31,11 +31,6 @@ export function assertManifestSize(content: Uint8Array): void {
   }
 }
 
-/** Throws TypeError unless it is the beginning of a safe name; the empty one is. */
-export function assertPrefix(prefix: string): void {
-  assertNames('prefix', `${prefix}x`);
-}
-
 export function assertRecordSize(content: Uint8Array): void {
   if (content.byteLength > MAX_RECORD_BYTES) {
     throw new TypeError(`record of ${content.byteLength} bytes is over ${MAX_RECORD_BYTES}`);

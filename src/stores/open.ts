@@ -2,7 +2,7 @@
 import { MirrorError } from '../lib/errors.ts';
 import { createClaimLock } from '../locks/claims/claims.ts';
 import type { ClaimLock } from '../locks/lock.ts';
-import { createActionsCacheClaim } from '../locks/claims/actions-cache.ts';
+import { createActionsCacheClaim, MOST_CONTENDERS } from '../locks/claims/actions-cache.ts';
 import { createActionsCacheClaimEntries } from './actions-cache/claims.ts';
 import { findActionsCacheFault } from './actions-cache/environment.ts';
 import { openActionsCache } from './actions-cache/session.ts';
@@ -49,6 +49,8 @@ export interface OpenStore {
 export interface StoreSurroundings {
   /** Who claims, for the people of other jobs. */
   holder: string;
+  /** How many jobs can contend at once for a claim, as far as it is known. */
+  contenders?: number | undefined;
   /** Of the job. */
   environment: NodeJS.ProcessEnv;
   /** Nothing stays there. */
@@ -100,7 +102,7 @@ async function openBucket(
 
 function openCache(
   { scopes, epoch, isAskedFor }: Extract<StoreChoice, { kind: 'actions-cache' }>,
-  { holder, environment, temporaryFolder }: StoreSurroundings,
+  { contenders = MOST_CONTENDERS, environment, temporaryFolder }: StoreSurroundings,
 ): OpenStore {
   const fault = findActionsCacheFault(environment);
   if (fault !== undefined) {
@@ -121,7 +123,7 @@ function openCache(
     otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
     claimOf: (key, number) => {
       const entries = createActionsCacheClaimEntries({ cache, scope: own, key });
-      return createActionsCacheClaim(entries, { number, epoch, holder });
+      return createActionsCacheClaim(entries, { number, epoch, contenders });
     },
     absence: '',
   };

@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { RELEASED } from '../../src/locks/claims/format.ts';
+import { releasedName } from '../../src/locks/claims/records.ts';
 import { applyRetention } from '../../src/save/retention.ts';
 import { parseManifest } from '../../src/snapshot/manifest.ts';
 import type { Job, JobOptions, RunningStep, StepResult } from '../support/action-runner.ts';
@@ -160,8 +160,9 @@ describeIf('by two ways to one bucket, with a proxy on each', () => {
     for (const proxy of proxies) proxy.clearFaults();
     // As if its claim's life was over; it believes otherwise.
     const { bucket } = stores.open('store');
-    const heartbeats = (await stores.list('store')).filter((name) => name.endsWith('.heartbeat'));
-    for (const name of heartbeats) await bucket.put(name, Buffer.from(RELEASED), signal);
+    const claims = (await stores.list('store')).filter((name) => /\/claims\/[-\d]+$/.test(name));
+    expect(claims.length).toBeGreaterThan(0);
+    for (const name of claims) await bucket.put(releasedName(name), Buffer.of(), signal);
     for (const number of [2, 3]) {
       await addCommits(scenario.upstream);
       const { post: next } = await scenario.run(on(1));

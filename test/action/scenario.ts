@@ -4,9 +4,18 @@
  */
 import { afterAll, afterEach, beforeAll, expect } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import {
+  copyFile,
+  mkdir,
+  readFile,
+  readdir,
+  readlink,
+  rm,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
-import { RELEASED } from '../../src/locks/claims/format.ts';
+import { DEFAULT_TIMES } from '../../src/locks/claims/claims.ts';
 import { describeLayer, listPackFiles } from '../../src/snapshot/layers.ts';
 import {
   encodeManifest,
@@ -208,7 +217,7 @@ export async function readTree(folder: string): Promise<Record<string, string>> 
   return tree;
 }
 
-/** The same of a disk store, without its claims: those that were let go stay, for their epochs. */
+/** The same of a disk store, without its claims: those that were released stay for a while. */
 export async function readStore(store: string): Promise<Record<string, string>> {
   const tree = await readTree(store);
   return Object.fromEntries(
@@ -216,10 +225,14 @@ export async function readStore(store: string): Promise<Record<string, string>> 
   );
 }
 
-/** Lets the next job have what a killed one claimed, as if a minute had passed. */
+/** Lets the next job have what a killed one claimed, as if the claim's life had passed. */
 export async function endClaims(store: string): Promise<void> {
-  for (const name of Object.keys(await readTree(store))) {
-    if (name.endsWith('.heartbeat')) await writeFile(join(store, name), RELEASED);
+  const past = new Date(Date.now() - DEFAULT_TIMES.lifeMs);
+  for (const key of await readdir(join(store, 'v1')).catch(() => [])) {
+    const claims = join(store, 'v1', key, 'claims');
+    for (const name of await readdir(claims).catch(() => [])) {
+      await utimes(join(claims, name), past, past);
+    }
   }
 }
 

@@ -19,6 +19,7 @@ const CODES: Record<ErrorCode, 'ends' | 'is retried' | 'clones'> = {
   'shallow-upstream': 'ends',
   'no-space': 'ends',
   cancelled: 'ends',
+  'lost-lock': 'ends',
   'git-unusable': 'ends',
   'ssh-unusable': 'ends',
   'mirror-refused': 'ends',

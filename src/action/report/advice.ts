@@ -20,6 +20,7 @@ export const ADVICE: Record<ErrorCode, string> = {
   'no-space':
     'Free space on the disk of this runner, or set `mirror-path` to a folder on a larger one.',
   cancelled: AGAIN + '.',
+  'lost-lock': `${AGAIN}. Nothing may remove or replace the lock file beside the mirror (\`<mirror-path>.lock\`) while jobs run.`,
   unknown: `${AGAIN} with debug logging: it shows every command of git.`,
   'invalid-input': 'Set the input, or the environment of the runner, to what is allowed.',
   'git-unusable': 'Install git 2.32 or newer on the runner, or in the container of the job.',

@@ -1,71 +1,89 @@
 /**
- * The lock across the jobs of one workflow run: a claim in the Actions cache, "somebody of this run is
- * making snapshot <number>". It is over when that snapshot exists, or when who waits has waited enough.
+ * The lock across the jobs of one workflow run: a claim in the Actions cache, "a job of this run is
+ * making snapshot <number>". It is over when that snapshot exists, or when a waiting job has waited
+ * enough.
  *
- * Entries there are created if absent, and never changed or removed. So there is no heartbeat, and no
- * release: the claim of a run and attempt is had once, and its holder is not known to live. Whoever
- * finds it taken waits for the snapshot itself, with a deadline, and goes on alone then. Runs contend
- * each for itself, since nobody could tell a dead one's claim: a few of them may make the same
- * snapshot, and createManifest has one winner.
+ * Entries there are created if absent, and can neither be replaced nor removed. So there is no
+ * heartbeat and no release: a run's attempt has one claim for a number, and nobody knows whether its
+ * holder lives. A job that finds it taken waits for the snapshot itself, with a deadline, and continues
+ * without the claim then. Each run and attempt contends for itself, so a dead holder costs the jobs of
+ * its own attempt only. Several runs may make the same snapshot; createManifest has one winner.
  *
  * What it does not guarantee:
- * - `lost` never fires, and who holds may be stopped for ever.
- * - A claim outlives its holder's failure: nobody else of that run and attempt makes the snapshot
- *   under it, unless waiting has ended.
- * - A reply that was lost can leave a claim that nobody knows to hold; the effect is the same.
+ * - `lost` never fires, and a holder may be stopped for ever.
+ * - A claim outlives its holder's failure. The holder's own post step can still use it.
+ * - A lost reply can leave a claim that nobody knows to hold; the effect is the same.
  *
  * The service counts requests, and 256 jobs can begin at once. So a job looks before it tries to
- * create, and pauses before that for a moment that is random: mostly long, so that few come first and
- * the others see what these have created. Who waits asks seldom, and ever more seldom.
+ * create, and pauses before that for a random moment: mostly long, so that few come first and the
+ * others see what these have created. All times grow with the number of jobs that can contend.
  */
-import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import { assertNumber, newNonce } from './format.ts';
-import type { ClaimEntries, ClaimName } from './entries.ts';
-import { DEFAULT_TIMES, MONOTONIC_CLOCK, type ClaimTimes, type Clock } from './times.ts';
-import { ClaimWait } from './wait.ts';
-import type {
-  AcquireOptions,
-  Acquisition,
-  ClaimAcquisition,
-  ClaimLock,
-  ClaimOptions,
-  Hold,
-} from '../lock.ts';
+import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import type { ClaimLock, Hold } from '../lock.ts';
+import { MONOTONIC_CLOCK, type Clock } from './clock.ts';
+import { createContender, type Sight } from './contest.ts';
+import { assertNumber } from './records.ts';
+
+/**
+ * What a claim needs of a store whose entries can be created and never changed or removed.
+ *
+ * - `create` creates or refuses, atomically, among all machines. It may refuse although `has` finds
+ *   nothing: another job has begun and is not done, or died.
+ * - `has` reports absence only where it is proven.
+ * - Everything else throws `store-unavailable`, `no-space`, or `store-read-only` where this job may
+ *   only read. An aborted signal ends a call soon.
+ */
+export interface ClaimEntries {
+  has(claim: ClaimName, signal: AbortSignal): Promise<boolean>;
+
+  /** True if this call created it, whatever became of the replies; false if it is taken. */
+  create(claim: ClaimName, signal: AbortSignal): Promise<boolean>;
+}
+
+export interface ClaimName {
+  /** Of the snapshot that is to be made. */
+  number: number;
+  /** Those of one epoch contend: run and attempt, `[A-Za-z0-9._-]{1,100}`. */
+  epoch: string;
+}
 
 const EPOCH = /^[A-Za-z0-9._-]{1,100}$/;
 
 export interface ActionsCacheClaimTimes {
   /** The longest pause before a claim is created; its mean is two thirds of it. */
   spreadMs: number;
-  /** From one look of who waits to the next: at first, and at most. */
+  /** From one look of a waiting job to its next: at first, and at most. */
   firstPollMs: number;
   longestPollMs: number;
-  /** How long who waits bears with a store that fails. */
-  patienceMs: number;
 }
 
-/**
- * A claim is to be seen a second or two after it was begun: of 256 jobs that come together some 40
- * come before that. (The service takes 200 uploads a minute from a repository, and counts what it
- * refuses.) A look of who waits takes one to three requests.
- */
-export const ACTIONS_CACHE_TIMES: ActionsCacheClaimTimes = {
-  spreadMs: 5_000,
-  firstPollMs: 15_000,
-  longestPollMs: 60_000,
-  patienceMs: 120_000,
-};
+/** The most jobs that a matrix can have. */
+export const MOST_CONTENDERS = 256;
 
-/** A store that fails now and then is asked as often; its back end has patience of its own. */
+/**
+ * A claim is seen a second or two after it was begun: of 256 jobs that come together some 40 come
+ * before that. The service takes 200 uploads a minute from a repository, and counts those that it
+ * refuses. Of downloads it takes 1,500; a look of a waiting job takes one to three requests.
+ */
+export function timesFor(contenders: number): ActionsCacheClaimTimes {
+  const others = Math.min(Math.max(contenders, 1), MOST_CONTENDERS) - 1;
+  return {
+    // Other jobs of the same workflow may contend with a job that has no matrix.
+    spreadMs: 400 + 18 * others,
+    firstPollMs: 2_000 + 50 * others,
+    longestPollMs: 3_000 + 220 * others,
+  };
+}
+
+/** How long a waiting job tolerates a service that fails. */
+const PATIENCE_MS = 120_000;
+
+/** A request that failed is repeated only if nobody else was faster. */
 const CREATE_TRIES = 2;
 
-export interface ActionsCacheClaimOptions {
-  /** The snapshot that is to be made: one more than the newest. */
-  number: number;
-  /** Run and attempt: those of one contend. `[A-Za-z0-9._-]`, up to 100 characters. */
-  epoch: string;
-  /** Who claims it, for people. */
-  holder: string;
+export interface ActionsCacheClaimOptions extends ClaimName {
+  /** How many jobs can contend at once. */
+  contenders: number;
   times?: Partial<ActionsCacheClaimTimes>;
   clock?: Clock;
 }
@@ -73,122 +91,48 @@ export interface ActionsCacheClaimOptions {
 /** The right to make a snapshot, for all jobs of one run that share a scope of the cache. */
 export function createActionsCacheClaim(
   entries: ClaimEntries,
-  { number, epoch, holder, times, clock = MONOTONIC_CLOCK }: ActionsCacheClaimOptions,
+  { number, epoch, contenders, times: given, clock = MONOTONIC_CLOCK }: ActionsCacheClaimOptions,
 ): ClaimLock {
   assertNumber(number);
   if (!EPOCH.test(epoch)) throw new TypeError(`a claim's epoch is not allowed: ${epoch}`);
-  return new ActionsCacheClaim(entries, { number, epoch }, holder, clock, {
-    ...ACTIONS_CACHE_TIMES,
-    ...times,
-  });
+  const name = { number, epoch };
+  const times = { ...timesFor(contenders), ...given };
+  // Once taken it stays so: only what it is for has to be asked for again.
+  let isTaken = false;
+  const take = async (signal: AbortSignal): Promise<Hold | undefined> => {
+    const hold = await takeClaim(entries, name, times.spreadMs, clock, signal);
+    isTaken = true;
+    return hold;
+  };
+  const look = async (signal: AbortSignal): Promise<Sight> => {
+    isTaken ||= await entries.has(name, signal);
+    return isTaken ? { is: 'held' } : { is: 'free', take };
+  };
+  return createContender({ ...times, look, clock, requestMs: Infinity, patienceMs: PATIENCE_MS });
 }
 
-type Options = AcquireOptions & Partial<Pick<ClaimOptions, 'isDone'>>;
-
-/** What an attempt ended with that leaves waiting. */
-interface Held {
-  outcome: 'held';
-  /** Why it is not even known. */
-  failure?: string;
-}
-
-class ActionsCacheClaim implements ClaimLock {
-  readonly #entries: ClaimEntries;
-  readonly #name: ClaimName;
-  readonly #content: Uint8Array;
-  readonly #clock: Clock;
-  readonly #times: ActionsCacheClaimTimes;
-
-  constructor(
-    entries: ClaimEntries,
-    name: ClaimName,
-    holder: string,
-    clock: Clock,
-    times: ActionsCacheClaimTimes,
-  ) {
-    this.#entries = entries;
-    this.#name = name;
-    // The nonce makes it ours beyond doubt, where a reply was lost.
-    const claim = { version: 1, nonce: newNonce(), holder };
-    this.#content = Buffer.from(`${JSON.stringify(claim)}\n`);
-    this.#clock = clock;
-    this.#times = times;
-  }
-
-  acquire(options: ClaimOptions): Promise<ClaimAcquisition>;
-  acquire(options: AcquireOptions): Promise<Acquisition>;
-  async acquire(options: Options): Promise<ClaimAcquisition> {
-    throwIfCancelled(options.signal);
-    const wait = new ClaimWait(this.#clock, this.#waitTimes(), options);
-    // Once taken it stays so: only what it is for has to be asked for again.
-    let isTaken = false;
-    for (;;) {
-      const attempt = await this.#attempt(options, wait, isTaken);
-      throwIfCancelled(options.signal);
-      if (attempt.outcome !== 'held') return attempt;
-      const { failure: reason } = attempt;
-      isTaken ||= reason === undefined;
-      if (wait.isOver()) {
-        if (reason !== undefined) return { outcome: 'unavailable', reason };
-        return { outcome: 'timed-out', waitedMs: wait.elapsedMs };
-      }
-      await wait.pause(undefined);
-    }
-  }
-
-  async #attempt(
-    { signal, isDone }: Options,
-    wait: ClaimWait,
-    isTaken: boolean,
-  ): Promise<ClaimAcquisition | Held> {
+async function takeClaim(
+  entries: ClaimEntries,
+  name: ClaimName,
+  spreadMs: number,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Hold | undefined> {
+  for (let tries = 1; ; tries++) {
+    await clock.pause(spreadMs * tries * Math.sqrt(Math.random()), signal);
+    throwIfCancelled(signal);
+    if (await entries.has(name, signal)) return undefined;
     try {
-      if (isDone !== undefined && (await isDone(signal))) {
-        return { outcome: 'not-needed', waitedMs: wait.waitedMs };
-      }
-      isTaken ||= await this.#entries.has(this.#name, signal);
+      return (await entries.create(name, signal)) ? HOLD : undefined;
     } catch (error) {
-      const reason = storeFailure(error);
-      if (!wait.isStoreBearable()) return { outcome: 'unavailable', reason };
-      return { outcome: 'held', failure: reason };
+      const isFinal = !(error instanceof MirrorError) || error.code !== 'store-unavailable';
+      if (isFinal || tries >= CREATE_TRIES) throw error;
     }
-    wait.noteAnswer();
-    if (isTaken) return { outcome: 'held' };
-    try {
-      if (!(await this.#take(signal))) return { outcome: 'held' };
-      return { outcome: 'acquired', hold: createHold(), waitedMs: wait.waitedMs };
-    } catch (error) {
-      return { outcome: 'unavailable', reason: storeFailure(error) };
-    }
-  }
-
-  /** Whether it is ours. A request that failed is made again only if nobody else was faster. */
-  async #take(signal: AbortSignal): Promise<boolean> {
-    for (let tries = 1; ; tries++) {
-      await this.#clock.pause(this.#times.spreadMs * tries * Math.sqrt(Math.random()), signal);
-      throwIfCancelled(signal);
-      if (await this.#entries.has(this.#name, signal)) return false;
-      try {
-        return await this.#entries.create(this.#name, this.#content, signal);
-      } catch (error) {
-        const isFinal = !(error instanceof MirrorError) || error.code !== 'store-unavailable';
-        if (isFinal || tries >= CREATE_TRIES) throw error;
-      }
-    }
-  }
-
-  #waitTimes(): ClaimTimes {
-    const { firstPollMs, longestPollMs, patienceMs } = this.#times;
-    // Who waits bears with a store for half a life.
-    return { ...DEFAULT_TIMES, firstPollMs, longestPollMs, lifeMs: 2 * patienceMs };
   }
 }
 
-function createHold(): Hold {
-  return { lost: new AbortController().signal, release: () => Promise.resolve() };
-}
-
-/** What went wrong with the store, for people. Cancellation and our bugs are thrown on. */
-function storeFailure(error: unknown): string {
-  if (error instanceof MirrorError && error.code !== 'cancelled') return describeError(error);
-  throw error;
-}
+const HOLD: Hold = {
+  lost: new AbortController().signal,
+  staysTaken: true,
+  release: () => Promise.resolve(),
+};

@@ -1,70 +1,90 @@
 /**
  * The lock across machines: a claim in the store itself, "somebody is making snapshot <number>". It
- * is over when that snapshot exists, or when its holder lets go, or dies.
+ * is over when that snapshot exists, when its holder releases it, or when its holder dies.
  *
- * A claim is a record that is created if absent, one for each epoch of a number. Its holder shows
- * that it lives by overwriting a second record, its heartbeat, with a counter. Whoever finds the
- * heartbeat of the highest epoch unchanged for a whole life on its own monotonic clock may create
- * the next epoch, and so may anyone, at once, where the heartbeat says `released`. A claim whose
- * heartbeat is not there yet counts from when it was first seen.
+ * records.ts has the rules. One listing tells whether a claim is free, held or stale, so a job that
+ * does not wait takes over from a dead one. A holder has lost when there is a higher epoch, when its
+ * record is gone, or when its last successful heartbeat is older than half a life on its own clock.
+ * Its `lost` fires, and it never comes back.
  *
- * A holder has lost when it sees a higher epoch, when its claim is gone, or when its last successful
- * heartbeat is older than half a life on its own clock. Its `lost` fires, and it never comes back.
- *
- * What that guarantees, where requests are answered as claim-records.ts says:
- * - Of all who try for an epoch one gets it, and nobody gets it whose predecessor's heartbeat moved
- *   within a life. So while the processes run, `lost` fires at least half a life before anybody else
- *   can have the right: time to end the work.
- * - Clocks are never compared, and no file's time is looked at. What matters is only that the rates
- *   of two monotonic clocks differ by less than the factor 2.
- * - A lost reply, and a request that is carried out after it was given up, do no harm: only the
- *   heartbeat of a claim's own nonce keeps it alive. At worst a claim that nobody holds is waited
- *   for, for one life.
+ * What that guarantees, where requests are answered as records.ts says:
+ * - Of all jobs that try for an epoch one gets it. While the processes run and the store's clock is
+ *   not set, `lost` fires at least half a life before another job can have the claim.
+ * - Clocks of two machines are never compared. What matters is only that the rates of a machine's
+ *   monotonic clock and of the store's clock differ by less than the factor 2.
+ * - A lost reply, and a request that is carried out late, do no harm: an epoch is created once, and
+ *   only the highest counts. At worst a claim that nobody holds is waited for, for one life.
  *
  * What it does not guarantee:
- * - A process that is stopped, or whose event loop is blocked, for longer than half a life cannot
- *   fire anything; what it has begun elsewhere (git, requests on their way) goes on meanwhile. Its
- *   `lost` fires in the first turn of its event loop. Where the clock stood still as well (a machine
- *   that was suspended, while it held the claim or while it was about to have it), it fires with the
- *   next heartbeat: after its interval and three requests, or after half a life where these fail.
+ * - A process that is stopped for longer than half a life cannot fire anything meanwhile. `lost` fires
+ *   in the first turn of its event loop; where its clock stood still as well (a machine that was
+ *   suspended), with its next heartbeat.
+ * - A store whose clock is set forward by a life makes living holders look dead.
  * - So two may be at work for a moment. Correctness rests on createManifest, which one of them wins.
- * - There is no order among those who wait, and whoever may write to the store may hold for ever.
+ * - There is no order among waiting jobs, and whoever may write to the store may hold for ever.
  */
+import { formatDuration } from '../../lib/durations.ts';
 import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import type { ClaimLock, Hold } from '../lock.ts';
+import { MONOTONIC_CLOCK, withDeadline, type Clock } from './clock.ts';
+import { createContender, type Sight } from './contest.ts';
 import {
   assertNumber,
   claimName,
-  formatClaim,
-  heartbeatName,
-  highestEpoch,
-  newNonce,
-  parseClaim,
-  RELEASED,
-} from './format.ts';
-import { ClaimHold } from './hold.ts';
-import { ClaimObserver, type Sight } from './observer.ts';
-import type { ClaimRecords } from './records.ts';
-import {
-  DEFAULT_TIMES,
-  GIVE_UP_MS,
-  lateAfterMs,
-  MONOTONIC_CLOCK,
-  withDeadline,
-  type ClaimTimes,
-  type Clock,
-} from './times.ts';
-import { ClaimWait } from './wait.ts';
-import type {
-  AcquireOptions,
-  Acquisition,
-  ClaimAcquisition,
-  ClaimLock,
-  ClaimOptions,
-  Hold,
-} from '../lock.ts';
+  parseClaims,
+  releasedName,
+  type ClaimRecords,
+  type FoundClaim,
+} from './records.ts';
 
-const FIRST_BEAT = Buffer.from('1');
+export interface ClaimTimes {
+  /** A claim that was not written for this long is stale, by the store's clock. */
+  lifeMs: number;
+  /** From one heartbeat to the next. */
+  heartbeatMs: number;
+  /** From a heartbeat that failed to the next try. */
+  retryMs: number;
+  /** A request that was not answered for this long has failed. */
+  requestMs: number;
+  /** From one look of a waiting job to its next: at first, and at most. */
+  firstPollMs: number;
+  longestPollMs: number;
+}
+
+/**
+ * The life must outlast what a living holder can be silent for: the rest of a heartbeat's interval
+ * (10 s), a host that freezes its machine for maintenance (up to 30 s on Azure, where GitHub's
+ * runners are), and a request that is slow (10 s). It is also what a dead holder costs those who
+ * wait for it. Three heartbeats in the half after which a holder has lost leave room for some that
+ * fail.
+ */
+export const DEFAULT_TIMES: ClaimTimes = {
+  lifeMs: 60_000,
+  heartbeatMs: 10_000,
+  retryMs: 2_000,
+  requestMs: 10_000,
+  // What is waited for takes seconds to minutes. A look costs a store two listings.
+  firstPollMs: 1_000,
+  longestPollMs: 2_500,
+};
+
+/**
+ * A holder whose last heartbeat is older than this part of its life has lost, whoever looks. The other
+ * half is the distance to the earliest moment at which another job may have the claim: time to end
+ * git and uploads (2 s), and room for clocks that run at different rates.
+ */
+const LATE_SHARE = 1 / 2;
+
+export function lateAfterMs({ lifeMs }: Pick<ClaimTimes, 'lifeMs'>): number {
+  return lifeMs * LATE_SHARE;
+}
+
+/** How long a release may take. A cancelled job has 7.5 s. */
+const RELEASE_MS = 4_000;
+
 const NEVER = new AbortController().signal;
+/** What is fit for a log, whoever wrote it. */
+const HOLDER = /^[\x20-\x7e]{1,200}$/;
 
 export interface ClaimLockOptions {
   /** The snapshot that is to be made: one more than the newest. */
@@ -78,161 +98,207 @@ export interface ClaimLockOptions {
 /** The right to make a snapshot, for all who share the records of one key. */
 export function createClaimLock(
   records: ClaimRecords,
-  { number, holder, times, clock = MONOTONIC_CLOCK }: ClaimLockOptions,
+  { number, holder, times: given, clock = MONOTONIC_CLOCK }: ClaimLockOptions,
 ): ClaimLock {
   assertNumber(number);
-  return new Claims(records, number, holder, clock, { ...DEFAULT_TIMES, ...times });
+  const times = { ...DEFAULT_TIMES, ...given };
+  const look = async (signal: AbortSignal): Promise<Sight> => {
+    const lookedMs = clock.now();
+    const found = parseClaims(await records.list(signal));
+    const { epoch, isFree } = judge(found, number, times.lifeMs);
+    if (!isFree) {
+      return { is: 'held', readHolder: (by) => readHolder(records, claimName(number, epoch), by) };
+    }
+    const claim = { records, clock, times, number, epoch: epoch + 1, holder };
+    return { is: 'free', take: (by) => take(claim, found, lookedMs, by) };
+  };
+  return createContender({ ...times, look, clock, patienceMs: lateAfterMs(times) });
 }
 
-type Options = AcquireOptions & Partial<Pick<ClaimOptions, 'isDone'>>;
-
-/** What an attempt ended with that leaves waiting. */
-interface Held {
-  outcome: 'held';
-  holder?: string | undefined;
-  /** Why it is not even known. */
-  failure?: string;
+/** The highest epoch of a number, 0 if there is none, and whether the next one may be created. */
+function judge(
+  found: readonly FoundClaim[],
+  number: number,
+  lifeMs: number,
+): { epoch: number; isFree: boolean } {
+  const own = found.filter((each) => each.number === number);
+  const epoch = Math.max(0, ...own.map((each) => each.epoch));
+  const highest = own.filter((each) => each.epoch === epoch);
+  return {
+    epoch,
+    isFree: highest.some((each) => each.isReleased || isStale(each, lifeMs)) || epoch === 0,
+  };
 }
 
-class Claims implements ClaimLock {
-  readonly #records: ClaimRecords;
-  readonly #number: number;
-  readonly #holder: string;
-  readonly #clock: Clock;
-  readonly #times: ClaimTimes;
-
-  constructor(
-    records: ClaimRecords,
-    number: number,
-    holder: string,
-    clock: Clock,
-    times: ClaimTimes,
-  ) {
-    this.#records = records;
-    this.#number = number;
-    this.#holder = holder;
-    this.#clock = clock;
-    this.#times = times;
-  }
-
-  acquire(options: ClaimOptions): Promise<ClaimAcquisition>;
-  acquire(options: AcquireOptions): Promise<Acquisition>;
-  async acquire(options: Options): Promise<ClaimAcquisition> {
-    throwIfCancelled(options.signal);
-    const wait = new ClaimWait(this.#clock, this.#times, options);
-    const observer = new ClaimObserver(this.#records, this.#number, this.#clock, this.#times);
-    for (;;) {
-      const attempt = await this.#attempt(options, wait, observer);
-      if (attempt.outcome !== 'held') return attempt;
-      if (wait.isOver()) {
-        const { failure: reason } = attempt;
-        if (reason !== undefined) return { outcome: 'unavailable', reason };
-        return { outcome: 'timed-out', waitedMs: wait.elapsedMs };
-      }
-      await wait.pause(attempt.holder);
-    }
-  }
-
-  async #attempt(
-    { signal, isDone }: Options,
-    wait: ClaimWait,
-    observer: ClaimObserver,
-  ): Promise<ClaimAcquisition | Held> {
-    let sight: Sight;
-    try {
-      if (isDone !== undefined && (await this.#request(isDone, signal))) {
-        return { outcome: 'not-needed', waitedMs: wait.waitedMs };
-      }
-      sight = await observer.look(signal);
-    } catch (error) {
-      const reason = storeFailure(error);
-      if (!wait.isStoreBearable()) return { outcome: 'unavailable', reason };
-      return { outcome: 'held', failure: reason };
-    }
-    wait.noteAnswer();
-    if (sight.is === 'held') return { outcome: 'held', holder: sight.holder };
-    try {
-      const hold = await this.#take(sight.epoch + 1, signal);
-      if (hold === undefined) return { outcome: 'held' };
-      return { outcome: 'acquired', hold, waitedMs: wait.waitedMs };
-    } catch (error) {
-      // Not borne with: a store that answers, but takes no claim, may be read-only.
-      return { outcome: 'unavailable', reason: storeFailure(error) };
-    }
-  }
-
-  /** Undefined if another one has it. Throws what the records throw, and nothing is held then. */
-  async #take(epoch: number, signal: AbortSignal): Promise<Hold | undefined> {
-    const nonce = newNonce();
-    const startedMs = this.#clock.now();
-    try {
-      if (!(await this.#create(epoch, nonce, signal))) return undefined;
-      const hold = await this.#confirm(epoch, nonce, startedMs, signal);
-      if (hold === undefined) await this.#giveUp(epoch, nonce);
-      return hold;
-    } catch (error) {
-      await this.#giveUp(epoch, nonce);
-      throw error;
-    }
-  }
-
-  /** Whether the epoch is ours, whatever became of the replies. */
-  async #create(epoch: number, nonce: string, signal: AbortSignal): Promise<boolean> {
-    const name = claimName(this.#number, epoch);
-    const content = formatClaim({ nonce, holder: this.#holder });
-    const create = (bounded: AbortSignal) => this.#records.create(name, content, bounded);
-    try {
-      return (await this.#request(create, signal)) || (await this.#isOurs(name, nonce, signal));
-    } catch (error) {
-      throwIfCancelled(signal);
-      if (await this.#isOurs(name, nonce, signal)) return true;
-      throw error;
-    }
-  }
-
-  async #isOurs(name: string, nonce: string, signal: AbortSignal): Promise<boolean> {
-    const found = await this.#request((bounded) => this.#records.read(name, bounded), signal);
-    return parseClaim(found)?.nonce === nonce;
-  }
-
-  /**
-   * The first heartbeat, and a look at what there is now: whoever was stopped before it created its
-   * epoch may have created one that others have long passed, and removed.
-   */
-  async #confirm(
-    epoch: number,
-    nonce: string,
-    startedMs: number,
-    signal: AbortSignal,
-  ): Promise<Hold | undefined> {
-    const number = this.#number;
-    const provenMs = this.#clock.now();
-    const name = heartbeatName(number, epoch, nonce);
-    await this.#request((bounded) => this.#records.write(name, FIRST_BEAT, bounded), signal);
-    const names = await this.#request((bounded) => this.#records.list('', bounded), signal);
-    const isHighest =
-      names.includes(claimName(number, epoch)) && highestEpoch(names, number) === epoch;
-    const isLate = this.#clock.now() - startedMs >= lateAfterMs(this.#times);
-    if (!isHighest || isLate) return undefined;
-    const claim = { number, epoch, nonce, provenMs, names };
-    return new ClaimHold(this.#records, this.#clock, this.#times, claim);
-  }
-
-  /** Says of a claim that may be there, or come to be there yet, that nobody holds it. */
-  async #giveUp(epoch: number, nonce: string): Promise<void> {
-    const name = heartbeatName(this.#number, epoch, nonce);
-    await withDeadline(this.#clock, GIVE_UP_MS, NEVER, (bounded) =>
-      this.#records.write(name, Buffer.from(RELEASED), bounded),
-    ).catch(() => undefined); // then others wait until its life is over
-  }
-
-  #request<T>(request: (signal: AbortSignal) => Promise<T>, signal: AbortSignal): Promise<T> {
-    return withDeadline(this.#clock, this.#times.requestMs, signal, request);
-  }
+/**
+ * Whether nobody can be keeping it alive. A record from the future, or of no known age, says nothing
+ * of its holder: in doubt it is stale, since a claim only saves work.
+ */
+function isStale({ ageMs }: FoundClaim, lifeMs: number): boolean {
+  return !(Math.abs(ageMs) < lifeMs);
 }
 
-/** What went wrong with the store, for people. Cancellation and our bugs are thrown on. */
-function storeFailure(error: unknown): string {
-  if (error instanceof MirrorError && error.code !== 'cancelled') return describeError(error);
-  throw error;
+async function readHolder(
+  records: ClaimRecords,
+  name: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const content = await records.read(name, signal);
+  const holder = content === undefined ? '' : Buffer.from(content).toString();
+  return HOLDER.test(holder) ? holder : undefined;
+}
+
+interface Claim {
+  records: ClaimRecords;
+  clock: Clock;
+  times: ClaimTimes;
+  number: number;
+  epoch: number;
+  holder: string;
+}
+
+/** Undefined if another job has it. Throws what the records throw, and nothing is held then. */
+async function take(
+  claim: Claim,
+  found: readonly FoundClaim[],
+  lookedMs: number,
+  signal: AbortSignal,
+): Promise<Hold | undefined> {
+  const { records, clock, times, number, epoch, holder } = claim;
+  const startedMs = clock.now();
+  const content = Buffer.from(holder);
+  const isCreated = await withDeadline(clock, times.requestMs, signal, (bounded) =>
+    records.create(claimName(number, epoch), content, bounded),
+  );
+  if (!isCreated) return undefined;
+  // Whoever was stopped since its look may have created an epoch that others have long passed.
+  const isLate = clock.now() - lookedMs >= lateAfterMs(times);
+  if (!isLate && !signal.aborted) return keep(claim, found, startedMs);
+  await release(claim);
+  throwIfCancelled(signal);
+  return undefined;
+}
+
+async function release({ records, clock, number, epoch }: Claim): Promise<void> {
+  const name = claimName(number, epoch);
+  const released = async (signal: AbortSignal): Promise<void> => {
+    try {
+      await records.write(releasedName(name), Buffer.of(), signal);
+    } catch (error) {
+      if (!(error instanceof MirrorError) || error.code !== 'no-space') throw error;
+      await records.remove(name, signal);
+    }
+  };
+  // Where that fails, other jobs wait until its life is over.
+  await withDeadline(clock, RELEASE_MS, NEVER, released).catch(() => undefined);
+}
+
+/** Keeps a claim alive until it is released or lost. */
+function keep(claim: Claim, found: readonly FoundClaim[], provenMs: number): Hold {
+  const lost = new AbortController();
+  /** Fires when the claim is lost or released: nothing more is done for it. */
+  const over = new AbortController();
+  const lose = (reason: MirrorError): void => {
+    if (over.signal.aborted) return;
+    lost.abort(reason);
+    over.abort();
+  };
+  const chores = Promise.allSettled([
+    beat(claim, provenMs, lose, over.signal),
+    removeStale(claim, found, over.signal),
+  ]);
+  let released: Promise<void> | undefined;
+  return {
+    lost: lost.signal,
+    staysTaken: false,
+    release: () => {
+      over.abort();
+      // A heartbeat on its way must not arrive after the last word.
+      released ??= chores.then(() => release(claim));
+      return released;
+    },
+  };
+}
+
+/** Heartbeats until the signal; calls `lose` where the claim is lost. */
+async function beat(
+  claim: Claim,
+  provenMs: number,
+  lose: (reason: MirrorError) => void,
+  over: AbortSignal,
+): Promise<void> {
+  const { records, clock, times, number, holder } = claim;
+  const name = claimName(number, claim.epoch);
+  const leftMs = (): number => provenMs + lateAfterMs(times) - clock.now();
+  let failure: unknown;
+  const checkLateness = (): void => {
+    if (leftMs() <= 0) lose(lateness(times, failure));
+  };
+  // Notices lateness while a request hangs or is tried again and again.
+  const watch = async (): Promise<void> => {
+    while (!over.aborted) {
+      await pause(claim, leftMs(), over);
+      checkLateness();
+    }
+  };
+  const watching = watch();
+  for (;;) {
+    await pause(claim, failure === undefined ? times.heartbeatMs : times.retryMs, over);
+    // First of all: a process that was stopped wakes up here.
+    checkLateness();
+    if (over.aborted) break;
+    try {
+      const listed = await withDeadline(clock, times.requestMs, over, (by) => records.list(by));
+      const theirs = findLoss(claim, parseClaims(listed));
+      if (theirs !== undefined) lose(new MirrorError('lost-lock', theirs));
+      const startedMs = clock.now();
+      await withDeadline(clock, times.requestMs, over, (by) =>
+        records.write(name, Buffer.from(holder), by),
+      );
+      provenMs = startedMs;
+      failure = undefined;
+    } catch (error) {
+      failure = error;
+    }
+  }
+  await watching;
+}
+
+function pause({ clock }: Claim, durationMs: number, signal: AbortSignal): Promise<void> {
+  return clock.pause(durationMs, signal, { background: true });
+}
+
+function findLoss({ number, epoch }: Claim, found: readonly FoundClaim[]): string | undefined {
+  const epochs = found.filter((each) => each.number === number).map((each) => each.epoch);
+  if (Math.max(0, ...epochs) > epoch) {
+    return 'another job took over the claim, which saw no heartbeat for too long';
+  }
+  return epochs.includes(epoch) ? undefined : 'the claim was removed from the store';
+}
+
+/** Lost to nobody that is known of: the store's failure is named where there was one. */
+function lateness(times: ClaimTimes, failure: unknown): MirrorError {
+  const silence = `the claim's heartbeat has not succeeded for ${formatDuration(lateAfterMs(times))}`;
+  if (!(failure instanceof MirrorError)) return new MirrorError('lost-lock', silence);
+  const message = `${silence}: ${describeError(failure)}`;
+  return new MirrorError(failure.code, message, { cause: failure });
+}
+
+/**
+ * Removes other claims up to this number that are older than a life. None of them can be taken any
+ * more by a job that looked before this one was created: it would be late.
+ */
+async function removeStale(
+  { records, clock, times, number, epoch }: Claim,
+  found: readonly FoundClaim[],
+  over: AbortSignal,
+): Promise<void> {
+  const debris = found.filter(
+    (each) =>
+      isStale(each, times.lifeMs) &&
+      (each.number < number || (each.number === number && each.epoch < epoch)),
+  );
+  for (const { name } of debris) {
+    await withDeadline(clock, times.requestMs, over, (by) => records.remove(name, by));
+  }
 }

@@ -1,5 +1,6 @@
 /** Claims as entries of the Actions cache, beside the snapshots of a scope. */
-import type { ClaimEntries } from '../../locks/claims/entries.ts';
+import { randomBytes } from 'node:crypto';
+import type { ClaimEntries } from '../../locks/claims/actions-cache.ts';
 import { claimKey } from './keys.ts';
 import type { ActionsCache } from './session.ts';
 import { assertNames } from '../names.ts';
@@ -21,9 +22,12 @@ export function createActionsCacheClaimEntries({
       cache.call('reading', 'looking for a claim in the Actions cache', signal, (session) =>
         session.has(claimKey(key, scope, number, epoch)),
       ),
-    create: ({ number, epoch }, content, signal) =>
-      cache.call('writing', 'creating a claim in the Actions cache', signal, (session) =>
+    create: ({ number, epoch }, signal) => {
+      // Tells ours from another's where a reply was lost.
+      const content = randomBytes(12);
+      return cache.call('writing', 'creating a claim in the Actions cache', signal, (session) =>
         session.create(claimKey(key, scope, number, epoch), content),
-      ),
+      );
+    },
   };
 }

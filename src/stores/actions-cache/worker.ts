@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { fileURLToPath } from 'node:url';
 import { formatDuration } from '../../lib/durations.ts';
-import { MirrorError, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
+import { MirrorError, reasonOf, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { runChild, type ChildResult } from '../../lib/process.ts';
 import type { CacheAnswer, CacheProgress, CacheRequest } from './protocol.ts';
 import { scrub } from './toolkit-log.ts';
@@ -142,7 +142,7 @@ class Worker {
 
   /** Why it gives no answer any more. */
   #explain({ exitCode, stderr }: ChildResult): MirrorError {
-    if (this.#options.signal.aborted) return new MirrorError('cancelled', 'the job was cancelled');
+    if (this.#options.signal.aborted) return reasonOf(this.#options.signal);
     const late: unknown = this.#late.signal.reason;
     if (late instanceof MirrorError) return late;
     const lastWords = scrub(stderr.trim().slice(-MAX_LAST_WORDS), this.#secrets);

@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import {
   MirrorError,
   describeError,
+  reasonOf,
   systemCode,
   throwIfCancelled,
   toMirrorError,
@@ -50,18 +51,15 @@ export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promis
   let grace: NodeJS.Timeout | undefined;
   const endWith = (error: MirrorError): void => {
     ended.reject(error);
-    stop.abort();
+    stop.abort(error);
   };
   const patience = setTimeout(() => {
     endWith(silence(options, `did not answer within ${formatDuration(patienceMs)}`));
   }, patienceMs);
   const onAbort = (): void => {
-    stop.abort();
-    const error = new MirrorError(
-      'cancelled',
-      'the job was cancelled while the disk did not answer',
-    );
-    grace = setTimeout(endWith, CANCEL_GRACE_MS, error);
+    const reason = reasonOf(signal);
+    stop.abort(reason);
+    grace = setTimeout(endWith, CANCEL_GRACE_MS, reason);
   };
   signal.addEventListener('abort', onAbort, { once: true });
   const call = work(stop.signal, () => patience.refresh());

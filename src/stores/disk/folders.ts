@@ -90,21 +90,6 @@ export class DiskFolders {
     return root;
   }
 
-  /**
-   * Lets the next listing of claims show what other machines have done. An NFS client answers from
-   * what it remembers of a folder, for up to a minute, until it changes something there itself.
-   */
-  async touchClaims(): Promise<void> {
-    const path = join(this.claims, `~${nonce()}`);
-    try {
-      const file = await open(path, 'wx');
-      await file.close();
-      await rm(path, { force: true });
-    } catch {
-      // A job that may only read, or finds the disk full, sees what the client shows.
-    }
-  }
-
   /** Numbers of the manifests, ascending. */
   async manifestNumbers(): Promise<number[]> {
     if (!(await this.exist())) return [];
@@ -153,10 +138,12 @@ export class DiskFolders {
 
   /**
    * Now, by the clock that stamps the store's files (on a network disk, the server's): clocks of two
-   * machines are never compared. An empty file takes no space, so that a full disk can be tidied.
+   * machines are never compared. The file that shows it is empty, so that a full disk can be tidied,
+   * and lies in `folder` for a moment. After that a listing of the folder shows what other machines
+   * have done: until an NFS client changes a folder itself, it may answer from memory for a minute.
    */
-  async nowMs(): Promise<number> {
-    const path = this.#temporary();
+  async nowMs(folder = this.tmp): Promise<number> {
+    const path = join(folder, `~${nonce()}`);
     try {
       const file = await open(path, 'wx');
       await file.close();

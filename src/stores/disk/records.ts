@@ -1,11 +1,12 @@
 /** Records of claims in a disk store: a file each, in the key's folder (see folders.ts). */
-import { readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { renameStubbornly } from '../../lib/files.ts';
 import { MAX_RECORD_BYTES, type ClaimRecords } from '../../locks/claims/records.ts';
 import { readPlainFile } from '../layer-files.ts';
-import { assertNames, assertPrefix, assertRecordSize, isSafeName } from '../names.ts';
+import { assertNames, assertRecordSize, isSafeName } from '../names.ts';
 import { attempt } from './attempt.ts';
+import { listTimes } from './files.ts';
 import { DiskFolders } from './folders.ts';
 
 export interface DiskRecordsOptions {
@@ -56,13 +57,12 @@ export function createDiskRecords({ path, key }: DiskRecordsOptions): ClaimRecor
       });
     },
 
-    async list(prefix, signal) {
-      assertPrefix(prefix);
-      return attempt({ root, what: 'listing claims', signal }, async () => {
+    async list(signal) {
+      return attempt({ root, what: 'listing claims', signal, isWriting: true }, async () => {
         if (!(await folders.exist(folders.claims))) return [];
-        await folders.touchClaims();
-        const names = await readdir(folders.claims);
-        return names.filter((name) => isSafeName(name) && name.startsWith(prefix));
+        const nowMs = await folders.nowMs(folders.claims);
+        const files = (await listTimes(folders.claims)).filter(({ name }) => isSafeName(name));
+        return files.map(({ name, changedMs }) => ({ name, ageMs: nowMs - changedMs }));
       });
     },
 

@@ -1,7 +1,7 @@
-/** Records of claims in a bucket: an object each, in the key's folder (see s3-keys.ts). */
+/** Records of claims in a bucket: an object each, in the key's folder (see keys.ts). */
 import { MirrorError } from '../../lib/errors.ts';
 import { MAX_RECORD_BYTES, type ClaimRecords } from '../../locks/claims/records.ts';
-import { assertNames, assertPrefix, assertRecordSize, isSafeName } from '../names.ts';
+import { assertNames, assertRecordSize, isSafeName } from '../names.ts';
 import type { S3Bucket } from './bucket.ts';
 import { newNonce, NO_CONDITIONAL_WRITES, type S3Creation } from './create.ts';
 import { S3Keys } from './keys.ts';
@@ -39,10 +39,10 @@ export function createS3Records({ bucket, creation, key }: S3RecordsOptions): Cl
       assertRecordSize(content);
       await bucket.put(path, Uint8Array.from(content), signal);
     },
-    async list(prefix, signal) {
-      assertPrefix(prefix);
-      const { objects } = await bucket.list(keys.claims, signal, prefix);
-      return objects.map(({ name }) => name).filter(isSafeName);
+    async list(signal) {
+      const { objects, nowMs } = await bucket.list(keys.claims, signal);
+      const own = objects.filter(({ name }) => isSafeName(name));
+      return own.map(({ name, changedMs }) => ({ name, ageMs: nowMs - changedMs }));
     },
     async remove(name, signal) {
       await bucket.remove(nameOf(name), signal);

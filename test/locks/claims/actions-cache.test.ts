@@ -1,9 +1,13 @@
 /** Claims in the Actions cache: hundreds of jobs in simulated time, and a few against a real service. */
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { MirrorError } from '../../../src/lib/errors.ts';
-import { createActionsCacheClaim } from '../../../src/locks/claims/actions-cache.ts';
-import type { ClaimEntries, ClaimName } from '../../../src/locks/claims/entries.ts';
-import type { Clock } from '../../../src/locks/claims/times.ts';
+import {
+  createActionsCacheClaim,
+  MOST_CONTENDERS,
+  type ClaimEntries,
+  type ClaimName,
+} from '../../../src/locks/claims/actions-cache.ts';
+import type { Clock } from '../../../src/locks/claims/clock.ts';
 import type { ClaimAcquisition } from '../../../src/locks/lock.ts';
 import { createActionsCacheClaimEntries } from '../../../src/stores/actions-cache/claims.ts';
 import { openActionsCache } from '../../../src/stores/actions-cache/session.ts';
@@ -19,6 +23,7 @@ import { outcomeOf } from '../../stores/contract/store-contract.ts';
 
 const MINUTE_MS = 60_000;
 const NEVER = new AbortController().signal;
+const isDone = () => Promise.resolve(false);
 
 /** What the service takes from a repository; of look-ups it is a bound of our own. */
 const UPLOADS_A_MINUTE = 200;
@@ -34,7 +39,8 @@ class Service {
   failure: MirrorError | undefined;
   /** What the next creations fail with after they were carried out. */
   lostReplies = 0;
-  hasSnapshot = false;
+  /** When the snapshot was there. */
+  madeMs = Infinity;
   readonly #random: Random;
   readonly #reserved = new Set<string>();
   readonly #visible = new Set<string>();
@@ -79,7 +85,7 @@ class Service {
   readonly isDone = async (): Promise<boolean> => {
     // Two look-ups and a download find a snapshot; that there is none takes one.
     await this.#request('look-up');
-    if (!this.hasSnapshot) return false;
+    if (this.world.nowMs < this.madeMs) return false;
     await this.#request('look-up');
     await this.#request('look-up');
     return true;
@@ -134,20 +140,23 @@ interface Job {
 }
 
 /** Runs jobs to the end of all, and gives what became of each. */
-async function run(jobs: readonly Job[]): Promise<ClaimAcquisition[]> {
+async function run(
+  jobs: readonly Job[],
+  contenders = MOST_CONTENDERS,
+): Promise<ClaimAcquisition[]> {
   const results = jobs.map(async (job) => {
     const { startMs = 0, epoch = '7-1', timeoutMs = 30 * MINUTE_MS, signal = NEVER } = job;
     await service.clock.pause(startMs, NEVER);
     const claim = createActionsCacheClaim(service.entries, {
       number: 1,
       epoch,
-      holder: 'a test',
+      contenders,
       clock: service.clock,
     });
     const acquisition = await claim.acquire({ timeoutMs, signal, isDone: service.isDone });
     if (acquisition.outcome === 'acquired' && job.makesMs !== undefined) {
       await service.clock.pause(job.makesMs, NEVER);
-      service.hasSnapshot = true;
+      service.madeMs = service.world.nowMs;
       await acquisition.hold.release();
     }
     return acquisition;
@@ -204,7 +213,75 @@ describe('256 jobs of a run', () => {
   });
 });
 
+describe('few jobs', () => {
+  const first = testSeed();
+
+  test('wait less than half a second before they claim, where one is alone', async () => {
+    for (let seed = first; seed < first + 200; seed++) {
+      begin(seed);
+      const calm = { ...service.entries };
+      let idleMs = 0;
+      const clock: Clock = {
+        ...service.clock,
+        pause: (durationMs, signal) => {
+          idleMs += durationMs;
+          return service.clock.pause(durationMs, signal);
+        },
+      };
+      const claim = createActionsCacheClaim(calm, {
+        number: 1,
+        epoch: '7-1',
+        contenders: 1,
+        clock,
+      });
+      const acquiring = claim.acquire({ timeoutMs: 0, signal: NEVER, isDone });
+      await service.world.run(Infinity);
+      expect((await acquiring).outcome).toBe('acquired');
+      expect(idleMs).toBeLessThan(500);
+    }
+  });
+
+  test.each([1, 2, 4, 8])(
+    'of %i that contend the others go on within a look of 2 to 3 s once the snapshot is there',
+    async (jobs) => {
+      for (let seed = first; seed < first + 5; seed++) {
+        begin(seed);
+        const makesMs = 2 * MINUTE_MS;
+        const others = Array.from({ length: jobs }, () => ({ startMs: 5_000, makesMs }));
+        const all = await run([{ makesMs }, ...others], jobs + 1);
+        expect(count(all)).toEqual({ acquired: 1, 'not-needed': jobs });
+        // A look has three requests of a second or two each.
+        const madeMs = service.madeMs;
+        expect(service.world.nowMs - madeMs).toBeLessThan(5_000 + 3 * 1_800);
+        expect(service.most('look-up')).toBeLessThan(LOOK_UPS_A_MINUTE / 4);
+      }
+    },
+  );
+
+  test.each([16, 32, 64, 128])('%i at once stay inside the limits', async (jobs) => {
+    begin();
+    const cold = Array.from({ length: jobs }, () => ({ makesMs: 4 * MINUTE_MS }));
+    expect(count(await run(cold, jobs))).toEqual({ acquired: 1, 'not-needed': jobs - 1 });
+    expect(service.most('upload')).toBeLessThan(UPLOADS_A_MINUTE / 2);
+    expect(service.most('look-up')).toBeLessThan(LOOK_UPS_A_MINUTE);
+  });
+
+  test('that do not know how many they are stay inside them as well', async () => {
+    begin();
+    const lone = Array.from({ length: 64 }, () => ({ makesMs: 4 * MINUTE_MS }));
+    expect(count(await run(lone, 1))).toEqual({ acquired: 1, 'not-needed': 63 });
+    expect(service.most('upload')).toBeLessThan(UPLOADS_A_MINUTE / 2);
+    expect(service.most('look-up')).toBeLessThan(LOOK_UPS_A_MINUTE);
+  });
+});
+
 describe('a claim', () => {
+  test('stays taken, and says so', async () => {
+    begin();
+    const [acquisition] = await run([{}]);
+    expect(acquisition).toMatchObject({ outcome: 'acquired', hold: { staysTaken: true } });
+  });
+
   test('is that of a run and attempt: others have their own', async () => {
     begin();
     const acquisitions = await run([
@@ -220,13 +297,13 @@ describe('a claim', () => {
     const claim = createActionsCacheClaim(service.entries, {
       number: 1,
       epoch: '7-1',
-      holder: 'a test',
+      contenders: 1,
       clock: service.clock,
     });
     const trying = (async () => {
-      const one = await claim.acquire({ timeoutMs: 0, signal: NEVER });
+      const one = await claim.acquire({ timeoutMs: 0, signal: NEVER, isDone });
       if (one.outcome === 'acquired') await one.hold.release();
-      return [one, await claim.acquire({ timeoutMs: 0, signal: NEVER })];
+      return [one, await claim.acquire({ timeoutMs: 0, signal: NEVER, isDone })];
     })();
     await service.world.run(Infinity);
     expect(count(await trying)).toEqual({ acquired: 1, 'timed-out': 1 });
@@ -234,7 +311,7 @@ describe('a claim', () => {
 
   test('is not needed where the snapshot is there', async () => {
     begin();
-    service.hasSnapshot = true;
+    service.madeMs = 0;
     expect(await run([{}])).toEqual([{ outcome: 'not-needed', waitedMs: 0 }]);
     expect(service.requests.map(({ kind }) => kind)).not.toContain('upload');
   });
@@ -275,7 +352,7 @@ describe('a claim', () => {
 
   test.each(['', 'a/b', 'a b', 'x'.repeat(101)])('of %j is refused', (epoch) => {
     begin();
-    const options = { number: 1, epoch, holder: 'a test' };
+    const options = { number: 1, epoch, contenders: 1 };
     expect(() => createActionsCacheClaim(service.entries, options)).toThrow(TypeError);
   });
 });
@@ -311,8 +388,9 @@ describe('against the service', () => {
       key: 'key',
     });
     const times = { spreadMs: 20, firstPollMs: 10, longestPollMs: 50 };
-    const options = { number: 12, epoch, holder: 'a test', times };
-    return createActionsCacheClaim(entries, options).acquire({ timeoutMs: 0, signal: NEVER });
+    const options = { number: 12, epoch, contenders: 1, times };
+    const claim = createActionsCacheClaim(entries, options);
+    return claim.acquire({ timeoutMs: 0, signal: NEVER, isDone });
   };
 
   test('one of several jobs has it, those of another run have their own', async () => {

@@ -1,7 +1,7 @@
 /** Claims, in memory and among real processes on a disk, some of them killed or stopped. */
 import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createClaimLock } from '../../../src/locks/claims/claims.ts';
 import { MirrorError } from '../../../src/lib/errors.ts';
 import type { ClaimRecords } from '../../../src/locks/claims/records.ts';
@@ -9,6 +9,7 @@ import type { ClaimLock, Hold, Lock } from '../../../src/locks/lock.ts';
 import { createDiskRecords } from '../../../src/stores/disk/records.ts';
 import { createMemoryRecords, type MemoryRecords } from '../../support/memory/records.ts';
 import { temporaryDirectories } from '../../support/temporary-directory.ts';
+import { asLock } from '../../support/locks/as-lock.ts';
 import { describeClaimProcesses } from './processes-contract.ts';
 import { acquire, describeLockContract, take } from '../lock-contract.ts';
 
@@ -24,7 +25,7 @@ const { signal } = new AbortController();
 
 const SAMPLE = {
   times: TIMES,
-  shortLifeMs: 6_000,
+  shortLifeMs: 8_000,
   contenders: 10,
   rounds: 10,
   staleRounds: 2,
@@ -44,10 +45,15 @@ function lockOn(records: ClaimRecords, holder = 'a test', times = TIMES): ClaimL
   return createClaimLock(records, { number: NUMBER, holder, times });
 }
 
+/** The same as a lock, on a snapshot that is never made. */
+function claimOn(records: ClaimRecords, holder?: string, times?: typeof TIMES): Lock {
+  return asLock(lockOn(records, holder, times));
+}
+
 function benchOf(open: () => ClaimRecords) {
   const holds: Hold[] = [];
   const lockOf = (number: number): Lock => {
-    const lock = createClaimLock(open(), { number, holder: 'a test', times: TIMES });
+    const lock = asLock(createClaimLock(open(), { number, holder: 'a test', times: TIMES }));
     return {
       async acquire(options) {
         const acquisition = await lock.acquire(options);
@@ -87,7 +93,7 @@ describe('what is claimed', () => {
 
   test('ends the wait of all who wait as soon as it is there, though its holder holds on', async () => {
     const records: MemoryRecords = new Map();
-    const hold = await take(lockOn(createMemoryRecords(records), 'the holder'));
+    const hold = await take(claimOn(createMemoryRecords(records), 'the holder'));
     let isMade = false;
     const seen: (string | undefined)[] = [];
     const waiting = Array.from({ length: 5 }, () =>
@@ -107,7 +113,7 @@ describe('what is claimed', () => {
 
   test('is looked for before its claim is taken over', async () => {
     const records: MemoryRecords = new Map();
-    const hold = await take(lockOn(createMemoryRecords(records)));
+    const hold = await take(claimOn(createMemoryRecords(records)));
     let isMade = false;
     const waiting = lockOn(createMemoryRecords(records)).acquire({
       timeoutMs: 30_000,
@@ -122,15 +128,122 @@ describe('what is claimed', () => {
   });
 });
 
+describe('a claim of which nobody tells whether its holder lives', () => {
+  const lifeMs = 60_000;
+  const number = NUMBER;
+  const claim = '0000000007-000001';
+  let nowMs = 0;
+  let records: MemoryRecords;
+  beforeEach(() => {
+    nowMs = 1_000_000;
+    records = new Map();
+  });
+  const store = () => createMemoryRecords(records, () => nowMs);
+  const tryOnce = (on = store()) =>
+    acquire(asLock(createClaimLock(on, { number, holder: 'a test' })), { timeoutMs: 0 });
+  const put = (name: string, changedMs: number, content = 'the dead') =>
+    records.set(name, { content: Buffer.from(content), changedMs });
+
+  test.each([
+    ['younger than a life', 1 - lifeMs, 'timed-out'],
+    ['as old as a life', -lifeMs, 'acquired'],
+    ['of last year', -365 * 24 * 60 * lifeMs, 'acquired'],
+    ['from a moment ahead', lifeMs - 1, 'timed-out'],
+    ['from the future', lifeMs, 'acquired'],
+    ['of no known age', NaN, 'acquired'],
+  ])('%s, in one look: %s ms, %s', async (_, changedMs, outcome) => {
+    put(claim, nowMs + changedMs);
+    const acquisition = await tryOnce();
+    expect(acquisition.outcome).toBe(outcome);
+    if (acquisition.outcome !== 'acquired') return;
+    expect(records.has('0000000007-000002')).toBe(true);
+    await waitFor(() => !records.has(claim));
+    await acquisition.hold.release();
+  });
+
+  test('is stale whatever it holds, and however often it was taken over', async () => {
+    put(claim, nowMs - lifeMs, '');
+    put('0000000007-000041', nowMs - lifeMs, 'x'.repeat(60_000));
+    const acquisition = await tryOnce();
+    expect(acquisition.outcome).toBe('acquired');
+    expect(records.has('0000000007-000042')).toBe(true);
+  });
+
+  test('is not taken for that of another number, nor is anything else that lies there', async () => {
+    for (const name of ['0000000008-000001', '0000000006-000001', '7-1', `${claim}.heartbeat`]) {
+      put(name, nowMs);
+    }
+    expect((await tryOnce()).outcome).toBe('acquired');
+  });
+
+  test('stays held while its holder writes it, however long that takes', async () => {
+    const times = { ...TIMES, lifeMs: 60_000 };
+    const lock = createClaimLock(store(), { number, holder: 'the living', times });
+    const hold = await take(asLock(lock));
+    for (let minutes = 1; minutes <= 5; minutes++) {
+      nowMs += 50_000;
+      await waitFor(() => records.get(claim)?.changedMs === nowMs);
+      expect((await tryOnce()).outcome).toBe('timed-out');
+    }
+    expect(hold.lost.aborted).toBe(false);
+    await hold.release();
+  });
+
+  test('was released although the store took no more: its record is gone then', async () => {
+    const memory = store();
+    let isFull = false;
+    const full: ClaimRecords = {
+      ...memory,
+      write: (...given) =>
+        isFull
+          ? Promise.reject(new MirrorError('no-space', 'no space left'))
+          : memory.write(...given),
+    };
+    const hold = await take(claimOn(full));
+    isFull = true;
+    await hold.release();
+    expect([...records.keys()]).toEqual([]);
+    expect((await tryOnce()).outcome).toBe('acquired');
+  });
+
+  test.each(['create', 'list'] as const)(
+    'is done without where the store fails to %s, and the next job has no trouble',
+    async (method) => {
+      const failure = new MirrorError('no-space', 'no space left');
+      const failing = { ...store(), [method]: () => Promise.reject(failure) };
+      expect(await tryOnce(failing)).toEqual({ outcome: 'unavailable', reason: 'no space left' });
+      expect((await tryOnce()).outcome).toBe('acquired');
+    },
+  );
+
+  test('that was created although its reply was lost is in the way for one life', async () => {
+    const memory = store();
+    const lossy: ClaimRecords = {
+      ...memory,
+      create: async (...given) => {
+        await memory.create(...given);
+        throw new MirrorError('store-unavailable', 'no reply');
+      },
+    };
+    expect((await tryOnce(lossy)).outcome).toBe('unavailable');
+    expect((await tryOnce()).outcome).toBe('timed-out');
+    nowMs += lifeMs;
+    expect((await tryOnce()).outcome).toBe('acquired');
+  });
+});
+
 describe('a holder', () => {
   test('loses the claim where somebody removes it, and does not come back', async () => {
     const records: MemoryRecords = new Map();
-    const hold = await take(lockOn(createMemoryRecords(records)));
-    for (const name of records.keys()) if (name.endsWith('.claim')) records.delete(name);
+    const hold = await take(claimOn(createMemoryRecords(records)));
+    records.clear();
     await waitFor(() => hold.lost.aborted);
-    expect(String(hold.lost.reason)).toContain('removed it from the store');
+    expect(hold.lost.reason).toMatchObject({
+      code: 'lost-lock',
+      message: 'the claim was removed from the store',
+    });
     await hold.release();
-    await (await take(lockOn(createMemoryRecords(records)))).release();
+    await (await take(claimOn(createMemoryRecords(records)))).release();
   });
 
   test('whose store fails loses after half a life, and says why', async () => {
@@ -144,10 +257,14 @@ describe('a holder', () => {
           ? Promise.reject(new MirrorError('store-unavailable', 'the disk is gone'))
           : memory.write(name, content, given),
     };
-    const hold = await take(lockOn(failing, 'a test', times));
+    const hold = await take(claimOn(failing, 'a test', times));
     fails = true;
     await waitFor(() => hold.lost.aborted);
-    expect(String(hold.lost.reason)).toMatch(/not succeeded for .*the disk is gone/);
+    // Nobody is known to have it: the failure is the store's.
+    expect(hold.lost.reason).toMatchObject({
+      code: 'store-unavailable',
+      message: expect.stringMatching(/not succeeded for .*the disk is gone/),
+    });
     await hold.release();
   });
 });
@@ -156,7 +273,7 @@ describe('where the store fails', () => {
   test('there is no claim, and the reason is told', async () => {
     const path = await directories.create('claims');
     await rm(path, { recursive: true });
-    const lock = lockOn(createDiskRecords({ path, key: 'key' }));
+    const lock = claimOn(createDiskRecords({ path, key: 'key' }));
     const acquisition = await acquire(lock, { timeoutMs: 0 });
     expect(acquisition).toMatchObject({
       outcome: 'unavailable',
@@ -167,7 +284,7 @@ describe('where the store fails', () => {
   test('a file where the folder of claims should be is a failure too', async () => {
     const path = await directories.create('claims');
     await writeFile(join(path, 'v1'), 'in the way');
-    const lock = lockOn(createDiskRecords({ path, key: 'key' }));
+    const lock = claimOn(createDiskRecords({ path, key: 'key' }));
     expect(await acquire(lock, { timeoutMs: 0 })).toMatchObject({ outcome: 'unavailable' });
   });
 
@@ -175,7 +292,7 @@ describe('where the store fails', () => {
   asUser('so is a folder that may only be read', async () => {
     const path = await directories.create('claims');
     await chmod(path, 0o500);
-    const lock = lockOn(createDiskRecords({ path, key: 'key' }));
+    const lock = claimOn(createDiskRecords({ path, key: 'key' }));
     expect(await acquire(lock, { timeoutMs: 0 })).toMatchObject({ outcome: 'unavailable' });
     await chmod(path, 0o700);
   });

@@ -9,7 +9,7 @@ describeClaimRecordsContract('in memory', () => {
   const keys = new Map<string, MemoryRecords>();
   return Promise.resolve({
     open(key) {
-      const records = keys.get(key) ?? new Map<string, Uint8Array>();
+      const records = keys.get(key) ?? (new Map() as MemoryRecords);
       keys.set(key, records);
       return createMemoryRecords(records);
     },

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { randomUUID } from 'node:crypto';
 import { createClaimLock } from '../../../src/locks/claims/claims.ts';
 import { applyRetention } from '../../../src/save/retention.ts';
+import { asLock } from '../../support/locks/as-lock.ts';
 import { useHolders, type Holder, type HolderOptions } from '../../support/locks/holder.ts';
 import { waitUntil } from '../../support/processes.ts';
 import { withClockShiftedBy } from '../../support/locks/shift-clock.ts';
@@ -84,7 +85,7 @@ describeIf('claims in a bucket, where things go wrong', () => {
 
   const isManifest = ({ method, key }: S3Request) =>
     method === 'PUT' && key.includes('/manifests/');
-  const isClaim = ({ method, key }: S3Request) => method === 'PUT' && key.endsWith('.claim');
+  const isClaim = ({ method, key }: S3Request) => method === 'PUT' && /\/claims\/[-\d]+$/.test(key);
 
   describe('a claim', () => {
     const recordsBehindProxy = () => stores.open(prefix, proxy.endpoint).recordsOf(KEY);
@@ -97,24 +98,24 @@ describeIf('claims in a bucket, where things go wrong', () => {
     ])('of which %s was lost is one’s own, and nobody else’s', async (_, times) => {
       const fault = lose(times);
       const records = recordsBehindProxy();
-      expect(await records.create('a.claim', Buffer.from('ours'), signal)).toBe(true);
+      expect(await records.create('0-0', Buffer.from('ours'), signal)).toBe(true);
       expect(fault.applied).toBeGreaterThanOrEqual(Math.min(times, 2));
       fault.remove();
       const refusal = lose(1);
       const others = recordsBehindProxy();
-      expect(await others.create('a.claim', Buffer.from('theirs'), signal)).toBe(false);
+      expect(await others.create('0-0', Buffer.from('theirs'), signal)).toBe(false);
       expect(refusal.applied).toBeGreaterThan(0);
-      expect(String(await records.read('a.claim', signal))).toBe('ours');
+      expect(String(await records.read('0-0', signal))).toBe('ours');
     });
 
     test('whose answers were all lost is held, in its first epoch', async () => {
       const fault = lose(Infinity);
       const records = recordsBehindProxy();
       const options = { number: NUMBER, holder: 'a test', times: TIMES };
-      const hold = await take(createClaimLock(records, options));
+      const hold = await take(asLock(createClaimLock(records, options)));
       expect(fault.applied).toBeGreaterThan(1);
-      const claims = (await records.list('', signal)).filter((name) => name.endsWith('.claim'));
-      expect(claims).toEqual(['0000000002-000001.claim']);
+      const names = (await records.list(signal)).map(({ name }) => name);
+      expect(names).toEqual(['0000000002-000001']);
       await hold.release();
     });
   });
@@ -284,7 +285,7 @@ describeIf('claims in a bucket, where things go wrong', () => {
       holder.signal('SIGUSR2');
       await proxy.waitForRequest(isRefused);
       const heartbeats = () =>
-        proxy.requests.filter(({ key, status }) => key.endsWith('.heartbeat') && status === 200);
+        proxy.requests.filter((request) => isClaim(request) && request.status === 200);
       await waitUntil(() => heartbeats().length > 3, { timeoutMs: 30_000, what: 'heartbeats' });
       expect((await other.acquire(0)).event).toBe('timed-out');
       await release(holder);

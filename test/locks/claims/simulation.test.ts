@@ -3,8 +3,7 @@
  * rounds: CLAIM_ROUNDS=500; TEST_SEED repeats a run.
  */
 import { afterEach, expect, test } from '@jest/globals';
-import { DEFAULT_TIMES, lateAfterMs } from '../../../src/locks/claims/times.ts';
-import { createClaimLock } from '../../../src/locks/claims/claims.ts';
+import { createClaimLock, DEFAULT_TIMES, lateAfterMs } from '../../../src/locks/claims/claims.ts';
 import type { ClaimAcquisition, Hold } from '../../../src/locks/lock.ts';
 import { createMemoryRecords } from '../../support/memory/records.ts';
 import { createRandom, testSeed, type Random } from '../../support/random.ts';
@@ -43,7 +42,7 @@ class Contest {
     died: 0,
     made: 0,
   };
-  readonly #store = createMemoryRecords();
+  readonly #store = createMemoryRecords(new Map(), () => this.world.nowMs);
   readonly #random: Random;
   readonly #machines: Machine[] = [];
   #newest = 0;
@@ -73,6 +72,7 @@ class Contest {
     const acquiring = this.#lockOf(machine, 'the last', this.#newest + 1).acquire({
       timeoutMs: 2 * ROUND_MS,
       signal: NEVER,
+      isDone: () => Promise.resolve(false),
     });
     void acquiring.then((acquisition) => (result = acquisition));
     await this.world.run(this.world.nowMs + 4 * ROUND_MS, () => result !== undefined);

@@ -18,14 +18,14 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, MirrorError } from '../../../src/lib/errors.ts';
-import { createClaimLock } from '../../../src/locks/claims/claims.ts';
-import type { ClaimTimes } from '../../../src/locks/claims/times.ts';
+import { createClaimLock, type ClaimTimes } from '../../../src/locks/claims/claims.ts';
 import type { Acquisition, Hold, Lock } from '../../../src/locks/lock.ts';
 import { createMachineLock } from '../../../src/locks/machine.ts';
 import { FORMAT_VERSION, type Manifest } from '../../../src/snapshot/manifest.ts';
 import { publishManifest } from '../../../src/save/publish.ts';
 import { createDiskRecords } from '../../../src/stores/disk/records.ts';
 import type { OpenedS3, S3Place } from '../s3/stores.ts';
+import { asLock } from './as-lock.ts';
 
 /** What it contends for. */
 export type HeldThing =
@@ -77,10 +77,10 @@ async function createLock(thing: HeldThing): Promise<Lock> {
   if (thing.kind === 'machine') return createMachineLock(thing.file);
   if (thing.kind === 's3-claim') {
     const { place, key, ...options } = thing;
-    return createClaimLock((await openS3(place)).recordsOf(key), options);
+    return asLock(createClaimLock((await openS3(place)).recordsOf(key), options));
   }
   const { path, ...options } = thing;
-  return createClaimLock(createDiskRecords({ path, key: 'key' }), options);
+  return asLock(createClaimLock(createDiskRecords({ path, key: 'key' }), options));
 }
 
 /** The toolkit of AWS takes a while to load. */

@@ -6,7 +6,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { MirrorError } from '../../../src/lib/errors.ts';
 import type { ClaimRecords } from '../../../src/locks/claims/records.ts';
-import type { Clock } from '../../../src/locks/claims/times.ts';
+import type { Clock } from '../../../src/locks/claims/clock.ts';
 import type { Random } from '../random.ts';
 
 interface Event {
@@ -177,7 +177,7 @@ export class Machine {
       read: (name, signal) => this.#request(signal, () => store.read(name, none)),
       write: (name, content, signal) =>
         this.#request(signal, () => store.write(name, content, none)),
-      list: (prefix, signal) => this.#request(signal, () => store.list(prefix, none)),
+      list: (signal) => this.#request(signal, () => store.list(none)),
       remove: (name, signal) => this.#request(signal, () => store.remove(name, none)),
     };
   }

@@ -63,6 +63,7 @@ function createHold(name: string, locks: MemoryLocks): Hold {
   let isReleased = false;
   return {
     lost: new AbortController().signal,
+    staysTaken: false,
     release: () => {
       if (!isReleased) passOn(name, locks);
       isReleased = true;

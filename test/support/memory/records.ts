@@ -1,11 +1,21 @@
+import { performance } from 'node:perf_hooks';
 import type { ClaimRecords } from '../../../src/locks/claims/records.ts';
 import { turn } from './store.ts';
-import { assertNames, assertPrefix, assertRecordSize } from '../../../src/stores/names.ts';
+import { assertNames, assertRecordSize } from '../../../src/stores/names.ts';
 
-export type MemoryRecords = Map<string, Uint8Array>;
+/** Records with the time of their last change. */
+export type MemoryRecords = Map<string, { content: Uint8Array; changedMs: number }>;
 
-/** Records that live as long as the map does, for tests; who shares the map shares the records. */
-export function createMemoryRecords(records: MemoryRecords = new Map()): ClaimRecords {
+/**
+ * Records that live as long as the map does, for tests; who shares the map shares the records. `now` is
+ * the store's clock.
+ */
+export function createMemoryRecords(
+  records: MemoryRecords = new Map(),
+  now: () => number = () => performance.now(),
+): ClaimRecords {
+  const put = (name: string, content: Uint8Array) =>
+    records.set(name, { content, changedMs: now() });
   return {
     async create(name, content, signal) {
       assertNames('record', name);
@@ -13,25 +23,25 @@ export function createMemoryRecords(records: MemoryRecords = new Map()): ClaimRe
       const copy = Uint8Array.from(content);
       await turn(signal);
       if (records.has(name)) return false;
-      records.set(name, copy);
+      put(name, copy);
       return true;
     },
     async read(name, signal) {
       assertNames('record', name);
       await turn(signal);
-      return records.get(name)?.slice();
+      return records.get(name)?.content.slice();
     },
     async write(name, content, signal) {
       assertNames('record', name);
       assertRecordSize(content);
       const copy = Uint8Array.from(content);
       await turn(signal);
-      records.set(name, copy);
+      put(name, copy);
     },
-    async list(prefix, signal) {
-      assertPrefix(prefix);
+    async list(signal) {
       await turn(signal);
-      return [...records.keys()].filter((name) => name.startsWith(prefix));
+      const nowMs = now();
+      return [...records].map(([name, { changedMs }]) => ({ name, ageMs: nowMs - changedMs }));
     },
     async remove(name, signal) {
       assertNames('record', name);
