@@ -22,7 +22,7 @@ import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './s
 const signal = listenForCancel();
 let settings: Settings | undefined;
 let job: Job | undefined;
-if (isDisabled()) reportDisabled();
+if (isDisabled()) reportDisabled('main');
 else await start();
 leaveHungCalls();
 
@@ -52,6 +52,6 @@ async function run(opened: Job, chosen: Settings): Promise<void> {
   }
   const primed = await primeWorkspace(session.job, mirror, chosen.workspace);
   writeStepState([toSavedState(mirror, session.claim?.staysTaken === true && !isSaved)]);
-  reportOutputs(mirror);
+  reportOutputs(mirror, primed, opened);
   await reportMirror(mirror, primed, opened);
 }

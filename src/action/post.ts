@@ -23,7 +23,7 @@ import { listenForCancel, openJob, specOf, sweepKeys } from './step.ts';
 const signal = listenForCancel();
 let settings: Settings | undefined;
 let job: Job | undefined;
-if (isDisabled()) reportDisabled();
+if (isDisabled()) reportDisabled('post');
 else await start();
 leaveHungCalls();
 

@@ -1,6 +1,7 @@
 /** What a run reports about itself: phases with times and bytes, and fallbacks. For the log and the job summary. */
 import { formatBytes, formatRate } from '../lib/bytes.ts';
 import { formatDuration } from '../lib/durations.ts';
+import { MirrorError, type ErrorCode } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 
 /** Where bytes came from or went to. */
@@ -52,9 +53,21 @@ const MINOR_MS = 1_000;
 /** The rate of a shorter phase would show latency rather than throughput. */
 const RATED_MS = 1_000;
 
+const FALLBACK_KINDS = ['snapshot-revoked', 'bad-snapshot', 'unusable-mirror'] as const;
+
+/** A fallback that no error stands for. */
+export type FallbackKind = (typeof FALLBACK_KINDS)[number];
+
+export interface Fallback {
+  /** Stable, for programs. */
+  code: ErrorCode | FallbackKind;
+  /** For people. */
+  reason: string;
+}
+
 export class Account {
   /** What went wrong and was worked around, in order. */
-  readonly fallbacks: string[] = [];
+  readonly fallbacks: Fallback[] = [];
   readonly #phases: Phase[] = [];
   /** Parallel phases that ended while another phase's group was open. */
   readonly #ended: Phase[] = [];
@@ -69,7 +82,12 @@ export class Account {
     this.#advise = advise;
   }
 
-  /** Phases worth showing, in the order they started. */
+  /** In the order they started. */
+  get allPhases(): readonly Phase[] {
+    return this.#phases;
+  }
+
+  /** Those worth showing. */
   get phases(): readonly Phase[] {
     return this.#phases.filter((phase) => isWorthShowing(phase));
   }
@@ -132,22 +150,30 @@ export class Account {
     if (this.#depth === 0) this.#log.endGroup();
   }
 
-  /** Warns that something failed and the job continues more slowly: a person may want to act on it. */
-  fallBack(reason: string, cause?: unknown): void {
+  /**
+   * Something failed and the job takes a slower way: people read this, and act on it. `cause` is the error,
+   * or its kind.
+   */
+  fallBack(reason: string, cause: unknown): void {
     this.#log.warning(this.#note(reason, cause));
   }
 
-  /** Logs that something failed and was repaired at once: nobody has to act on it. */
-  recover(reason: string, cause?: unknown): void {
+  /** Something failed and was cured at once: worth reading, not worth a person's time. */
+  recover(reason: string, cause: unknown): void {
     this.#log.info(this.#note(reason, cause));
   }
 
   #note(reason: string, cause: unknown): string {
     const advice = this.#advise(cause);
     const text = advice === undefined ? reason : `${reason}; ${advice}`;
-    this.fallbacks.push(text);
+    this.fallbacks.push({ code: codeOf(cause), reason: text });
     return text;
   }
+}
+
+function codeOf(cause: unknown): Fallback['code'] {
+  if (cause instanceof MirrorError) return cause.code;
+  return FALLBACK_KINDS.find((kind) => kind === cause) ?? 'unknown';
 }
 
 function isWorthShowing({ isMinor, hasFailed, durationMs }: Phase): boolean {

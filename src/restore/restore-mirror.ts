@@ -207,7 +207,7 @@ function findUpstreamFault({ probe }: Round, other: unknown): Promise<unknown> {
 function recover(round: Round, failure: MirrorError, failed: State, next: State): void {
   const { account } = round.job;
   if (next.name === 'fetching') {
-    account.recover(`${failure.message}; cleaning up and trying again`);
+    account.recover(`${failure.message}; cleaning up and trying again`, failure);
     return;
   }
   // A snapshot that no fetch succeeds into must be replaced, even by one with the same refs.

@@ -131,10 +131,16 @@ function judge({ account }: Job, result: LookUp, store: Store): Judgement {
     case 'snapshot':
       return { name: 'snapshot-found', found: { snapshot: result.snapshot, store } };
     case 'revocation':
-      account.fallBack(`Snapshots up to ${String(result.number)} were revoked: ${result.reason}`);
+      account.fallBack(
+        `Snapshots up to ${String(result.number)} were revoked: ${result.reason}`,
+        'snapshot-revoked',
+      );
       return { name: 'snapshot-revoked', id: result.id };
     case 'bad-manifest':
-      account.fallBack(`Snapshot ${String(result.number)} is not used: ${result.reason}`);
+      account.fallBack(
+        `Snapshot ${String(result.number)} is not used: ${result.reason}`,
+        'bad-snapshot',
+      );
       return { name: 'snapshot-bad', id: result.id };
   }
 }
@@ -168,7 +174,7 @@ export async function unpackFound(
     );
   } catch (error) {
     if (error instanceof MirrorError && error.code === 'bad-snapshot') {
-      account.fallBack(`Snapshot ${snapshot.id} is not used: ${error.message}`);
+      account.fallBack(`Snapshot ${snapshot.id} is not used: ${error.message}`, error);
       return 'snapshot-bad';
     }
     const failure = storeFailure(error);

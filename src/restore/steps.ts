@@ -92,7 +92,7 @@ async function inspect(round: Round): Promise<Event> {
 }
 
 async function discard({ job, place }: Round, reason: string): Promise<Event> {
-  job.account.fallBack(`The mirror at ${place.path} is not used: ${reason}`);
+  job.account.fallBack(`The mirror at ${place.path} is not used: ${reason}`, 'unusable-mirror');
   await wipe(place.path);
   return { name: 'mirror-invalid' };
 }

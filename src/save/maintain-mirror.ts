@@ -58,7 +58,7 @@ export async function maintainMirror(
       await hold.release();
     }
   } catch (error) {
-    account.recover(`The mirror at ${options.path} is not tidied: ${describeError(error)}`);
+    account.recover(`The mirror at ${options.path} is not tidied: ${describeError(error)}`, error);
   }
 }
 
@@ -91,7 +91,7 @@ class Upkeep {
       await this.#maintain(record, refs, packs);
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
-      account.fallBack(`${error.message}; the mirror at ${path} is removed`);
+      account.fallBack(`${error.message}; the mirror at ${path} is removed`, error);
       await wipe(path);
     }
   }

@@ -136,7 +136,7 @@ export async function tryRepack(
   } catch (error) {
     if (error instanceof MirrorError && error.code === 'corrupt-mirror') throw error;
     throwIfCancelled(signal);
-    account.recover(`The packs stay as they are: ${describeError(error)}`);
+    account.recover(`The packs stay as they are: ${describeError(error)}`, error);
     return false;
   }
 }

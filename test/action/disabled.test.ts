@@ -14,9 +14,13 @@ test.each(['true', 'TRUE', '1'])(
     const inputs = { save: 'nonsense' };
     const job = scenario.job({ inputs, environment: { MIRROR_ACTION_DISABLED: value } });
     const before = await readTree(scenario.root);
-    for (const step of [await succeed(job.main()), await succeed(job.post())]) {
+    const steps = { main: await succeed(job.main()), post: await succeed(job.post()) };
+    expect(steps.main.outputs).toEqual({
+      'summary-json': '{"version":1,"step":"main","outcome":"disabled"}',
+    });
+    expect(steps.post.outputs).toEqual({});
+    for (const step of Object.values(steps)) {
       expect(step.annotations).toMatchObject([{ level: 'notice', message: NOTICE }]);
-      expect(step.outputs).toEqual({});
       expect(step.state).toEqual({});
       expect(step.summary).toBe('');
     }

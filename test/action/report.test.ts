@@ -33,6 +33,7 @@ const OF_ONE_RUN: Placeholders = [
   // Only where it took a second.
   [/, \d+(?:\.\d)? [KMG]?i?B\/s$/gm, ''],
   [/\b\d+(?:\.\d)? [KMG]?i?B\b/g, '<bytes>'],
+  [/^summary-json: .*$/gm, 'summary-json: <json>'],
   // git's own words, and how many lines it makes of them.
   [/(?:^ {2}git: .*\n)+/gm, '  git: <progress>\n'],
   [/git says: .*?(?=; c(?:leaning|loning) |$)/gm, 'git says: <words>'],
@@ -57,6 +58,25 @@ function approve(name: string, scenario: Scenario, steps: { main: StepResult; po
   const log = `=== main\n${main.log}\n=== post\n${post.log}\n`;
   expectApproved(file('log'), normalize(log, scenario));
   expectApproved(file('md'), normalize(`${main.summary}\n${post.summary}`, scenario));
+  approveJson(name, scenario, main, post);
+}
+
+/** One line for each step that has a summary. */
+function approveJson(name: string, scenario: Scenario, ...steps: StepResult[]) {
+  const file = fileURLToPath(new URL(`approved/${name}.json`, import.meta.url));
+  const lines = steps.flatMap(({ outputs, log }) => {
+    const text = outputs['summary-json'] ?? /^summary-json: (.*)$/m.exec(log)?.[1];
+    return text === undefined ? [] : [JSON.stringify(JSON.parse(text), roughly)];
+  });
+  expectApproved(file, normalize(lines.join('\n'), scenario));
+}
+
+/** Of times nothing is the same in every run; of bytes, whether there are any. */
+function roughly(key: string, value: unknown): unknown {
+  if (/seconds$/i.test(key)) return 0;
+  return typeof value === 'number' && /bytes$|^from|^to|^clone$/i.test(key)
+    ? Math.sign(value)
+    : value;
 }
 
 /** Every group is ended before the next begins, and before the step does. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { MirrorError } from '../../src/lib/errors.ts';
 import { Account, describePhase, type Phase } from '../../src/job/account.ts';
 import type { Log } from '../../src/lib/log.ts';
 
@@ -154,8 +155,11 @@ test('bytes are added up by their way, those of phases that failed left out', as
 test('a fallback is a warning, what was cured at once is not, and both are kept', () => {
   const { log, said } = recorder();
   const account = new Account(log);
-  account.recover('tried once more');
-  account.fallBack('cloning afresh');
+  account.recover('tried once more', new MirrorError('network', 'cut'));
+  account.fallBack('cloning afresh', 'unusable-mirror');
   expect(said).toEqual(['info: tried once more', 'warning: cloning afresh']);
-  expect(account.fallbacks).toEqual(['tried once more', 'cloning afresh']);
+  expect(account.fallbacks).toEqual([
+    { code: 'network', reason: 'tried once more' },
+    { code: 'unusable-mirror', reason: 'cloning afresh' },
+  ]);
 });

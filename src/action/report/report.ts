@@ -8,6 +8,13 @@ import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import { adviseOn } from './advice.ts';
 import { describeMirror, describeSave, describeStores } from './outcome.ts';
 import { summarizeFailure, summarizeMirror, summarizeNotSaved, summarizeSave } from './summary.ts';
+import {
+  DISABLED,
+  summarizeFailed,
+  summarizeMain,
+  summarizePost,
+  type StepSummary,
+} from './summary-json.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
 
@@ -30,7 +37,7 @@ export function maskSecrets({
   lines.filter((line) => line.length >= 8 && !line.startsWith('-----')).forEach(setSecret);
 }
 
-export function reportOutputs(mirror: RestoredMirror): void {
+export function reportOutputs(mirror: RestoredMirror, prime: PrimeResult, job: Job): void {
   setOutput('mirror-path', mirror.path);
   setOutput('provenance', mirror.provenance);
   setOutput('cache-hit', mirror.provenance === 'restored');
@@ -39,6 +46,16 @@ export function reportOutputs(mirror: RestoredMirror): void {
   setOutput('head', mirror.head?.oid ?? '');
   setOutput('refs-digest', mirror.refsDigest);
   setOutput('lock', mirror.claim);
+  reportSummaryJson(summarizeMain(mirror, prime, job.account));
+}
+
+function reportSummaryJson(summary: StepSummary): void {
+  setOutput('summary-json', JSON.stringify(summary));
+}
+
+/** Post has no outputs that anything could read: its summary is a line of the log. */
+function logSummaryJson(summary: StepSummary): void {
+  actionsLog.info(`summary-json: ${JSON.stringify(summary)}`);
 }
 
 /** What was chosen, before anything is done with it. */
@@ -75,6 +92,7 @@ export async function reportFailure(
 ): Promise<void> {
   setFailed(describeError(error));
   actionsLog.info(`What to do: ${adviseOn(error)}`);
+  reportSummaryJson(summarizeFailed('main', error, job?.account));
   await writeSummary(summarizeFailure(error, job, url));
 }
 
@@ -83,6 +101,7 @@ export async function reportSave(result: SaveResult, job: Job, url: string): Pro
   const line = describeSave(result);
   if (result.result === 'corrupt' || result.result === 'refused') actionsLog.warning(line);
   else actionsLog.info(line);
+  logSummaryJson(summarizePost(result, job.account));
   await writeSummary(summarizeSave(result, job, url));
 }
 
@@ -96,14 +115,16 @@ export async function reportNotSaved(
   // Who cancels a job knows it.
   if (cause instanceof MirrorError && cause.code === 'cancelled') actionsLog.info(line);
   else actionsLog.warning(line);
+  logSummaryJson(summarizeFailed('post', cause, job?.account));
   if (job !== undefined && url !== undefined) {
     await writeSummary(summarizeNotSaved(line, job, url));
   }
 }
 
 /** What people see of either step where the runner or the workflow turned the action off. */
-export function reportDisabled(): void {
+export function reportDisabled(step: StepSummary['step']): void {
   actionsLog.notice('mirror-action does nothing: MIRROR_ACTION_DISABLED is set');
+  if (step === 'main') reportSummaryJson(DISABLED);
 }
 
 /** Post's line where main left nothing to save. */

@@ -117,7 +117,11 @@ function join(...parts: readonly (readonly string[])[]): string {
 
 function listFallbacks({ fallbacks }: Account): string[] {
   if (fallbacks.length === 0) return [];
-  return ['What went wrong on the way:', '', ...fallbacks.map((text) => `- ${toMarkdown(text)}`)];
+  return [
+    'What went wrong on the way:',
+    '',
+    ...fallbacks.map(({ reason }) => `- ${toMarkdown(reason)}`),
+  ];
 }
 
 function listPhases({ phases }: Account): string[] {

@@ -93,7 +93,7 @@ afterAll(() => directories.removeAll());
 
 function outputsOf(mirror: RestoredMirror): Record<string, string> {
   writeFileSync(join(folder, 'GITHUB_OUTPUT'), '');
-  reportOutputs(mirror);
+  reportOutputs(mirror, primed, jobOf());
   return parseFileCommand(readFileSync(join(folder, 'GITHUB_OUTPUT'), 'utf8'));
 }
 
@@ -142,6 +142,7 @@ describe('outputs', () => {
       head: OID,
       'refs-digest': cloned.refsDigest,
       lock: 'not-needed',
+      'summary-json': expect.stringMatching(/^\{"version":1,"step":"main","outcome":"cloned"/),
     });
     expect(outputsOf({ ...cloned, claim: 'waited' })).toMatchObject({ lock: 'waited' });
     expect(outputsOf(restored)).toMatchObject({ 'cache-hit': 'true', snapshot: '7-0123456789ab' });
@@ -161,7 +162,7 @@ describe('the job summary of main', () => {
       () => Promise.resolve(3 * 1024 * 1024),
       (bytes) => bytes,
     );
-    account.fallBack('Snapshot 7 is not used: it is damaged');
+    account.fallBack('Snapshot 7 is not used: it is damaged', 'bad-snapshot');
     const mirror = { ...cloned, recloned: true, waitedMs: 65_000 };
     await listen(() => reportMirror(mirror, primed, jobOf(account)));
     for (const text of [
@@ -254,7 +255,10 @@ describe('post says in one line', () => {
     expect(describeSave(result)).toBe(line);
     const { annotations, lines } = await listen(() => reportSave(result, jobOf(), url));
     expect(annotations.map(({ level }) => level)).toEqual(levels);
-    expect(lines).toEqual([levels.length > 0 ? `::warning::${line}` : line]);
+    expect(lines).toEqual([
+      levels.length > 0 ? `::warning::${line}` : line,
+      expect.stringMatching(/^summary-json: \{"version":1,"step":"post"/),
+    ]);
     expect(summary()).toMatch(/^### (?:⚠️ )?Snapshot of o\/n: (?:saved|unchanged|not saved)$/m);
     expect(summary()).toContain(`**${line}**`);
   });
@@ -267,7 +271,7 @@ describe('post says in one line', () => {
     expect(summary()).toContain('### ⚠️ Snapshot of o/n: not saved\n\n> Nothing saved: no\n');
     const cancelled = new MirrorError('cancelled', 'it was cancelled');
     expect(await listen(() => reportNotSaved(cancelled, jobOf(), url))).toEqual({
-      lines: ['Nothing saved: it was cancelled'],
+      lines: ['Nothing saved: it was cancelled', expect.stringMatching(/"failure":"cancelled"/)],
       annotations: [],
     });
   });
@@ -403,7 +407,7 @@ describe('text of others in the summary', () => {
 
   test('is text wherever the summary has it', async () => {
     const account = new Account(silentLog);
-    for (const text of hostile) account.fallBack(`before ${text}`);
+    for (const text of hostile) account.fallBack(`before ${text}`, 'bad-snapshot');
     const head = { ref: 'refs/heads/<b>x</b>', oid: OID };
     const path = '/work/</code><img src=x>|`';
     const job = jobOf(account);

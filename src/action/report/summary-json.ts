@@ -1,0 +1,100 @@
+/**
+ * The output `summary-json`: one line of JSON for dashboards and later steps. docs/summary-json.md lists
+ * its fields, which a test compares with this file. Fields may be added; a field that changes or goes
+ * raises VERSION. Pure.
+ */
+import type { Account } from '../../job/account.ts';
+import { MirrorError } from '../../lib/errors.ts';
+import type { PrimeResult } from '../../prime/prime-workspace.ts';
+import type { RestoredMirror } from '../../restore/session.ts';
+import type { SaveResult } from '../../save/decide.ts';
+
+const VERSION = 1;
+
+export interface StepSummary {
+  version: typeof VERSION;
+  step: 'main' | 'post';
+  outcome: RestoredMirror['provenance'] | SaveResult['result'] | 'failed' | 'disabled';
+  /** Code of the error that ended the step. */
+  failure?: string;
+  recloned?: boolean;
+  /** Codes of what went wrong on the way, in order. */
+  fallbacks?: readonly string[];
+  seconds?: number;
+  phases?: readonly PhaseSummary[];
+  bytes?: { fromUpstream: number; fromStore: number; toStore: number; clone?: number };
+  refs?: number;
+  snapshot?: string;
+  lock?: { waitedSeconds: number; isPrivate: boolean };
+  claim?: RestoredMirror['claim'];
+  prime?: { result: PrimeResult['result']; linkedBytes: number; copiedBytes: number };
+}
+
+interface PhaseSummary {
+  name: string;
+  seconds: number;
+  bytes: number;
+  hasFailed: boolean;
+}
+
+export const DISABLED: StepSummary = { version: VERSION, step: 'main', outcome: 'disabled' };
+
+export function summarizeMain(
+  mirror: RestoredMirror,
+  prime: PrimeResult,
+  account: Account,
+): StepSummary {
+  const { provenance, recloned, packBytes, refs, snapshot, waitedMs, isPrivate, claim } = mirror;
+  const { bytes, ...measured } = summarizeAccount(account);
+  return {
+    ...{ version: VERSION, step: 'main', outcome: provenance, recloned, ...measured },
+    bytes: { ...bytes, clone: packBytes },
+    refs: refs.length,
+    ...(snapshot === undefined ? {} : { snapshot }),
+    lock: { waitedSeconds: toSeconds(waitedMs), isPrivate },
+    claim,
+    prime: summarizePrime(prime),
+  };
+}
+
+export function summarizePost(result: SaveResult, account: Account): StepSummary {
+  const snapshot = 'id' in result ? { snapshot: result.id } : {};
+  const head = { version: VERSION, step: 'post', outcome: result.result } as const;
+  return { ...head, ...summarizeAccount(account), ...snapshot };
+}
+
+/** Of a step that failed; without an account it did not come as far as upstream. */
+export function summarizeFailed(
+  step: StepSummary['step'],
+  error: unknown,
+  account: Account | undefined,
+): StepSummary {
+  const failure = error instanceof MirrorError ? error.code : 'unknown';
+  const measured = account === undefined ? {} : summarizeAccount(account);
+  return { version: VERSION, step, outcome: 'failed', failure, ...measured };
+}
+
+function summarizeAccount(account: Account) {
+  return {
+    fallbacks: account.fallbacks.map(({ code }) => code),
+    seconds: toSeconds(account.elapsedMs),
+    phases: account.allPhases.map(({ name, durationMs, bytes = 0, hasFailed }): PhaseSummary => ({
+      ...{ name, seconds: toSeconds(durationMs), bytes, hasFailed },
+    })),
+    bytes: {
+      fromUpstream: account.bytesMoved('from upstream'),
+      fromStore: account.bytesMoved('from the store'),
+      toStore: account.bytesMoved('to the store'),
+    },
+  };
+}
+
+function summarizePrime(prime: PrimeResult): NonNullable<StepSummary['prime']> {
+  if (prime.result !== 'primed') return { result: prime.result, linkedBytes: 0, copiedBytes: 0 };
+  const { bytes, copiedBytes } = prime;
+  return { result: prime.result, linkedBytes: bytes - copiedBytes, copiedBytes };
+}
+
+function toSeconds(durationMs: number): number {
+  return Math.round(durationMs) / 1_000;
+}
