@@ -9,13 +9,14 @@ import type { Git } from '../git/git.ts';
 import {
   countPackBytes,
   layOut,
+  listPacks,
   parseRefs,
   readPackedRefs,
   tidyPacks,
   writeHead,
   writePackedRefs,
 } from './directory.ts';
-import { packLooseObjects } from './maintenance.ts';
+import { packLooseObjects, removePacks } from './maintenance.ts';
 import { checkTree, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
@@ -94,7 +95,7 @@ export async function beginClone(
 
 /**
  * Fetches what the probe saw and the candidate lacks, then puts the probe's refs in place and
- * writes the record. Gives the bytes that came as new packs. On any failure the refs are as before.
+ * writes the record. Returns the bytes of the new packs. After a failed fetch, refs and packs are as before.
  */
 export async function bringUpToDate(
   asking: Asking,
@@ -104,6 +105,7 @@ export async function bringUpToDate(
   deadline: Deadline,
 ): Promise<number> {
   const { directory } = candidate;
+  const packsBefore = await listPacks(directory);
   const bytesBefore = await countPackBytes(directory);
   // A detached HEAD's commit need not be among what refs reach, and git takes HEAD for a ref.
   const isDetached = head !== undefined && !('ref' in head);
@@ -115,9 +117,12 @@ export async function bringUpToDate(
     try {
       await fetchObjects(asking, directory, listNeededOids(head, probed), deadline);
       await packLooseObjects(asking.git, directory);
+    } catch (error) {
+      // Packs that arrived although the fetch failed need not be connected to anything.
+      await removePacks(directory, packsBefore);
+      throw error;
     } finally {
-      // A try that was cut leaves its temporary pack, also when the next one succeeds; a mirror that
-      // stays although its fetch failed would keep it until the next run.
+      // An interrupted attempt leaves its temporary pack, even if the next one succeeds.
       await tidyPacks(directory);
     }
   }

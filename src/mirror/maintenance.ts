@@ -50,7 +50,7 @@ export async function mergePacks(
   const lines = [...packs, ...kept.map((name) => `^${name}`)];
   const made = await packObjects(git, directory, ['--stdin-packs'], lines, options);
   await checkNothingIsLost(directory, packs, [...made, ...kept], options.objectFormat);
-  await removePacks(directory, packs, made);
+  await removePacks(directory, [...made, ...kept]);
 }
 
 /**
@@ -63,11 +63,10 @@ export async function repackEverything(
   oids: readonly string[],
   options: RepackOptions,
 ): Promise<void> {
-  const packs = await listPacks(directory);
   const made = await packObjects(git, directory, ['--revs'], oids, options);
   const ids = oids.map((oid) => Buffer.from(oid, 'hex'));
   await checkHeld(directory, ids, made, options.objectFormat);
-  await removePacks(directory, packs, made);
+  await removePacks(directory, made);
 }
 
 /** A loose object is a file named by its id, in a folder of the id's first two digits. */
@@ -166,13 +165,9 @@ function readIndex(
   return PackIndex.read(join(packDirectory(directory), name), objectFormat);
 }
 
-/** A pack of the same objects has the same name: what was made again stays. */
-async function removePacks(
-  directory: string,
-  packs: readonly string[],
-  made: readonly string[],
-): Promise<void> {
-  for (const name of packs.filter((each) => !made.includes(each))) {
+/** Removes all packs but these. */
+export async function removePacks(directory: string, kept: readonly string[]): Promise<void> {
+  for (const name of (await listPacks(directory)).filter((each) => !kept.includes(each))) {
     // Its index first: one without its pack is an error to git.
     for (const file of [name.replace(/\.pack$/, '.idx'), name]) {
       await removeTree(join(packDirectory(directory), file));

@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readFileSync,
   readdirSync,
+  renameSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -517,5 +518,36 @@ describe('sshd is killed in the middle of a fetch', () => {
       'mirror-path': mirrorOf(before),
     });
     await expectMirrorOf(mirrorOf(after), upstream);
+  });
+});
+
+describe('a shallow upstream', () => {
+  const cases = (['sha1', 'sha256'] as const).flatMap((format) =>
+    (['cloned', 'existing', 'restored'] as const).map(
+      (provenance) => [provenance, format] as const,
+    ),
+  );
+
+  test.each(cases)('fails a %s mirror, %s, and is named', async (provenance, objectFormat) => {
+    const repository = `owner/shallow-${provenance}-${objectFormat}`;
+    const directory = join(server.repositories, `${repository}.git`);
+    await createRepository(directory, { ...repositorySizes.tiny, objectFormat });
+    const first = lonelyJob({ repository });
+    if (provenance !== 'cloned') {
+      await succeed(first.main());
+      expect(verdict(await succeed(first.post()))).toMatch(/^Saved snapshot 1-/);
+    }
+    await addCommits(directory, { commits: 3 });
+    renameSync(directory, `${directory}.full`);
+    await git(root, ['clone', '-q', '--bare', '--depth=1', `file://${directory}.full`, directory]);
+    const job = startJob({
+      repository,
+      root: provenance === 'restored' ? newMachine() : join(first.temp, '../../../..'),
+      inputs: { 'disk-path': join(first.temp, '../../../..', 'store') },
+    });
+    const main = await job.main();
+    expect(failureOf(main)).toContain('is a shallow repository');
+    expect(existsSync(join(job.workspace, '.git'))).toBe(false);
+    expect(verdict(await succeed(job.post()))).toMatch(/^Nothing saved/);
   });
 });
