@@ -1,6 +1,6 @@
 /** What Node's fs leaves to its callers: renames that Windows refuses for a moment, durable writes. */
-import { lstat, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemCode } from './errors.ts';
 
@@ -21,6 +21,37 @@ export async function renameStubbornly(from: string, to: string): Promise<void> 
     }
   }
   await rename(from, to);
+}
+
+/**
+ * Makes a folder and the folders above it. Returns the outermost one that it made, or undefined if the folder
+ * exists. Node's recursive `mkdir` never returns where every mkdir fails with ENOENT, as in Linux's /proc.
+ */
+export async function makeFolder(path: string): Promise<string | undefined> {
+  const folder = resolve(path);
+  const parent = dirname(folder);
+  const first = await tryToMake(folder);
+  if (first === 'made') return folder;
+  if (first === 'exists') return undefined;
+  if (systemCode(first.error) !== 'ENOENT' || parent === folder) throw first.error;
+  const outermost = await makeFolder(parent);
+  const second = await tryToMake(folder);
+  if (typeof second === 'object') throw second.error;
+  return outermost ?? folder;
+}
+
+async function tryToMake(folder: string): Promise<'made' | 'exists' | { error: unknown }> {
+  try {
+    await mkdir(folder);
+    return 'made';
+  } catch (error) {
+    // Windows answers EPERM for the root of a drive.
+    const isFolder = await stat(folder).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    return isFolder ? 'exists' : { error };
+  }
 }
 
 /** Removes a file or folder with all it holds; one that is not there is no error. */

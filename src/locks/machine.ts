@@ -15,7 +15,7 @@
  * - Whoever may write the file may hold the lock for ever: waiting always ends at its deadline.
  */
 import { closeSync, existsSync, fchmodSync, lstatSync, openSync } from 'node:fs';
-import { mkdir, realpath, statfs } from 'node:fs/promises';
+import { realpath, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type * as Sqlite from 'node:sqlite';
@@ -23,6 +23,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { describeError, MirrorError, systemCode, throwIfCancelled } from '../lib/errors.ts';
+import { makeFolder } from '../lib/files.ts';
 import type { Acquisition, Hold, Lock } from './lock.ts';
 
 /**
@@ -155,7 +156,7 @@ async function prepareFolder(
   fileSystemType: (folder: string) => Promise<number>,
 ): Promise<string | undefined> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     // A drive letter may stand for a share: its real path shows it.
     const share = process.platform === 'win32' && isNetworkShare(await realpath(folder));
     // A 32-bit system gives types of this size as negative numbers.

@@ -4,10 +4,17 @@
  * lies there belongs to a process that is gone.
  */
 import type { Dirent } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rmdir, stat, statfs } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rmdir, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { toMirrorError } from '../lib/errors.ts';
-import { countBytes, isPresent, removeTree, renameStubbornly, writeWhole } from '../lib/files.ts';
+import {
+  countBytes,
+  isPresent,
+  makeFolder,
+  removeTree,
+  renameStubbornly,
+  writeWhole,
+} from '../lib/files.ts';
 import { RECORD_FILE } from './record.ts';
 import {
   findRefsFault,
@@ -81,7 +88,7 @@ function stemOf(name: string): string {
 
 /** A new, empty directory beside the mirror's place, which only this user can enter. */
 export async function createStaging(path: string): Promise<string> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   return mkdtemp(`${path}${STAGING}`);
 }
 
@@ -99,14 +106,13 @@ export async function layOut(directory: string, objectFormat: ObjectFormat): Pro
     directory,
     (entry) => isFolder(KEPT_FOLDERS)(entry) || (entry.isFile() && KEPT_FILES.has(entry.name)),
   );
-  await mkdir(objects, { recursive: true });
-  await mkdir(refs, { recursive: true });
+  for (const folder of [objects, refs]) await makeFolder(folder);
   await removeOthers(objects, isFolder(KEPT_OBJECTS));
   // Never the folders themselves: without refs/ git takes the mirror for no repository, and other
   // steps may be reading it.
   await removeOthers(refs, isFolder(KEPT_REFS));
   for (const folder of ['objects/info', 'objects/pack', 'refs/heads', 'refs/tags']) {
-    await mkdir(join(directory, folder), { recursive: true });
+    await makeFolder(join(directory, folder));
   }
   for (const folder of [join(objects, 'info'), join(refs, 'heads'), join(refs, 'tags')]) {
     await removeOthers(folder, () => false);

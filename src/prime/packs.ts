@@ -1,7 +1,8 @@
 /** The objects of a primed workspace. */
-import { link, mkdir, stat } from 'node:fs/promises';
+import { link, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copyPlainFile } from '../lib/copy.ts';
+import { makeFolder } from '../lib/files.ts';
 import { packDirectory } from '../mirror/directory.ts';
 import { listPackFiles } from '../snapshot/layers.ts';
 
@@ -20,7 +21,7 @@ export async function takePacks(
   const from = packDirectory(mirror);
   const to = packDirectory(gitDirectory);
   const taken = { bytes: 0, copiedBytes: 0 };
-  await mkdir(to, { recursive: true });
+  await makeFolder(to);
   for (const name of await listPackFiles(from)) {
     const source = join(from, name);
     const { size } = await stat(source);

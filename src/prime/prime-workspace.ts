@@ -11,7 +11,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describeError, systemCode } from '../lib/errors.ts';
-import { isPresent, removeTree, renameStubbornly } from '../lib/files.ts';
+import { isPresent, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
 import type { Job } from '../job/job.ts';
 import type { Ref } from '../mirror/refs.ts';
 import type { RestoredMirror } from '../restore/session.ts';
@@ -84,7 +84,7 @@ async function prime(
   { folder, remoteUrl, commit }: PrimeTarget,
 ) {
   const { git, signal } = job;
-  const created = await mkdir(folder, { recursive: true });
+  const created = await makeFolder(folder);
   // In the folder, so that a rename puts it in place.
   const staging = join(folder, STAGING + randomBytes(NONCE_BYTES).toString('hex'));
   try {

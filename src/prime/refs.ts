@@ -1,6 +1,7 @@
 /** The refs of a primed workspace: those that a checkout of all branches and tags would have. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeFolder } from '../lib/files.ts';
 import { formatPackedRefs, type Head, type Ref } from '../mirror/refs.ts';
 
 export const BRANCHES = 'refs/heads/';
@@ -29,7 +30,7 @@ export async function writeTrackingRefs(
   const target = findRemoteHead(head, tracking);
   if (target === undefined) return;
   // packed-refs cannot hold a symbolic ref.
-  await mkdir(join(gitDirectory, dirname(REMOTE_HEAD)), { recursive: true });
+  await makeFolder(join(gitDirectory, dirname(REMOTE_HEAD)));
   await writeFile(join(gitDirectory, REMOTE_HEAD), Buffer.from(`ref: ${target}\n`, 'latin1'));
 }
 

@@ -296,6 +296,12 @@ onPosix('mirror-path', () => {
     expect(readFileSync(file, 'utf8')).toBe('a diary');
   });
 
+  const onLinux = process.platform === 'linux' ? test : test.skip;
+
+  onLinux('where no folder can be made: a mirror of its own', async () => {
+    await expectPrivate('/proc/x/name.git', '/proc/x');
+  });
+
   test.each(['a mirror', 'an empty folder', 'nothing'])('a link to %s: refused', async (what) => {
     const path = newPlace();
     const target = join(dirname(path), 'target');

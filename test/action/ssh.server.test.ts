@@ -541,7 +541,7 @@ describe('a shallow upstream', () => {
     renameSync(directory, `${directory}.full`);
     await git(root, ['clone', '-q', '--bare', '--depth=1', `file://${directory}.full`, directory]);
     const job = startJob({
-      repository,
+      ...{ repository, workspace: 'unprimed' },
       root: provenance === 'restored' ? newMachine() : join(first.temp, '../../../..'),
       inputs: { 'disk-path': join(first.temp, '../../../..', 'store') },
     });

@@ -1,0 +1,50 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeFolder } from '../../src/lib/files.ts';
+import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
+
+const linuxTest = process.platform === 'linux' ? test : test.skip;
+let root = '';
+
+beforeAll(async () => {
+  root = await createTemporaryDirectory('files');
+});
+
+afterAll(() => removeDirectory(root));
+
+describe('makeFolder', () => {
+  test('makes a folder with those above it, and returns the outermost new one', async () => {
+    expect(await makeFolder(join(root, 'a', 'b', 'c'))).toBe(join(root, 'a'));
+    expect((await stat(join(root, 'a', 'b', 'c'))).isDirectory()).toBe(true);
+    expect(await makeFolder(join(root, 'a', 'b', 'd'))).toBe(join(root, 'a', 'b', 'd'));
+  });
+
+  test('returns undefined for a folder that exists', async () => {
+    expect(await makeFolder(root)).toBeUndefined();
+    expect(await makeFolder('/')).toBeUndefined();
+  });
+
+  test('makes one folder for several that ask at the same time', async () => {
+    const path = join(root, 'at', 'once', 'only');
+    await Promise.all(Array.from({ length: 8 }, () => makeFolder(path)));
+    expect((await stat(path)).isDirectory()).toBe(true);
+  });
+
+  test('fails below a file', async () => {
+    await writeFile(join(root, 'file'), '');
+    await expect(makeFolder(join(root, 'file'))).rejects.toMatchObject({ code: 'EEXIST' });
+    await expect(makeFolder(join(root, 'file', 'x', 'y'))).rejects.toMatchObject({
+      code: 'ENOTDIR',
+    });
+  });
+
+  linuxTest.each(['/proc/x/m.git', '/proc/self/x/y/z', '/sys/x/y'])(
+    'fails for %s, where no folder can be made',
+    async (path) => {
+      await expect(makeFolder(path)).rejects.toMatchObject({
+        code: expect.stringMatching(/^(?:ENOENT|EACCES|EPERM|EROFS)$/),
+      });
+    },
+  );
+});
