@@ -1,4 +1,4 @@
-/** `npm run docs`: writes what is generated in README.md, docs/inputs.md and docs/troubleshooting.md. */
+/** `npm run docs`: writes docs/inputs.md and the generated sections of README.md and other pages in docs/. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Measured } from '../bench/report.ts';
@@ -6,6 +6,7 @@ import { describeAsStep, describeInterface, parseInterface } from './docs/interf
 import { measuredTable } from './docs/measured.ts';
 import { replaceSection } from './docs/sections.ts';
 import { describeFailures } from './docs/troubleshooting.ts';
+import { FAULT_MATRIX } from './fault-matrix.ts';
 
 const read = (path: string) => readFileSync(path, 'utf8');
 
@@ -14,20 +15,25 @@ const { contests } = JSON.parse(read('bench/results/bench.json')) as {
   contests: Record<string, Measured>;
 };
 
-const sections: [name: string, content: string][] = [
-  ['inputs', describeAsStep(action.inputs, 'org/mirror-action@v1')],
-  ['measured', measuredTable(contests, ['30 MB', '300 MB', '2 GB'], '300 MB')],
-];
-const pages: [path: string, text: string][] = [
-  ['README.md', sections.reduce((page, each) => replaceSection(page, ...each), read('README.md'))],
-  ['docs/inputs.md', describeInterface(action)],
+const faults = FAULT_MATRIX.map(
+  ({ fault, expected }, index) => `| ${String(index + 1)} | ${fault} | ${expected} |`,
+);
+const sections: [path: string, name: string, content: string][] = [
+  ['README.md', 'inputs', describeAsStep(action.inputs, 'org/mirror-action@v1')],
+  ['README.md', 'measured', measuredTable(contests, ['30 MB', '300 MB', '2 GB'], '300 MB')],
+  ['docs/troubleshooting.md', 'failures', describeFailures()],
   [
-    'docs/troubleshooting.md',
-    replaceSection(read('docs/troubleshooting.md'), 'failures', describeFailures()),
+    'docs/reliability.md',
+    'faults',
+    ['| | fault | expected |', '| --- | --- | --- |', ...faults].join('\n'),
   ],
 ];
+const pages = new Map([['docs/inputs.md', describeInterface(action)]]);
+for (const [path, name, content] of sections) {
+  pages.set(path, replaceSection(pages.get(path) ?? read(path), name, content));
+}
 for (const [path, text] of pages) writeFileSync(path, text);
-const paths = pages.map(([path]) => path);
+const paths = [...pages.keys()];
 const { status } = spawnSync('prettier', ['--log-level=warn', '--write', ...paths], {
   stdio: 'inherit',
   shell: process.platform === 'win32',

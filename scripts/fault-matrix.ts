@@ -272,4 +272,19 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       ['action/prime', 'a workspace without a repository survives the mirror'],
     ],
   },
+  {
+    fault: 'The default place holds another user’s mirror, or one of a newer version',
+    expected: 'the job makes a private mirror and warns',
+    tests: [['action/default-place', '']],
+  },
+  {
+    fault: 'A disk store is read-only, or several users share it',
+    expected: 'a read-only store is restored from and named; users with the rights all save',
+    tests: [['stores/disk/rights', '']],
+  },
+  {
+    fault: 'The runner or the organisation turned the action off',
+    expected: 'both steps succeed, say so and do nothing',
+    tests: [['action/disabled', '']],
+  },
 ];

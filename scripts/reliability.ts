@@ -1,10 +1,13 @@
 /**
  * `node scripts/reliability.ts <folder of jest's JSON reports>`: checks that each fault of the matrix has
- * tests that ran and passed. With `--write`, it also writes docs/reliability.md.
+ * tests that ran and passed. With `--write`, it also lists them in docs/reliability.md.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { replaceSection } from './docs/sections.ts';
 import { FAULT_MATRIX, type FaultRow } from './fault-matrix.ts';
+
+const PAGE = 'docs/reliability.md';
 
 interface Report {
   testResults: {
@@ -38,7 +41,10 @@ const ran: Ran[] = readdirSync(folder).flatMap((report) => {
 
 const problems: string[] = [];
 const proofs = FAULT_MATRIX.map((row, index) => describeTests(row, index + 1));
-if (option === '--write') writeFileSync('docs/reliability.md', page(proofs));
+if (option === '--write') {
+  const page = readFileSync(PAGE, 'utf8');
+  writeFileSync(PAGE, replaceSection(page, 'tests', proofs.join('\n')));
+}
 for (const problem of problems) console.error(problem);
 console.log(
   `${String(proofs.length)} faults checked, ${String(problems.length)} without tests that passed`,
@@ -58,36 +64,4 @@ function describeTests({ tests }: FaultRow, number: number): string {
     return `${what} (${String(passed)}/${String(found.length)})`;
   });
   return `${String(number)}. ${described.join('; ')}`;
-}
-
-function page(lines: readonly string[]): string {
-  const rows = FAULT_MATRIX.map(
-    ({ fault, expected }, index) => `| ${String(index + 1)} | ${fault} | ${expected} |`,
-  );
-  return `# Reliability
-
-The faults that the action must survive. Tests provoke each of them for real, with git, servers, processes and disks.
-
-Whatever goes wrong, in any order:
-
-1. The mirror equals upstream, or the step fails.
-2. What is published is complete, and a published number never changes.
-3. The token is nowhere.
-4. Nothing takes longer than its deadline.
-5. Nothing outside the action's folders changes.
-
-\`test/faults/\` checks these five against jobs to which faults happen at random, and proves that it notices a violation when
-a check is removed. [Soak](reliability/soak.md) has the full counts.
-
-| | fault | expected |
-| --- | --- | --- |
-${rows.join('\n')}
-
-## Tests
-
-The tests of each fault: how many passed of how many ran when this page was made, by \`.ci/run\` and
-\`node scripts/reliability.ts <its reports> --write\`. \`.ci/run\` fails if a fault has no test that ran and passed.
-
-${lines.join('\n')}
-`;
 }

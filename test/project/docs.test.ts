@@ -3,6 +3,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
+import { FAULT_MATRIX } from '../../scripts/fault-matrix.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const pages = globSync(['*.md', 'docs/**/*.md'], { cwd: root }).map((page) => join(root, page));
@@ -112,3 +113,10 @@ describe('the threat model', () => {
     expect(read(join(root, path)).toLowerCase()).toContain(words.toLowerCase());
   });
 });
+
+test.each([...new Set(FAULT_MATRIX.flatMap(({ tests }) => tests.map(([file]) => file)))])(
+  'the fault matrix names %s, which exists',
+  (file) => {
+    expect(globSync(`test/${file}{.test,.server.test,.s3.test}.ts`, { cwd: root })).not.toEqual([]);
+  },
+);
