@@ -109,6 +109,27 @@ describe.each([
   });
 });
 
+/** Enough files for git to write them with several processes, had it been told to. */
+const MANY = 120;
+
+test('.lfsconfig has its say in a primed workspace as in another', async () => {
+  const scenario = await createLfsUpstream();
+  await addFiles(scenario.upstream, [
+    { path: '.lfsconfig', content: '[lfs]\n\tfetchexclude = ex\n' },
+    { path: 'ex/no.bin', content: lfs.add(createRandom(9).bytes(100_000)) },
+    ...Array.from({ length: MANY }, (_, index) => ({
+      path: `many/${index}.txt`,
+      content: `file ${index}\n`,
+    })),
+  ]);
+  const pair = await checkOutBoth(scenario, { fetchDepth: 0 }, true);
+  for (const { folder } of [pair.unprimed, pair.primed]) {
+    expect(await readFile(join(folder, 'ex', 'no.bin'), 'utf8')).toContain('git-lfs.github.com');
+    expect((await readFile(join(folder, 'data', 'one.bin'))).equals(CONTENT)).toBe(true);
+  }
+  await expectSameWorkspace(pair);
+});
+
 test('a job may push an object after its checkout in a primed workspace', async () => {
   const scenario = await createLfsUpstream();
   const { primed } = await checkOutBoth(scenario, { fetchDepth: 0 }, false);

@@ -1,11 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
 import { lstat, mkdir, readFile, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
+import type { Job } from '../support/action-runner.ts';
 import { git, tryGit } from '../support/git.ts';
 import { mounts } from '../support/mounts.ts';
 import { createBranch, renameDefaultBranch } from '../support/repository-change.ts';
 import { repositorySizes } from '../support/repository-fixture.ts';
+import { addFiles } from './checkout-scenario.ts';
 import { failureOf, listRefs, readTree, succeed, useScenarios, type Scenario } from './scenario.ts';
 
 const scenarios = useScenarios();
@@ -183,6 +186,21 @@ describe('a workspace without a repository', () => {
     expect(await git(workspace, ['status', '--porcelain'])).toBe('');
   });
 
+  ifSeveral.each(['HEAD', 'the job’s commit'])(
+    'has them written by one process where %s has an .lfsconfig, which git-lfs reads',
+    async (where) => {
+      const scenario = await scenarios.create();
+      const { upstream } = scenario;
+      const branch = where === 'HEAD' ? 'main' : 'feature';
+      if (branch === 'feature') await git(upstream, ['branch', branch, 'main']);
+      await addFiles(upstream, [{ path: '.lfsconfig', content: '[lfs]\n' }], branch);
+      const sha = await git(upstream, ['rev-parse', branch]);
+      const { job } = await scenario.run(where === 'HEAD' ? {} : { sha });
+      const asked = ['config', '--local', 'checkout.workers'];
+      expect((await tryGit(job.workspace, asked)).exitCode).toBe(1);
+    },
+  );
+
   test('has its remote also where a template ends in the middle of a line', async () => {
     const scenario = await scenarios.create();
     const job = scenario.job();
@@ -299,6 +317,73 @@ describe('which folder is primed', () => {
     await succeed(job.main());
     await expectPrimed(join(job.workspace, 'real', 'below'), scenario);
   });
+});
+
+const onPosix = process.platform === 'win32' ? describe.skip : describe;
+
+onPosix('a step that is killed while it primes', () => {
+  /** Kills main while it makes the workspace's first commit, which takes this git an hour. */
+  async function killWhilePriming({ root }: Scenario, job: Job, path: string): Promise<void> {
+    const real = execFileSync('/bin/sh', ['-c', 'command -v git'], { encoding: 'utf8' }).trim();
+    const script = `#!/bin/sh\ncase "$*" in *commit-tree*) exec sleep 3600;; esac\nexec '${real}' "$@"\n`;
+    await mkdir(join(root, 'slow'));
+    await writeFile(join(root, 'slow', 'git'), script, { mode: 0o755 });
+    job.setEnvironment({ PATH: `${join(root, 'slow')}${delimiter}${process.env['PATH'] ?? ''}` });
+    const step = job.startMain();
+    await step.waitForLine(/commit-tree/);
+    job.kill();
+    expect((await step.finished).signal).toBe('SIGKILL');
+    expect(await readdir(path)).toEqual([expect.stringMatching(/^\.mirror-action-priming-/)]);
+  }
+
+  test.each([undefined, 'deps/it'])(
+    'leaves what the next step removes before it primes again; path: %s',
+    async (path) => {
+      const scenario = await scenarios.create();
+      const inputs = { save: 'never', ...(path === undefined ? {} : { path }) };
+      const root = scenario.newMachine();
+      const killed = scenario.job({ root, inputs });
+      const folder = join(killed.workspace, path ?? '.');
+      await killWhilePriming(scenario, killed, folder);
+      const [debris = ''] = await readdir(folder);
+      expect(debris).toMatch(/^\.mirror-action-priming-[0-9a-f]{16}$/);
+
+      // Names like ours that are not ours.
+      const notes = ['.mirror-action-priming-notes', `${debris}-old`, `x${debris}`];
+      for (const name of notes) await mkdir(join(folder, name));
+      const file = `.mirror-action-priming-${'0'.repeat(16)}`;
+      await writeFile(join(folder, file), 'a file');
+      const link = `.mirror-action-priming-${'1'.repeat(16)}`;
+      await mkdir(join(scenario.root, 'elsewhere'));
+      await writeFile(join(scenario.root, 'elsewhere', 'precious'), '');
+      await symlink(join(scenario.root, 'elsewhere'), join(folder, link));
+
+      const main = await succeed(scenario.job({ root, inputs }).main());
+      expect(main.log).toContain(`Removed ${join(folder, debris)}, which a killed step left`);
+      expect((await readdir(folder)).sort()).toEqual(['.git', ...notes, file, link].sort());
+      expect(await readdir(join(scenario.root, 'elsewhere'))).toEqual(['precious']);
+      await git(folder, ['fsck', '--full', '--strict', '--no-progress']);
+    },
+  );
+
+  test('leaves what the next step removes although a checkout made a .git meanwhile', async () => {
+    const scenario = await scenarios.create();
+    const root = scenario.newMachine();
+    const killed = scenario.job({ root });
+    await killWhilePriming(scenario, killed, killed.workspace);
+    await git(killed.workspace, ['init', '--quiet', '.']);
+    await succeed(scenario.job({ root }).main());
+    expect(await readdir(killed.workspace)).toEqual(['.git']);
+  });
+});
+
+test('a repository with .git in its name is primed, and shares its snapshots', async () => {
+  const scenario = await scenarios.create();
+  await scenario.run();
+  const inputs = { repository: `${scenario.repository}.git` };
+  const { job, main } = await scenario.run({ inputs });
+  expect(main.outputs['provenance']).toBe('restored');
+  await expectPrimed(job.workspace, scenario);
 });
 
 describe('where priming fails', () => {
