@@ -30,7 +30,7 @@ async function start(): Promise<void> {
   try {
     settings = readSettings();
     maskSecrets(settings.upstream);
-    await using key = await openKey(settings, signal);
+    await using key = await openKey(settings);
     job = await openJob(settings, signal, key?.command);
     await run(job, settings);
   } catch (error) {

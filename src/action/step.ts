@@ -33,12 +33,11 @@ export function listenForCancel(): AbortSignal {
 /** The files of `ssh-key`, if it is set. Disposal removes them, or warns and leaves that to post. */
 export async function openKey(
   settings: Settings,
-  signal: AbortSignal,
 ): Promise<(AsyncDisposable & Pick<Ssh, 'command'>) | undefined> {
   const { environment, runner, upstream } = settings;
   if (upstream.ssh === undefined) return undefined;
   const { temporaryFolder, home } = runner;
-  const ssh = await openSsh(upstream.ssh, { temporaryFolder, home, environment, signal });
+  const ssh = await openSsh(upstream.ssh, { temporaryFolder, home, environment });
   return { command: ssh.command, [Symbol.asyncDispose]: () => ssh.close().catch(warnOfKey) };
 }
 

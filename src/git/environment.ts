@@ -1,44 +1,26 @@
 /**
- * The environment git runs in: built from an allow-list, never inherited whole. Inherited
+ * The environment that git runs in: built from an allow-list, never inherited whole. Inherited
  * GIT_TEMPLATE_DIR, GIT_CONFIG_*, GIT_SSH_COMMAND and the like execute code or redirect commands.
- * Configuration goes by environment as well, which neither `ps` nor GIT_TRACE2 shows and no file
- * keeps. The machine owner's system and global configuration is read (proxies, certificates), with
- * what must hold for us overridden.
+ *
+ * The machine's system and global configuration is not read either, since any key of it could change
+ * what a mirror holds. What concerns the connection alone is passed on (connection.ts). Configuration
+ * goes by environment, which neither `ps` nor GIT_TRACE2 shows and no file keeps.
  */
 
-/** What git, curl and Git for Windows need of the machine; everything else is left out. */
-const INHERITED = [
-  'PATH',
-  'HOME',
-  'USER',
-  'LOGNAME',
-  'XDG_CONFIG_HOME',
-  'TMPDIR',
-  'TEMP',
-  'TMP',
-  'SYSTEMROOT',
-  'WINDIR',
-  'COMSPEC',
-  'PATHEXT',
-  'SYSTEMDRIVE',
-  'USERPROFILE',
-  'HOMEDRIVE',
-  'HOMEPATH',
-  'APPDATA',
-  'LOCALAPPDATA',
-  'PROGRAMDATA',
-  'PROGRAMFILES',
-  'HTTP_PROXY',
-  'HTTPS_PROXY',
-  'ALL_PROXY',
-  'NO_PROXY',
-  'SSL_CERT_FILE',
-  'SSL_CERT_DIR',
-  'CURL_CA_BUNDLE',
-  'GIT_SSL_CAINFO',
-  'GIT_SSL_CAPATH',
-  'GIT_PROXY_SSL_CAINFO',
-];
+/** What git, curl and Git for Windows need of the machine, and what concerns the connection alone. */
+const INHERITED = new Set([
+  ...['PATH', 'HOME', 'USER', 'LOGNAME', 'XDG_CONFIG_HOME', 'TMPDIR', 'TEMP', 'TMP'],
+  ...['SYSTEMROOT', 'WINDIR', 'COMSPEC', 'PATHEXT', 'SYSTEMDRIVE', 'USERPROFILE', 'HOMEDRIVE'],
+  ...['HOMEPATH', 'APPDATA', 'LOCALAPPDATA', 'PROGRAMDATA', 'PROGRAMFILES'],
+  ...['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY'],
+  ...['SSL_CERT_FILE', 'SSL_CERT_DIR', 'CURL_CA_BUNDLE'],
+  ...['GIT_SSL_NO_VERIFY', 'GIT_SSL_CAINFO', 'GIT_SSL_CAPATH', 'GIT_SSL_CERT', 'GIT_SSL_KEY'],
+  ...['GIT_SSL_VERSION', 'GIT_SSL_CIPHER_LIST', 'GIT_HTTP_PROXY_AUTHMETHOD', 'GIT_HTTP_USER_AGENT'],
+  ...['GIT_PROXY_SSL_CAINFO', 'GIT_PROXY_SSL_CERT', 'GIT_PROXY_SSL_KEY'],
+]);
+
+/** Where the machine's configuration is, as a job may have set it. */
+const CONFIGURATION_SOURCES = /^GIT_CONFIG_(?:GLOBAL|SYSTEM|NOSYSTEM|PARAMETERS)$/;
 
 const FIXED = {
   // Messages are matched in failure.ts.
@@ -49,33 +31,37 @@ const FIXED = {
   GCM_INTERACTIVE: 'never',
   // Beats every protocol.*.allow of a configuration: no ext::, file:, git:.
   GIT_ALLOW_PROTOCOL: 'http:https',
-  // Beat http.lowSpeed* of a configuration, also where that is scoped to a URL: a server may be
-  // silent for minutes while it computes a large pack.
-  GIT_HTTP_LOW_SPEED_LIMIT: '0',
-  GIT_HTTP_LOW_SPEED_TIME: '0',
   GIT_NO_REPLACE_OBJECTS: '1',
   GIT_NO_LAZY_FETCH: '1',
   GIT_OPTIONAL_LOCKS: '0',
   // Refs are written as files here, whatever a configuration or a later git would choose.
   GIT_DEFAULT_REF_FORMAT: 'files',
-  // Beat trace2.* of a configuration, which can write http.extraheader into a file.
+  // Beat trace2.* of the machine, which can write files and show variables.
   GIT_TRACE2: '0',
   GIT_TRACE2_EVENT: '0',
   GIT_TRACE2_PERF: '0',
 } as const;
 
-const CONFIGURATION: readonly (readonly [string, string])[] = [
-  ['core.hooksPath', '/dev/null'],
-  ['core.fsmonitor', 'false'],
-  ['core.askPass', ''],
-  ['credential.helper', ''],
+/** Git for Windows knows this name too. */
+const NO_FILE = '/dev/null';
+
+const NO_CONFIGURATION = {
+  GIT_CONFIG_NOSYSTEM: '1',
+  GIT_CONFIG_SYSTEM: NO_FILE,
+  GIT_CONFIG_GLOBAL: NO_FILE,
+} as const;
+
+export type Configuration = readonly (readonly [key: string, value: string])[];
+
+const CONFIGURATION: Configuration = [
+  ['core.hooksPath', NO_FILE],
+  // A mirror's place can be deeper than Windows allows by default.
+  ['core.longPaths', 'true'],
   ['gc.auto', '0'],
   ['maintenance.auto', 'false'],
   ['fetch.recurseSubmodules', 'false'],
-  ['fetch.writeCommitGraph', 'false'],
   // A fetch's objects stay one pack, whatever their number: packs are what snapshots hold.
   ['fetch.unpackLimit', '1'],
-  ['transfer.bundleURI', 'false'],
   ['http.followRedirects', 'false'],
 ];
 
@@ -88,22 +74,46 @@ export interface UpstreamAccess {
   sshCommand?: string;
 }
 
-/** Variables for git; with `access`, git may reach that upstream, with its token or key. */
-export function buildGitEnvironment(
-  inherited: NodeJS.ProcessEnv,
-  access?: UpstreamAccess,
-): NodeJS.ProcessEnv {
-  const command = access?.sshCommand;
-  const entries = access === undefined || command !== undefined ? [] : accessConfiguration(access);
+/** Variables for git: those of every command, with no configuration but ours. */
+export function buildGitEnvironment(inherited: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return {
     ...pickInherited(inherited),
     ...FIXED,
-    ...(command === undefined ? {} : sshVariables(command)),
-    ...asVariables([...CONFIGURATION, ...entries]),
+    ...NO_CONFIGURATION,
+    ...asVariables(CONFIGURATION),
   };
 }
 
-/** They beat core.sshCommand and ssh.variant of a configuration. */
+/** Variables for a git that may reach that upstream, with its token or key, over that connection. */
+export function buildUpstreamEnvironment(
+  inherited: NodeJS.ProcessEnv,
+  access: UpstreamAccess,
+  connection: Configuration,
+): NodeJS.ProcessEnv {
+  const command = access.sshCommand;
+  const ours = command === undefined ? accessConfiguration(access) : [];
+  return {
+    ...buildGitEnvironment(inherited),
+    ...(command === undefined ? {} : sshVariables(command)),
+    // The last value of a key wins.
+    ...asVariables([...connection, ...CONFIGURATION, ...ours]),
+  };
+}
+
+/**
+ * Variables for a git that reads the machine's configuration as a checkout would, for what is made in
+ * the workspace. It reaches nothing and has no credential.
+ */
+export function buildMachineEnvironment(inherited: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const sources = Object.entries(inherited).filter(([name]) => CONFIGURATION_SOURCES.test(name));
+  return {
+    ...pickInherited(inherited),
+    ...FIXED,
+    ...Object.fromEntries(sources),
+    ...asVariables([...readVariables(inherited), ...CONFIGURATION]),
+  };
+}
+
 function sshVariables(command: string): NodeJS.ProcessEnv {
   return {
     GIT_ALLOW_PROTOCOL: 'ssh',
@@ -119,22 +129,36 @@ export function basicCredential(token: string): string {
 }
 
 function accessConfiguration({ url, token }: UpstreamAccess): [string, string][] {
-  // Scoped to the whole URL, the most specific scope there is: wins over a user's own http.<url>.*.
-  const scoped: [string, string][] = [[`http.${url}.followRedirects`, 'false']];
-  if (token === '') return scoped;
+  if (token === '') return [];
   const header = `AUTHORIZATION: basic ${basicCredential(token)}`;
-  // The empty value drops headers that a user's configuration adds; two of them are refused.
-  return [...scoped, [`http.${url}.extraheader`, ''], [`http.${url}.extraheader`, header]];
+  // The empty value drops headers that the machine's configuration adds; two of them are refused.
+  // Scoped to the whole URL, the most specific scope there is.
+  return [
+    [`http.${url}.extraheader`, ''],
+    [`http.${url}.extraheader`, header],
+  ];
 }
 
 function pickInherited(inherited: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const allowed = new Set(INHERITED);
   // Names are case-insensitive on Windows, and curl reads http_proxy in lower case.
-  const picked = Object.entries(inherited).filter(([name]) => allowed.has(name.toUpperCase()));
+  const picked = Object.entries(inherited).filter(([name]) => INHERITED.has(name.toUpperCase()));
   return Object.fromEntries(picked);
 }
 
-function asVariables(configuration: readonly (readonly [string, string])[]): NodeJS.ProcessEnv {
+/** What a job has set by GIT_CONFIG_COUNT; entries that are not there are left out. */
+function readVariables(inherited: NodeJS.ProcessEnv): Configuration {
+  const count = inherited['GIT_CONFIG_COUNT'] ?? '';
+  return Array.from(
+    { length: /^\d{1,4}$/.test(count) ? Number(count) : 0 },
+    (_, index) =>
+      [
+        inherited[`GIT_CONFIG_KEY_${String(index)}`] ?? '',
+        inherited[`GIT_CONFIG_VALUE_${String(index)}`] ?? '',
+      ] as const,
+  ).filter(([key]) => key !== '');
+}
+
+function asVariables(configuration: Configuration): NodeJS.ProcessEnv {
   const variables: NodeJS.ProcessEnv = { GIT_CONFIG_COUNT: String(configuration.length) };
   configuration.forEach(([key, value], index) => {
     variables[`GIT_CONFIG_KEY_${String(index)}`] = key;

@@ -2,38 +2,50 @@
  * The only place that starts git.
  *
  * A command that fails is a value: `run` returns its result, and `failure.ts` names it. A git that
- * cannot be started is an exception (`git-unusable`). Every command has a deadline, ends on cancel
- * with its whole process group, and runs in an environment built for it (environment.ts).
+ * cannot be started is an exception (`git-unusable`). A command has a deadline and ends on cancel with
+ * its whole process group, unless it is brief. Its environment is built for it (environment.ts).
  */
-import { which } from '@actions/io';
-import { MirrorError } from '../lib/errors.ts';
+import { join } from 'node:path';
+import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
+import { findExecutable } from '../lib/executable.ts';
 import type { Log } from '../lib/log.ts';
 import { PROGRESS_INTERVAL_MS } from '../lib/progress.ts';
-import { runChild, type ChildResult } from '../lib/process.ts';
-import { buildGitEnvironment, type UpstreamAccess } from './environment.ts';
+import { runBrief, runChild, type ChildOptions, type ChildResult } from '../lib/process.ts';
+import { findRewrites, pickConnection } from './connection.ts';
+import {
+  buildGitEnvironment,
+  buildMachineEnvironment,
+  buildUpstreamEnvironment,
+  type Configuration,
+  type UpstreamAccess,
+} from './environment.ts';
 import { gitFailure } from './failure.ts';
 
-/** GIT_CONFIG_COUNT is silently ignored before 2.31, and 2.32 is what the commands here were held against. */
+/** Older ones silently ignore GIT_CONFIG_COUNT (2.31) and GIT_CONFIG_GLOBAL (2.32). */
 const OLDEST_GIT = [2, 32] as const;
 
 /** For commands that only read local files: minutes mean a broken disk. */
 const LOCAL_TIMEOUT_MS = 10 * 60_000;
-/** `git version` reads nothing. */
-const VERSION_TIMEOUT_MS = 30_000;
 
-export interface GitCommand {
+export interface GitCommand extends Pick<ChildOptions, 'onOutput' | 'stallMs' | 'signsOfLife'> {
   /** Absolute. Never found by looking upwards, which can end in an enclosing repository. */
   gitDirectory: string;
   /** Options and positionals; positionals that come from outside follow `--`. */
   args: readonly string[];
   stdin?: string;
-  /** Gets stdout as it comes, instead of the result. */
-  onOutput?: (chunk: Buffer) => void;
   /** Lets git reach upstream; without it no credential is in its environment. */
   access?: UpstreamAccess;
   timeoutMs?: number;
   /** Shows git's progress in the log. */
   showProgress?: boolean;
+  /** Writes the lines that git and a server exchange to stderr. They hold no credential. */
+  tracesPackets?: boolean;
+}
+
+/** A short local command, which needs neither a deadline nor an end on cancel. */
+export interface BriefCommand extends Pick<GitCommand, 'gitDirectory' | 'args'> {
+  /** With the configuration of the machine, as a checkout has it. By default with none but ours. */
+  configuration?: 'machine';
 }
 
 export function isSuccess({ ended, exitCode }: ChildResult): boolean {
@@ -56,66 +68,121 @@ export interface Git {
   run(command: GitCommand): Promise<ChildResult>;
   /** The command's stdout; throws the named failure if it did not succeed. */
   read(command: GitCommand, what: string): Promise<Buffer>;
+  runBrief(command: BriefCommand): Promise<ChildResult>;
+  readBrief(command: BriefCommand, what: string): Promise<Buffer>;
 }
 
 /** Finds git on PATH and checks its version; throws `git-unusable`. */
 export async function openGit(options: GitOptions): Promise<Git> {
-  const executable = await findExecutable();
-  const announced = await start(executable, options, [], {
-    args: ['version'],
-    timeoutMs: VERSION_TIMEOUT_MS,
-  });
-  if (announced.ended === 'cancelled') throw gitFailure(announced, 'git version');
-  return bindGit(executable, checkVersion(announced.stdout.toString('utf8')), options);
+  const executable = await findExecutable('git', options.environment);
+  if (executable === undefined) {
+    throw new MirrorError('git-unusable', `git is not on PATH: ${NEEDED}`);
+  }
+  const environment = buildGitEnvironment(options.environment);
+  const { workingDirectory } = options;
+  const announced = await runBrief([executable, 'version'], { environment, workingDirectory });
+  const version = checkVersion(announced.stdout.toString('utf8'));
+  let listing: Promise<string> | undefined;
+  const listMachine = () => (listing ??= listConfiguration(executable, options));
+  return bindGit({ executable, version, listMachine }, options);
 }
 
-function bindGit(executable: string, version: string, options: GitOptions): Git {
+interface Program {
+  executable: string;
+  version: string;
+  /** The machine's configuration; read once. */
+  listMachine: () => Promise<string>;
+}
+
+function bindGit(program: Program, options: GitOptions): Git {
   const run = async (command: GitCommand) => {
     options.log.debug(`git ${command.args.join(' ')}`);
-    const result = await start(executable, options, [`--git-dir=${command.gitDirectory}`], command);
+    const result = await start(program, options, command);
     // A lost lock is told as what it is, not as a cancelled job.
     if (result.ended === 'cancelled' && options.signal.reason instanceof MirrorError) {
       throw options.signal.reason;
     }
     return result;
   };
+  const brief = (command: BriefCommand) => {
+    options.log.debug(`git ${command.args.join(' ')}`);
+    return startBrief(program.executable, options, command);
+  };
   return {
-    version,
-    withSignal: (signal) => bindGit(executable, version, { ...options, signal }),
+    version: program.version,
+    withSignal: (signal) => bindGit(program, { ...options, signal }),
     run,
-    read: async (command, what) => {
-      const result = await run(command);
-      if (!isSuccess(result)) throw gitFailure(result, what);
-      return result.stdout;
-    },
+    read: async (command, what) => outputOf(await run(command), what),
+    runBrief: brief,
+    readBrief: async (command, what) => outputOf(await brief(command), what),
   };
 }
 
-function start(
-  executable: string,
+function outputOf(result: ChildResult, what: string): Buffer {
+  if (!isSuccess(result)) throw gitFailure(result, what);
+  return result.stdout;
+}
+
+async function start(
+  program: Program,
   { environment, workingDirectory, signal, log }: GitOptions,
-  prefix: readonly string[],
-  command: Omit<GitCommand, 'gitDirectory'>,
+  { gitDirectory, args, access, timeoutMs, showProgress, tracesPackets, ...others }: GitCommand,
 ): Promise<ChildResult> {
-  const { args, stdin, onOutput, access, timeoutMs, showProgress } = command;
-  return runChild([executable, ...prefix, ...args], {
-    environment: buildGitEnvironment(environment, access),
+  const variables =
+    access === undefined
+      ? buildGitEnvironment(environment)
+      : buildUpstreamEnvironment(environment, access, await connectionTo(program, access, log));
+  return runChild([program.executable, `--git-dir=${gitDirectory}`, ...args], {
+    ...others,
+    environment: tracesPackets === true ? { ...variables, GIT_TRACE_PACKET: '1' } : variables,
     workingDirectory,
     timeoutMs: timeoutMs ?? LOCAL_TIMEOUT_MS,
     signal,
-    ...(stdin === undefined ? {} : { stdin }),
-    ...(onOutput === undefined ? {} : { onOutput }),
     ...(showProgress === true ? { onErrorLine: progressPrinter(log) } : {}),
   });
 }
 
-async function findExecutable(): Promise<string> {
-  try {
-    // An absolute path: Windows would otherwise look into the working directory first.
-    return await which('git', true);
-  } catch (error) {
-    throw new MirrorError('git-unusable', `git is not on PATH: ${NEEDED}`, { cause: error });
+function startBrief(
+  executable: string,
+  { environment, workingDirectory, signal }: GitOptions,
+  { gitDirectory, args, configuration }: BriefCommand,
+): Promise<ChildResult> {
+  throwIfCancelled(signal);
+  const build = configuration === 'machine' ? buildMachineEnvironment : buildGitEnvironment;
+  return runBrief([executable, `--git-dir=${gitDirectory}`, ...args], {
+    environment: build(environment),
+    workingDirectory,
+  });
+}
+
+async function connectionTo(
+  { listMachine }: Program,
+  { url }: UpstreamAccess,
+  log: Log,
+): Promise<Configuration> {
+  const listing = await listMachine();
+  const rewrites = findRewrites(listing, url);
+  if (rewrites.length > 0) {
+    log.info(`The machine's git configuration is not used to reach ${url}: ${rewrites.join(', ')}`);
   }
+  return pickConnection(listing);
+}
+
+/** Empty where git cannot read it: a checkout would say more of it. */
+async function listConfiguration(executable: string, options: GitOptions): Promise<string> {
+  const { workingDirectory, log } = options;
+  // No repository, so none whose configuration counts.
+  const gitDirectory = join(workingDirectory, 'no-repository');
+  const args = ['config', '--list', '-z', '--includes'];
+  const { exitCode, stdout, stderr } = await runBrief(
+    [executable, `--git-dir=${gitDirectory}`, ...args],
+    { environment: buildMachineEnvironment(options.environment), workingDirectory },
+  );
+  if (exitCode === 0) return stdout.toString('utf8');
+  log.warning(
+    `git cannot read this machine's configuration, so its proxy and certificates are not used: ${stderr.trim()}`,
+  );
+  return '';
 }
 
 const NEEDED = `install git ${OLDEST_GIT.join('.')} or newer in the runner or the job's container`;

@@ -7,11 +7,11 @@
  * overridden.
  */
 import { mkdtemp, open, readFile, readdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
-import { which } from '@actions/io';
+import { join } from 'node:path';
 import { MirrorError, systemCode, toMirrorError } from '../lib/errors.ts';
+import { findExecutable } from '../lib/executable.ts';
 import { removeTree } from '../lib/files.ts';
-import { runChild } from '../lib/process.ts';
+import { runBrief } from '../lib/process.ts';
 import { composeKnownHosts } from './known-hosts.ts';
 
 export interface SshIdentity {
@@ -29,7 +29,6 @@ export interface SshOptions {
   /** The user's home, whose known hosts count too; undefined for a user without one. */
   home: string | undefined;
   environment: NodeJS.ProcessEnv;
-  signal: AbortSignal;
 }
 
 /** Files that hold a secret: whoever opened it has to close it, whatever happens. */
@@ -71,7 +70,7 @@ const FIXED_OPTIONS = [
 
 /** Writes the files. Throws `ssh-unusable`, or `no-space`, and leaves nothing then. */
 export async function openSsh(identity: SshIdentity, options: SshOptions): Promise<Ssh> {
-  const executable = await findExecutable();
+  const executable = await findSsh(options.environment);
   const folder = await mkdtemp(join(options.temporaryFolder, FOLDER)).catch(rethrow);
   const close = () => removeTree(folder);
   try {
@@ -123,16 +122,14 @@ function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-async function findExecutable(): Promise<string> {
-  try {
-    return resolve(await which('ssh', true));
-  } catch (error) {
-    throw new MirrorError(
-      'ssh-unusable',
-      "ssh is not on PATH, and `ssh-key` needs it: install OpenSSH's client in the runner or the job's container",
-      { cause: error },
-    );
-  }
+async function findSsh(environment: NodeJS.ProcessEnv): Promise<string> {
+  const executable = await findExecutable('ssh', environment);
+  if (executable !== undefined) return executable;
+  throw new MirrorError(
+    'ssh-unusable',
+    "ssh is not on PATH, and a private key needs it: install OpenSSH's client in the runner or the job's container",
+    { concern: 'token' },
+  );
 }
 
 async function readUserKnownHosts(home: string | undefined): Promise<string> {
@@ -158,24 +155,19 @@ async function writePrivate(path: string, content: string, options: SshOptions):
 }
 
 /** Windows: nobody but this user, and nothing from the folder above. */
-async function shutOut(path: string, { environment, signal }: SshOptions): Promise<void> {
+async function shutOut(path: string, { environment }: SshOptions): Promise<void> {
   const user = `${environment['USERDOMAIN'] ?? ''}\\${environment['USERNAME'] ?? ''}`;
   const folder = join(environment['SystemRoot'] ?? 'C:\\Windows', 'System32');
   const icacls = join(folder, 'icacls.exe');
   for (const change of [['/grant:r', `${user}:F`], ['/inheritance:r']]) {
-    const { exitCode } = await runChild([icacls, path, ...change], {
+    const { exitCode } = await runBrief([icacls, path, ...change], {
       environment: { SystemRoot: environment['SystemRoot'] },
       workingDirectory: folder,
-      timeoutMs: ICACLS_TIMEOUT_MS,
-      signal,
     });
     if (exitCode !== 0) throw new Error(`icacls ended with exit ${String(exitCode)}`);
   }
 }
 
-/** It changes one file. */
-const ICACLS_TIMEOUT_MS = 30_000;
-
 function rethrow(error: unknown): never {
-  throw toMirrorError(error, 'ssh-unusable', 'writing the files for `ssh-key`');
+  throw toMirrorError(error, 'ssh-unusable', "writing the key's files");
 }

@@ -13,8 +13,11 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { Readable } from 'node:stream';
+import { getExecOutput } from '@actions/exec';
+import { STDERR_BYTES, collectLines, collectOutput, type OutputOptions } from './output.ts';
+import { watchForStall, type StallOptions } from './stall.ts';
 
-export interface ChildOptions {
+export interface ChildOptions extends OutputOptions, StallOptions {
   environment: NodeJS.ProcessEnv;
   workingDirectory: string;
   /** Total time it may take, in milliseconds. */
@@ -22,26 +25,20 @@ export interface ChildOptions {
   signal: AbortSignal;
   /** A stream is passed on as it comes. */
   stdin?: string | Readable;
-  /** Gets stdout as it comes; it is not collected then, and has no limit. */
-  onOutput?: (chunk: Buffer) => void;
-  /** Called with each line of stderr as it comes; progress lines end in a carriage return. */
-  onErrorLine?: (line: string, isProgress: boolean) => void;
 }
 
 export interface ChildResult {
   /** Why it ended: by itself, or ended by us. */
-  ended: 'exited' | 'timeout' | 'cancelled' | 'overflow';
+  ended: 'exited' | 'timeout' | 'stalled' | 'cancelled' | 'overflow';
   /** The exit code; a death by signal has 128 and more, as a shell reports it. */
   exitCode: number;
   stdout: Buffer;
   /** The end of stderr, at most STDERR_BYTES. */
   stderr: string;
   durationMs: number;
+  /** Of its options. */
+  stallMs?: number | undefined;
 }
-
-/** 120,000 refs are 8 MB; what sends more than this is not a repository's list of refs. */
-const STDOUT_BYTES = 256 * 1024 * 1024;
-const STDERR_BYTES = 64 * 1024;
 
 /** The runner gives 7.5 s from SIGINT to SIGTERM: git gets 2 s of it to remove its temporary files. */
 const TERM_GRACE_MS = 2_000;
@@ -94,16 +91,25 @@ export async function runChild(
   timers.push(setTimeout(end, Math.min(options.timeoutMs, LONGEST_TIMER_MS), 'timeout'));
   options.signal.addEventListener('abort', cancel, { once: true });
   if (options.signal.aborted) cancel();
-  const stdout = collectOutput(child, options.onOutput, () => {
+  const stall = watchForStall(child.pid ?? 0, options, () => {
+    end('stalled');
+  });
+  const stdout = collectOutput(child, options, () => {
     end('overflow');
   });
-  const stderr = collectLines(child, options.onErrorLine);
+  const stderr = collectLines(child, options);
+  child.stdout?.on('data', stall.note);
+  child.stderr?.on('data', stall.note);
   try {
     const exitCode = await Promise.race([exitOf(child), givenUp.promise]);
     const durationMs = performance.now() - startedAt;
-    return { ended, exitCode, stdout: Buffer.concat(stdout), stderr: stderr(), durationMs };
+    return {
+      ...{ ended, exitCode, durationMs, stdout: Buffer.concat(stdout), stderr: stderr() },
+      stallMs: options.stallMs,
+    };
   } finally {
     timers.forEach(clearTimeout);
+    stall.end();
     options.signal.removeEventListener('abort', cancel);
     child.stdio.forEach((stream) => stream?.destroy());
   }
@@ -142,52 +148,6 @@ function exitOf(child: ChildProcess): Promise<number> {
   });
 }
 
-function collectOutput(
-  child: ChildProcess,
-  onOutput: ChildOptions['onOutput'],
-  onOverflow: () => void,
-): Buffer[] {
-  const chunks: Buffer[] = [];
-  if (onOutput !== undefined) {
-    child.stdout?.on('data', onOutput);
-    return chunks;
-  }
-  let bytes = 0;
-  child.stdout?.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes <= STDOUT_BYTES) chunks.push(chunk);
-    else onOverflow();
-  });
-  return chunks;
-}
-
-function collectLines(child: ChildProcess, onLine: ChildOptions['onErrorLine']): () => string {
-  let kept = '';
-  let partial = '';
-  const take = (piece: string) => {
-    const isProgress = piece.endsWith('\r');
-    if (!isProgress) kept += piece;
-    // Cut seldom: every cut is a copy.
-    if (kept.length > 2 * STDERR_BYTES) kept = kept.slice(-STDERR_BYTES);
-    const line = piece.trimEnd();
-    if (line !== '') onLine?.(line, isProgress);
-  };
-  child.stderr?.setEncoding('utf8');
-  child.stderr?.on('data', (text: string) => {
-    partial += text;
-    // ssh ends its lines with both; a carriage return at the end may be the first half of it.
-    const pieces = partial.split(/(?<=\n|\r(?!\n|$))/);
-    partial = partial.endsWith('\n') ? '' : (pieces.pop() ?? '').slice(-STDERR_BYTES);
-    pieces.forEach(take);
-  });
-  child.stderr?.once('end', () => {
-    // The last line need not have an end.
-    take(partial);
-    partial = '';
-  });
-  return () => (kept + partial).slice(-STDERR_BYTES);
-}
-
 /** Ends the whole process group (POSIX) or tree (Windows); one that is gone already is no error. */
 function signalTree(
   child: ChildProcess,
@@ -212,4 +172,43 @@ function signalTree(
   } catch {
     // ESRCH: the group has ended.
   }
+}
+
+/** What a brief command takes; it has no deadline and no signal. */
+export type BriefOptions = Pick<ChildOptions, 'environment' | 'workingDirectory'>;
+
+/**
+ * Runs a short local command to its end, such as `git version`, by the toolkit's own `exec`. That has
+ * neither a signal nor a process id to end a command by, so a fetch or whatever else may wait goes by
+ * `runChild`. So does a command that reads stdin: `exec` leaves it open, and given an input it throws where
+ * nobody can catch it when the command ends first. Throws only if the command cannot be started.
+ */
+export async function runBrief(
+  [file, ...args]: readonly [string, ...string[]],
+  { environment, workingDirectory }: BriefOptions,
+): Promise<ChildResult> {
+  const startedAt = performance.now();
+  // `exec` splits this text at spaces outside quotes.
+  const command = `"${file.replaceAll('"', String.raw`\"`)}"`;
+  const { exitCode, stdout, stderr } = await getExecOutput(command, args, {
+    cwd: workingDirectory,
+    env: definedOnly(environment),
+    ignoreReturnCode: true,
+    // The command, and what it prints, would go into the log.
+    silent: true,
+  });
+  return {
+    ended: 'exited',
+    exitCode,
+    stdout: Buffer.from(stdout),
+    stderr: stderr.slice(-STDERR_BYTES),
+    durationMs: performance.now() - startedAt,
+  };
+}
+
+function definedOnly(environment: NodeJS.ProcessEnv): Record<string, string> {
+  const entries = Object.entries(environment);
+  return Object.fromEntries(
+    entries.filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
 }

@@ -17,7 +17,8 @@ export async function initialize(
 ): Promise<void> {
   const workTree = `--work-tree=${dirname(gitDirectory)}`;
   const args = [workTree, 'init', '--quiet', `--object-format=${objectFormat}`];
-  await git.read({ gitDirectory, args }, `creating ${gitDirectory}`);
+  const command = { gitDirectory, args, configuration: 'machine' } as const;
+  await git.readBrief(command, `creating ${gitDirectory}`);
 }
 
 /** Appends to what `git init` wrote: each `git config` would cost a process. */
@@ -58,7 +59,8 @@ export async function chooseWorkers(
   // Not git's `0`: that counts the machine's processors, not those that a container may use.
   const workers = Math.min(availableParallelism(), MAX_WORKERS);
   if (workers === 1) return undefined;
-  const isSet = await git.run({ gitDirectory, args: ['config', '--get', 'checkout.workers'] });
+  const args = ['config', '--get', 'checkout.workers'];
+  const isSet = await git.runBrief({ gitDirectory, args, configuration: 'machine' });
   if (isSet.exitCode === 0 || (await hasLfsConfig(git, gitDirectory, commits))) return undefined;
   return workers;
 }
@@ -85,10 +87,11 @@ async function hasLfsConfig(
  */
 export async function detachHead(git: Git, gitDirectory: string): Promise<void> {
   const run = async (...args: string[]): Promise<string> => {
-    const output = await git.read({ gitDirectory, args }, `setting HEAD of ${gitDirectory}`);
+    const output = await git.readBrief({ gitDirectory, args }, `setting HEAD of ${gitDirectory}`);
     return output.toString('latin1').trim();
   };
-  const tree = await run('mktree');
+  // The empty tree.
+  const tree = await run('hash-object', '-t', 'tree', '-w', '/dev/null');
   const commit = await run(...AUTHOR, 'commit-tree', '-m', 'Nothing is checked out yet', tree);
   await writeFile(join(gitDirectory, 'HEAD'), `${commit}\n`);
 }

@@ -1,6 +1,12 @@
 /** What git is given of the machine's environment: what it needs, and nothing that it obeys. */
 import { describe, expect, test } from '@jest/globals';
-import { basicCredential, buildGitEnvironment } from '../../src/git/environment.ts';
+import {
+  basicCredential,
+  buildGitEnvironment,
+  buildMachineEnvironment,
+  buildUpstreamEnvironment,
+  type UpstreamAccess,
+} from '../../src/git/environment.ts';
 
 const TOKEN = 'ghs_canary/+=';
 const access = { url: 'https://github.com/owner/name', token: TOKEN };
@@ -9,6 +15,13 @@ const overSsh = {
   token: '',
   sshCommand: "cd '/tmp/it'\\''s' && exec ssh -i key",
 };
+
+/** For commands with access, or without. */
+function build(inherited: NodeJS.ProcessEnv, reached?: UpstreamAccess): NodeJS.ProcessEnv {
+  return reached === undefined
+    ? buildGitEnvironment(inherited)
+    : buildUpstreamEnvironment(inherited, reached, []);
+}
 
 /** Variables that execute code, redirect commands, write files, leak or change what git prints. */
 const HOSTILE = [
@@ -31,8 +44,9 @@ const HOSTILE = [
   ...['GIT_TRACE_PACKET', 'GIT_TRACE_PACKFILE', 'GIT_TRACE_SETUP', 'GIT_TRACE_PERFORMANCE'],
   ...['GIT_TRACE2_CONFIG_PARAMS', 'GIT_TRACE2_ENV_VARS', 'GIT_TRACE2_PARENT_SID', 'GIT_TR2_DST'],
   ...['GIT_REDIRECT_STDOUT', 'GIT_REDIRECT_STDERR', 'GIT_REDIRECT_STDIN', 'GIT_FLUSH'],
-  ...['GIT_PROTOCOL', 'GIT_PROTOCOL_FROM_USER', 'GIT_HTTP_USER_AGENT', 'GIT_SSL_NO_VERIFY'],
-  ...['GIT_SSL_KEY', 'GIT_SSL_CERT', 'GIT_SSL_CERT_PASSWORD_PROTECTED', 'GIT_SSL_CIPHER_LIST'],
+  ...['GIT_PROTOCOL', 'GIT_PROTOCOL_FROM_USER'],
+  ...['GIT_SSL_CERT_PASSWORD_PROTECTED'],
+  ...['GIT_HTTP_LOW_SPEED_LIMIT', 'GIT_HTTP_LOW_SPEED_TIME'],
   ...['GIT_DEFAULT_HASH', 'GIT_DEFAULT_REF_FORMAT', 'GIT_TEST_ASSUME_DIFFERENT_OWNER', 'GIT_PS1'],
   ...['GIT_ICASE_PATHSPECS', 'GIT_LITERAL_PATHSPECS', 'GIT_ATTR_SOURCE', 'GIT_ATTR_NOSYSTEM'],
   ...['LD_PRELOAD', 'LD_LIBRARY_PATH', 'LD_AUDIT', 'DYLD_INSERT_LIBRARIES', 'GCONV_PATH'],
@@ -50,8 +64,6 @@ const FORCED: Record<string, string> = {
   GIT_TERMINAL_PROMPT: '0',
   GCM_INTERACTIVE: 'never',
   GIT_ALLOW_PROTOCOL: 'http:https',
-  GIT_HTTP_LOW_SPEED_LIMIT: '0',
-  GIT_HTTP_LOW_SPEED_TIME: '0',
   GIT_NO_REPLACE_OBJECTS: '1',
   GIT_NO_LAZY_FETCH: '1',
   GIT_OPTIONAL_LOCKS: '0',
@@ -59,6 +71,9 @@ const FORCED: Record<string, string> = {
   GIT_TRACE2: '0',
   GIT_TRACE2_EVENT: '0',
   GIT_TRACE2_PERF: '0',
+  GIT_CONFIG_NOSYSTEM: '1',
+  GIT_CONFIG_SYSTEM: '/dev/null',
+  GIT_CONFIG_GLOBAL: '/dev/null',
 };
 
 const NEEDED = {
@@ -70,6 +85,9 @@ const NEEDED = {
   https_proxy: 'http://proxy.example:3128',
   no_proxy: 'localhost',
   GIT_SSL_CAINFO: '/etc/ca.pem',
+  GIT_SSL_NO_VERIFY: '1',
+  GIT_SSL_CERT: '/etc/client.pem',
+  GIT_HTTP_USER_AGENT: 'git/of-a-gateway',
   SSL_CERT_FILE: '/etc/ca.pem',
   SystemRoot: 'C:\\Windows',
 };
@@ -96,22 +114,22 @@ function valuesOf(environment: NodeJS.ProcessEnv, wanted: string): string[] {
 describe('hostile variables', () => {
   test.each(HOSTILE)('%j does not pass, in any spelling', (name) => {
     for (const spelling of [name, name.toLowerCase(), name.toUpperCase()]) {
-      const environment = buildGitEnvironment({ [spelling]: 'hostile' }, access);
+      const environment = build({ [spelling]: 'hostile' }, access);
       expect(Object.values(environment)).not.toContain('hostile');
     }
   });
 
   test('leave git exactly what it has without them', () => {
     const hostile = { ...NEEDED, ...inheritedFrom(HOSTILE, 'hostile') };
-    expect(buildGitEnvironment(hostile)).toEqual(buildGitEnvironment(NEEDED));
-    expect(buildGitEnvironment(hostile, access)).toEqual(buildGitEnvironment(NEEDED, access));
-    expect(buildGitEnvironment(hostile, overSsh)).toEqual(buildGitEnvironment(NEEDED, overSsh));
+    expect(build(hostile)).toEqual(build(NEEDED));
+    expect(build(hostile, access)).toEqual(build(NEEDED, access));
+    expect(build(hostile, overSsh)).toEqual(build(NEEDED, overSsh));
   });
 
   test('that are forced have our value', () => {
     const hostile = inheritedFrom(Object.keys(FORCED), 'hostile');
-    expect(buildGitEnvironment(hostile)).toMatchObject(FORCED);
-    expect(buildGitEnvironment({})).toMatchObject(FORCED);
+    expect(build(hostile)).toMatchObject(FORCED);
+    expect(build({})).toMatchObject(FORCED);
   });
 
   test('cannot add, replace or cut short configuration', () => {
@@ -122,16 +140,16 @@ describe('hostile variables', () => {
       GIT_CONFIG_KEY_50: 'core.fsmonitor',
       GIT_CONFIG_VALUE_50: '/hostile',
     };
-    expect(buildGitEnvironment(hostile, access)).toEqual(buildGitEnvironment({}, access));
+    expect(build(hostile, access)).toEqual(build({}, access));
   });
 });
 
 test('what git needs of the machine passes as it is', () => {
-  expect(buildGitEnvironment(NEEDED)).toMatchObject(NEEDED);
+  expect(build(NEEDED)).toMatchObject(NEEDED);
 });
 
 test('nothing passes but what is needed, forced or configuration', () => {
-  const names = Object.keys(buildGitEnvironment({ ...NEEDED, ...inheritedFrom(HOSTILE, 'x') }));
+  const names = Object.keys(build({ ...NEEDED, ...inheritedFrom(HOSTILE, 'x') }));
   const others = names.filter(
     (name) => !(name in NEEDED) && !(name in FORCED) && !name.startsWith('GIT_CONFIG_'),
   );
@@ -139,38 +157,36 @@ test('nothing passes but what is needed, forced or configuration', () => {
 });
 
 test('an absent variable stays absent', () => {
-  expect('HTTPS_PROXY' in buildGitEnvironment({})).toBe(false);
-  expect(Object.values(buildGitEnvironment({ HOME: undefined }))).not.toContain('undefined');
+  expect('HTTPS_PROXY' in build({})).toBe(false);
+  expect(Object.values(build({ HOME: undefined }))).not.toContain('undefined');
 });
 
 describe('configuration', () => {
   test.each([
     ['core.hooksPath', '/dev/null'],
-    ['core.fsmonitor', 'false'],
-    ['core.askPass', ''],
-    ['credential.helper', ''],
+    ['core.longPaths', 'true'],
     ['gc.auto', '0'],
     ['maintenance.auto', 'false'],
     ['fetch.recurseSubmodules', 'false'],
-    ['fetch.writeCommitGraph', 'false'],
     ['fetch.unpackLimit', '1'],
-    ['transfer.bundleURI', 'false'],
     ['http.followRedirects', 'false'],
   ])('has %s = %j for every command', (key, value) => {
-    expect(valuesOf(buildGitEnvironment({}), key)).toEqual([value]);
-    expect(valuesOf(buildGitEnvironment({}, access), key)).toEqual([value]);
+    expect(valuesOf(build({}), key)).toEqual([value]);
+    expect(valuesOf(build({}, access), key)).toEqual([value]);
   });
 
   test('has as many entries as it says, none more', () => {
-    for (const environment of [buildGitEnvironment({}), buildGitEnvironment({}, access)]) {
+    for (const environment of [build({}), build({}, access)]) {
       const { length } = configurationOf(environment);
-      const names = Object.keys(environment).filter((name) => name.startsWith('GIT_CONFIG_'));
+      const names = Object.keys(environment).filter((name) =>
+        /^GIT_CONFIG_(?:COUNT|KEY|VALUE)/.test(name),
+      );
       expect(names).toHaveLength(1 + 2 * length);
     }
   });
 
   test('holds no value that git would read as another key', () => {
-    for (const [key, value] of configurationOf(buildGitEnvironment({}, access))) {
+    for (const [key, value] of configurationOf(build({}, access))) {
       expect(key).toMatch(/^[A-Za-z0-9]+\.(?:[^\n\0]+\.)?[A-Za-z][A-Za-z0-9]*$/);
       expect(value).not.toMatch(/[\n\0]/);
     }
@@ -181,7 +197,7 @@ describe('the token', () => {
   const header = `http.${access.url}.extraheader`;
 
   test('is in the environment of a command with access, as HTTP sends it, and only so', () => {
-    const environment = buildGitEnvironment(NEEDED, access);
+    const environment = build(NEEDED, access);
     const sent = Buffer.from(`x-access-token:${TOKEN}`).toString('base64');
     expect(basicCredential(TOKEN)).toBe(sent);
     expect(valuesOf(environment, header)).toEqual(['', `AUTHORIZATION: basic ${sent}`]);
@@ -191,25 +207,21 @@ describe('the token', () => {
   });
 
   test('is for that upstream alone: no other URL has a header', () => {
-    const keys = configurationOf(buildGitEnvironment({}, access)).map(([key]) => key);
+    const keys = configurationOf(build({}, access)).map(([key]) => key);
     const scoped = keys.filter((key) => /extraheader/i.test(key));
     expect(new Set(scoped)).toEqual(new Set([header]));
   });
 
   test('is not in the environment of a command without access', () => {
-    const environment = buildGitEnvironment({ ...NEEDED, INPUT_TOKEN: TOKEN, GITHUB_TOKEN: TOKEN });
+    const environment = build({ ...NEEDED, INPUT_TOKEN: TOKEN, GITHUB_TOKEN: TOKEN });
     expect(JSON.stringify(environment)).not.toContain(TOKEN);
     expect(JSON.stringify(environment)).not.toContain(basicCredential(TOKEN));
     expect(JSON.stringify(environment)).not.toMatch(/extraheader/i);
   });
 
-  test('that is empty sends no header, and redirects are not followed either', () => {
-    const environment = buildGitEnvironment({}, { ...access, token: '' });
+  test('that is empty sends no header', () => {
+    const environment = build({}, { ...access, token: '' });
     expect(JSON.stringify(environment)).not.toMatch(/extraheader/i);
-    expect(valuesOf(environment, `http.${access.url}.followRedirects`)).toEqual(['false']);
-    expect(valuesOf(buildGitEnvironment({}, access), `http.${access.url}.followRedirects`)).toEqual(
-      ['false'],
-    );
   });
 
   test('of any characters makes a header of one line', () => {
@@ -218,28 +230,64 @@ describe('the token', () => {
   });
 });
 
+describe('the connection of the machine', () => {
+  const connection = [
+    ['http.proxy', 'http://proxy.example:3128'],
+    ['http.followRedirects', 'true'],
+    [`http.${access.url}.extraheader`, 'AUTHORIZATION: basic other'],
+  ] as const;
+
+  test('is passed on, and what must hold for us follows it', () => {
+    const entries = configurationOf(buildUpstreamEnvironment({}, access, connection));
+    expect(entries.slice(0, 3)).toEqual(connection);
+    const [last] = entries.filter(([key]) => key === 'http.followRedirects').slice(-1);
+    expect(last).toEqual(['http.followRedirects', 'false']);
+    const headers = entries
+      .filter(([key]) => key.endsWith('extraheader'))
+      .map(([, value]) => value);
+    expect(headers.slice(-2)).toEqual(['', expect.stringContaining(basicCredential(TOKEN))]);
+  });
+
+  test('is read from where the job says, and there our own configuration comes last', () => {
+    const environment = buildMachineEnvironment({
+      ...NEEDED,
+      GIT_CONFIG_GLOBAL: '/of/job',
+      GIT_CONFIG_COUNT: '2',
+      GIT_CONFIG_KEY_0: 'core.hooksPath',
+      GIT_CONFIG_VALUE_0: '/hostile',
+      GIT_CONFIG_KEY_7: 'core.fsmonitor',
+      GIT_CONFIG_VALUE_7: '/hostile',
+    });
+    expect(environment).toMatchObject({ GIT_CONFIG_GLOBAL: '/of/job' });
+    expect(valuesOf(environment, 'core.hooksPath')).toEqual(['/hostile', '/dev/null']);
+    expect(valuesOf(environment, 'core.fsmonitor')).toEqual([]);
+  });
+
+  test.each(['', '-1', 'x', '99999999', '1 '])('with a count of %j has no entries', (count) => {
+    const hostile = { GIT_CONFIG_COUNT: count, GIT_CONFIG_KEY_0: 'a.b', GIT_CONFIG_VALUE_0: 'x' };
+    expect(buildMachineEnvironment(hostile)).toEqual(buildMachineEnvironment({}));
+  });
+});
+
 describe('SSH', () => {
   const ALL_OF_SSH = { GIT_ALLOW_PROTOCOL: 'ssh', GIT_SSH_VARIANT: 'ssh' };
 
   test('has its command, and is the only way out', () => {
-    const environment = buildGitEnvironment(NEEDED, overSsh);
+    const environment = build(NEEDED, overSsh);
     expect(environment).toMatchObject({ ...ALL_OF_SSH, GIT_SSH_COMMAND: overSsh.sshCommand });
   });
 
   test('is not there by HTTP, nor for a command without access, whatever is inherited', () => {
     const hostile = { ...NEEDED, GIT_SSH_COMMAND: 'hostile', GIT_SSH_VARIANT: 'plink' };
-    for (const environment of [
-      buildGitEnvironment(hostile, access),
-      buildGitEnvironment(hostile),
-    ]) {
+    for (const environment of [build(hostile, access), build(hostile)]) {
       expect(Object.keys(environment).filter((name) => name.startsWith('GIT_SSH_'))).toEqual([]);
       expect(environment).toMatchObject({ GIT_ALLOW_PROTOCOL: 'http:https' });
     }
   });
 
   test('sends no token', () => {
-    const environment = buildGitEnvironment({}, { ...overSsh, token: TOKEN });
+    const environment = build({}, { ...overSsh, token: TOKEN });
     expect(JSON.stringify(environment)).not.toContain(basicCredential(TOKEN));
-    expect(configurationOf(environment)).toEqual(configurationOf(buildGitEnvironment({})));
+    expect(configurationOf(environment)).toEqual(configurationOf(build({})));
   });
 });

@@ -49,8 +49,7 @@ function optionsIn(folder: string): SshOptions & { home: string } {
   const temporaryFolder = join(folder, 'temp');
   const home = join(folder, 'home');
   for (const each of [temporaryFolder, home]) mkdirSync(each, { recursive: true });
-  const { signal } = new AbortController();
-  return { temporaryFolder, home, environment: process.env, signal };
+  return { temporaryFolder, home, environment: process.env };
 }
 
 /** Writes its folder, its arguments and its variables beside itself. */
@@ -121,7 +120,7 @@ describeOnPosix('the files', () => {
     process.env['PATH'] = join(root, 'none');
     const failure = openSsh(identity, options);
     await expect(failure).rejects.toMatchObject({ code: 'ssh-unusable' });
-    await expect(failure).rejects.toThrow(/ssh is not on PATH, and `ssh-key` needs it/);
+    await expect(failure).rejects.toThrow(/ssh is not on PATH, and a private key needs it/);
     expect(readdirSync(options.temporaryFolder)).toEqual([]);
   });
 
@@ -146,7 +145,7 @@ describeOnPosix('git starts ssh', () => {
     const git = await openGit({
       environment: { ...process.env, HOME: own.home },
       workingDirectory: root,
-      signal: own.signal,
+      signal: new AbortController().signal,
       log: silentLog,
     });
     const url = 'me@h.example:owner/name.git';
@@ -189,7 +188,8 @@ describeOnPosix('git starts ssh', () => {
 
   test('not at all for a URL that is not of SSH', async () => {
     const ssh = await openSsh(identity, options);
-    const { environment, signal } = options;
+    const { environment } = options;
+    const { signal } = new AbortController();
     const git = await openGit({ environment, workingDirectory: root, signal, log: silentLog });
     for (const url of ['https://127.0.0.1:9/o/n', 'git://127.0.0.1:9/o/n', 'ext::sh -c x', root]) {
       const access = { url, token: '', sshCommand: ssh.command };
