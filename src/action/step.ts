@@ -89,9 +89,10 @@ export function specOf({ upstream, cacheKey }: Settings): MirrorSpec {
 }
 
 export function restoreOptionsOf(settings: Settings): RestoreOptions {
-  const { verification, lockTimeoutMs, fetchTimeoutMs, mirrorPath, runner } = settings;
+  const { verification, lockTimeoutMs, fetchTimeoutMs, stallTimeoutMs } = settings;
+  const { mirrorPath, runner } = settings;
   return {
-    ...{ verification, lockTimeoutMs, fetchTimeoutMs },
+    ...{ verification, lockTimeoutMs, fetchTimeoutMs, stallTimeoutMs },
     isPublishedEarly: isPublishedEarly(settings),
     isPlaceChosen: mirrorPath !== undefined,
     placeOf: (key) => mirrorPath ?? join(runner.mirrorsFolder, `${key}.git`),

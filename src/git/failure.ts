@@ -2,7 +2,8 @@
  * From what git left behind to a named failure. git's exit code is 128 for nearly everything, so
  * the kind is read from stderr (in the C locale), by one table. Pure.
  */
-import { MirrorError, type GitFailureKind } from '../lib/errors.ts';
+import { formatDuration } from '../lib/durations.ts';
+import { MirrorError, type Concern, type GitFailureKind } from '../lib/errors.ts';
 import type { ChildResult } from '../lib/process.ts';
 
 /** Lines that upstream sent: damage reported there is upstream's, not the mirror's. */
@@ -13,9 +14,21 @@ interface Rule {
   /** `local`: only lines that git itself wrote; `any`: upstream's as well. */
   lines: 'local' | 'any';
   pattern: RegExp;
-  /** What to do about it, where the kind alone does not tell. */
+  /** What happened, where the kind alone does not say. */
   explanation?: string;
+  /** The setting that a person may have to change, where the kind alone does not say. */
+  concern?: Concern;
 }
+
+/** An answer of status 200 that does not speak git's protocol, as git reports it. */
+const NOT_GIT =
+  /info\/refs not valid: is this a git repository|bad line length character: (?:<|\s*<?!)/i;
+
+/** What answers so: also where git takes the answer for a list of no refs (mirror/upstream.ts). */
+export const NO_GIT_SERVER =
+  "the answer is not git's protocol: a sign-on page, a captive portal, or static files may answer instead of the server";
+
+const THROTTLED = /returned error: 429\b/i;
 
 /** In order: the first rule that matches names the failure. */
 const RULES: readonly Rule[] = [
@@ -31,20 +44,52 @@ const RULES: readonly Rule[] = [
     kind: 'authentication',
     lines: 'local',
     pattern: /^load key "key": /im,
-    explanation: 'ssh cannot use the key; check that `ssh-key` is a whole private key',
+    explanation: 'ssh cannot use the key',
+    concern: 'ssh-key',
   },
   {
     kind: 'authentication',
     lines: 'local',
     pattern: /permission denied \(|too many authentication failures/i,
-    explanation: 'upstream refused the key; check `ssh-key`, `ssh-user` and what they may read',
+    explanation: 'upstream refused the key',
+    concern: 'ssh-user',
   },
   {
     kind: 'authentication',
     lines: 'local',
     pattern: /host key verification failed/i,
+    explanation: "the server's host key is unknown, or is not the known one",
+    concern: 'known-hosts',
+  },
+  {
+    kind: 'ssh-unusable',
+    lines: 'local',
+    pattern: /^no user exists for uid \d+/im,
+    explanation: 'ssh needs an entry for this user in /etc/passwd, which this container lacks',
+    concern: 'token',
+  },
+  {
+    // Before the codes that follow: an odd word in a page must not be taken for one of them.
+    kind: 'network',
+    lines: 'local',
+    pattern: NOT_GIT,
+    explanation: NO_GIT_SERVER,
+    concern: 'server',
+  },
+  {
+    // Nothing else is wrong with a server that says so.
+    kind: 'network',
+    lines: 'local',
+    pattern: THROTTLED,
+    explanation: 'upstream limits the number of requests (status 429)',
+  },
+  {
+    kind: 'network',
+    lines: 'local',
+    pattern:
+      /ssl certificate|certificate verif|certificate problem|unable to get local issuer|self[- ]signed|CRYPT_E_/i,
     explanation:
-      "the server's host key is not known, or is another one than is known; check `ssh-known-hosts`",
+      "upstream's TLS certificate is not trusted; set http.sslCAInfo in this machine's git configuration, or GIT_SSL_CAINFO",
   },
   {
     kind: 'authentication',
@@ -91,9 +136,25 @@ const RULES: readonly Rule[] = [
     kind: 'network',
     lines: 'any',
     pattern:
-      /returned error: (?:408|429|5\d\d)\b|could not resolve|couldn't (?:connect|resolve)|failed to connect|connection (?:refused|reset|timed out|was closed|closed|corrupted)|connection to .* closed|closed by remote host|broken pipe|not responding|no route to host|host is down|kex_exchange_identification|corrupted mac|bad packet length|operation (?:too slow|timed out)|rpc failed|early eof|unexpected disconnect|hung up unexpectedly|empty reply|transfer closed|recv failure|send failure|curl \d+|protocol error|expected flush|bad (?:line length|pack header)|invalid index-pack output|network is unreachable|timed out|expected '?packfile|the requested url|unable to access '?https?:|info\/refs'? not valid/i,
+      /returned error: (?:408|429|5\d\d)\b|could not resolve|couldn't (?:connect|resolve)|failed to connect|connection (?:refused|reset|timed out|was closed|closed|corrupted)|connection to .* closed|closed by remote host|broken pipe|not responding|no route to host|host is down|kex_exchange_identification|corrupted mac|bad packet length|operation (?:too slow|timed out)|rpc failed|early eof|unexpected disconnect|hung up unexpectedly|empty reply|transfer closed|recv failure|send failure|curl \d+|protocol error|expected flush|bad (?:line length|pack header)|network is unreachable|timed out|expected '?packfile|the requested url|unable to access '?https?:|info\/refs'? not valid/i,
   },
 ];
+
+/** A git command that did not succeed, and why. */
+export class GitFailure extends MirrorError {
+  readonly result: ChildResult;
+
+  constructor(result: ChildResult, what: string) {
+    const { kind, explanation, concern } = diagnose(result);
+    super(kind, `${what}: ${explain(kind, explanation, result)}`, { concern });
+    this.result = result;
+  }
+
+  /** The server asks for fewer requests. */
+  get isThrottled(): boolean {
+    return this.code === 'network' && THROTTLED.test(this.result.stderr);
+  }
+}
 
 /** Names the failure of a git command that did not succeed. */
 export function classifyFailure(result: ChildResult): GitFailureKind {
@@ -101,40 +162,57 @@ export function classifyFailure(result: ChildResult): GitFailureKind {
 }
 
 /** The error for a git command that did not succeed; `what` says what was being done, on what. */
-export function gitFailure(result: ChildResult, what: string): MirrorError {
-  const diagnosis = diagnose(result);
-  return new MirrorError(diagnosis.kind, `${what}: ${explain(diagnosis, result)}`);
+export function gitFailure(result: ChildResult, what: string): GitFailure {
+  return new GitFailure(result, what);
 }
 
-type Diagnosis = Pick<Rule, 'kind' | 'explanation'>;
+type Diagnosis = Pick<Rule, 'kind' | 'explanation' | 'concern'>;
+
+const CONCERNS: Partial<Record<GitFailureKind, Concern>> = {
+  authentication: 'token',
+  'not-found': 'repository',
+  moved: 'repository',
+  'no-space': 'mirror-place',
+};
 
 function diagnose({ ended, stderr }: ChildResult): Diagnosis {
-  if (ended === 'cancelled' || ended === 'timeout') return { kind: ended };
+  if (ended === 'cancelled') return { kind: ended };
+  if (ended === 'timeout') return { kind: ended, concern: 'fetch-timeout' };
+  if (ended === 'stalled') return { kind: 'network', concern: 'stall-timeout' };
   const local = linesOf(stderr)
     .filter((line) => !line.startsWith(REMOTE_LINE))
     .join('\n');
   const rule = RULES.find(({ lines, pattern }) => pattern.test(lines === 'local' ? local : stderr));
-  return rule ?? { kind: 'unknown' };
+  if (rule === undefined) return { kind: 'unknown' };
+  const { kind, explanation, concern = CONCERNS[kind] } = rule;
+  return {
+    kind,
+    ...(explanation === undefined ? {} : { explanation }),
+    ...(concern === undefined ? {} : { concern }),
+  };
 }
 
 const EXPLANATIONS: Partial<Record<GitFailureKind, string>> = {
-  authentication: 'upstream refused the credentials; check `token` and what it may read',
-  'not-found':
-    'upstream has no such repository, or the token or key may not see it; check `repository`, `github-server-url`, and `token` or `ssh-key`',
-  moved: 'upstream answers from another address, which is not followed; set `repository` to it',
+  authentication: 'upstream refused the credentials',
+  'not-found': 'upstream has no such repository, or the credentials may not see it',
+  moved: 'upstream answers from another address, which is not followed',
   'no-space': 'no space left on the disk',
   'corrupt-mirror': 'the mirror is damaged',
   cancelled: 'it was cancelled',
-  network: 'upstream could not be reached, or broke off',
+  network: 'upstream could not be reached, or the connection broke',
 };
 
-function explain({ kind, explanation }: Diagnosis, result: ChildResult): string {
-  if (kind === 'timeout') {
-    return `it did not end within ${String(Math.round(result.durationMs / 1000))} s`;
-  }
+function explain(
+  kind: GitFailureKind,
+  explanation: string | undefined,
+  result: ChildResult,
+): string {
+  const { ended, durationMs, exitCode, stallMs = 0 } = result;
+  if (ended === 'timeout')
+    return `it did not end within ${String(Math.round(durationMs / 1000))} s`;
+  if (ended === 'stalled') return `upstream showed no sign of life for ${formatDuration(stallMs)}`;
   const said = lastWords(result.stderr);
-  const ending =
-    result.ended === 'overflow' ? 'it sent too much' : `exit ${String(result.exitCode)}`;
+  const ending = ended === 'overflow' ? 'it sent too much' : `exit ${String(exitCode)}`;
   return [
     explanation ?? EXPLANATIONS[kind],
     said === '' ? `git ended with ${ending}` : `git says: ${said}`,

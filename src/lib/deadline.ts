@@ -4,9 +4,11 @@ import { performance } from 'node:perf_hooks';
 export interface Deadline {
   /** Milliseconds left, never below 0. */
   remainingMs(): number;
+  /** How long one attempt may show no sign of life, in milliseconds; Infinity for as long as it likes. */
+  readonly stallMs: number;
 }
 
-export function createDeadline(timeoutMs: number): Deadline {
+export function createDeadline(timeoutMs: number, stallMs = Infinity): Deadline {
   const end = performance.now() + timeoutMs;
-  return { remainingMs: () => Math.max(0, end - performance.now()) };
+  return { stallMs, remainingMs: () => Math.max(0, end - performance.now()) };
 }

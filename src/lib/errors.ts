@@ -13,6 +13,8 @@ export type GitFailureKind =
   | 'empty-upstream'
   | 'corrupt-mirror'
   | 'no-space'
+  /** ssh, which a key was given for, is absent or cannot be set up */
+  | 'ssh-unusable'
   | 'cancelled'
   | 'unknown';
 
@@ -26,8 +28,6 @@ export type ErrorCode =
   | 'invalid-input'
   /** git is not installed or too old */
   | 'git-unusable'
-  /** a key was given, but ssh is not installed or cannot be set up */
-  | 'ssh-unusable'
   /** the folder at the mirror's place is not ours to replace */
   | 'mirror-refused'
   /** a snapshot is damaged, incomplete or of another upstream */

@@ -8,13 +8,16 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Deadline } from '../lib/deadline.ts';
-import { MirrorError, describeError, throwIfCancelled, type ErrorCode } from '../lib/errors.ts';
 import type { UpstreamAccess } from '../git/environment.ts';
-import { gitFailure } from '../git/failure.ts';
-import { isSuccess, type Git } from '../git/git.ts';
+import { GitFailure, NO_GIT_SERVER, gitFailure } from '../git/failure.ts';
+import { isSuccess, type Git, type GitCommand } from '../git/git.ts';
+import { watchRepository } from '../git/signs-of-life.ts';
+import type { Deadline } from '../lib/deadline.ts';
+import { MirrorError, describeError } from '../lib/errors.ts';
+import { formatDuration } from '../lib/durations.ts';
 import type { Log } from '../lib/log.ts';
+import type { ChildResult } from '../lib/process.ts';
+import { backOff, retry } from '../lib/retry.ts';
 import {
   findHeadFault,
   findRefsFault,
@@ -37,41 +40,51 @@ export interface Asking {
   signal: AbortSignal;
 }
 
-/** Listing refs takes seconds where it works at all; 120,000 took 0.35 s on loopback. */
-const PROBE_TIMEOUT_MS = 2 * 60_000;
-
-/** Waits before the second and third try, each made up to half as long again by chance. */
-const RETRY_DELAYS_MS = [1_000, 4_000];
-
 /**
  * Asks upstream for its refs. Throws `empty-upstream` where there are none to mirror: an empty
  * answer and an empty repository look the same, and neither may empty a mirror.
  *
- * It is asked from no repository (a name in `temporaryFolder` that is not there): what stands at
- * the mirror's place may be anybody's, and its configuration could send the token elsewhere.
+ * It is asked from no repository (a name in `temporaryFolder` that is not there): the mirror's place
+ * may hold anything, and its configuration could send the token elsewhere.
  */
 export async function probeUpstream(
   asking: Asking,
   temporaryFolder: string,
+  deadline: Deadline,
 ): Promise<UpstreamRefs> {
   const { access, refspecs } = asking.upstream;
-  const gitDirectory = join(temporaryFolder, randomUUID());
-  const ask = () =>
-    asking.git.read(
-      {
-        gitDirectory,
-        args: ['ls-remote', '--symref', '--', access.url],
-        access,
-        timeoutMs: PROBE_TIMEOUT_MS,
-      },
-      `asking ${access.url} for its refs`,
-    );
-  const output = await withRetries(asking, new Set(['network', 'timeout']), ask);
+  const command: GitCommand = {
+    gitDirectory: join(temporaryFolder, randomUUID()),
+    args: ['ls-remote', '--symref', '--', access.url],
+    access,
+  };
+  const what = `asking ${access.url} for its refs`;
+  const { stdout } = await ask(asking, command, what, deadline, MAX_SILENT_PROBES);
   // Bytes, not text: a ref's name need not be UTF-8.
-  return readAdvertisement(output.toString('latin1'), access.url, refspecs);
+  const text = stdout.toString('latin1');
+  if (text === '') await checkProtocol(asking, command, what, deadline);
+  return readAdvertisement(text, access.url, refspecs);
 }
 
-/** Holds what upstream sent against the rules of git; throws `empty-upstream` or `unknown`. */
+/**
+ * Throws where an upstream without refs does not speak git's protocol: git takes a short web page, or an
+ * empty answer, for a list of no refs from a server of static files.
+ */
+async function checkProtocol(
+  { git, upstream }: Asking,
+  command: GitCommand,
+  what: string,
+  deadline: Deadline,
+): Promise<void> {
+  // An SSH server that is none of git fails in other ways.
+  if (upstream.access.sshCommand !== undefined) return;
+  const limits = { timeoutMs: deadline.remainingMs(), stallMs: deadline.stallMs };
+  const { stderr } = await git.run({ ...command, ...limits, tracesPackets: true });
+  if (/^.*packet: /m.test(stderr)) return;
+  throw new MirrorError('network', `${what}: ${NO_GIT_SERVER}`, { concern: 'server' });
+}
+
+/** Checks what upstream sent against git's rules; throws `empty-upstream` or `unknown`. */
 export function readAdvertisement(text: string, url: string, refspecs: Refspecs): UpstreamRefs {
   const { head, refs: all } = parseOrThrow(text, url);
   const isMirrored = createRefFilter(refspecs);
@@ -93,18 +106,21 @@ function parseOrThrow(text: string, url: string) {
 }
 
 function notAllowed(url: string, fault: string): MirrorError {
-  return new MirrorError('unknown', `${url} sends what no git server sends: ${fault}`);
+  return new MirrorError('unknown', `${url} sent an invalid list of refs: ${fault}`);
 }
 
 function nothingToMirror(url: string, others: number): MirrorError {
   const what =
-    others === 0 ? 'has no refs' : `has ${String(others)} refs, none of those in \`refs\``;
-  return new MirrorError('empty-upstream', `${url} ${what}; nothing is deleted or saved`);
+    others === 0 ? 'has no refs' : `has ${String(others)} refs, none of which is to be mirrored`;
+  return new MirrorError('empty-upstream', `${url} ${what}; nothing is deleted or saved`, {
+    concern: others === 0 ? undefined : 'refs',
+  });
 }
 
 /**
- * Brings objects into a mirror, at least one (without any, git fetches HEAD). Lenient: a server may be silent for as long as the deadline lets
- * it. Throws the named failure of the last try; what an interrupted try left behind stays.
+ * Brings objects into a mirror: at least one, since without any git fetches HEAD. Lenient: a server may
+ * take as long as the deadline lets it, while it shows signs of life. Throws the named failure of the
+ * last try; what an interrupted try left behind stays.
  */
 export async function fetchObjects(
   asking: Asking,
@@ -113,22 +129,16 @@ export async function fetchObjects(
   deadline: Deadline,
 ): Promise<void> {
   const { access } = asking.upstream;
-  const options = ['--no-tags', '--no-write-fetch-head', '--progress', '--stdin'];
-  const what = `fetching from ${access.url}`;
-  const fetch = async () => {
-    const result = await asking.git.run({
-      gitDirectory: directory,
-      args: ['fetch', ...options, '--', access.url],
-      stdin: [...oids, ''].join('\n'),
-      access,
-      timeoutMs: deadline.remainingMs(),
-      showProgress: true,
-    });
-    if (!isSuccess(result)) throw gitFailure(result, `${what} (\`fetch-timeout\` is its deadline)`);
-    // git leaves such refs out of its own check for missing objects, and exits with 0.
-    if (SHALLOW_REJECTED.test(result.stderr)) throw shallowUpstream(access.url);
+  const command: GitCommand = {
+    gitDirectory: directory,
+    args: ['fetch', ...FETCH_OPTIONS, '--stdin', '--', access.url],
+    stdin: [...oids, ''].join('\n'),
+    access,
+    showProgress: true,
   };
-  await withRetries(asking, new Set(['network']), fetch, deadline);
+  const { stderr } = await ask(asking, command, `fetching from ${access.url}`, deadline, Infinity);
+  // git leaves such refs out of its own check for missing objects, and exits with 0.
+  if (SHALLOW_REJECTED.test(stderr)) throw shallowUpstream(access.url);
 }
 
 const SHALLOW_REJECTED = /^warning: rejected .* because shallow roots are not allowed/m;
@@ -138,24 +148,50 @@ function shallowUpstream(url: string): MirrorError {
   return new MirrorError('shallow-upstream', message);
 }
 
-/** Tries again after failures of the given kinds, while the deadline leaves time. */
-async function withRetries<T>(
-  { log, signal }: Asking,
-  kinds: ReadonlySet<ErrorCode>,
-  attempt: () => Promise<T>,
-  deadline?: Deadline,
-): Promise<T> {
-  for (const delayMs of RETRY_DELAYS_MS) {
-    try {
-      return await attempt();
-    } catch (error) {
-      const isTransient = error instanceof MirrorError && kinds.has(error.code);
-      const waitMs = Math.round(delayMs * (1 + Math.random() / 2));
-      if (!isTransient || (deadline?.remainingMs() ?? Infinity) <= waitMs) throw error;
-      log.info(`${error.message}; trying again in ${String(waitMs)} ms`);
-      await sleep(waitMs, undefined, { signal }).catch(() => undefined);
-      throwIfCancelled(signal);
-    }
-  }
-  return attempt();
+const FETCH_OPTIONS = ['--no-tags', '--no-write-fetch-head', '--progress'];
+
+/** A probe that stalls has heard nothing at all; a fetch that stalls follows a probe that was answered. */
+const MAX_SILENT_PROBES = 2;
+const MAX_FAILURES = 3;
+const MAX_THROTTLED = 4;
+
+/** The result of a command that reaches upstream, tried again while the deadline leaves time. */
+async function ask(
+  { git, log, signal }: Asking,
+  command: GitCommand,
+  what: string,
+  deadline: Deadline,
+  maxStalls: number,
+): Promise<ChildResult> {
+  const { stallMs } = deadline;
+  const attempt = async () => {
+    const signsOfLife = await watchRepository(command.gitDirectory);
+    const timeoutMs = deadline.remainingMs();
+    const result = await git.run({ ...command, timeoutMs, stallMs, signsOfLife });
+    if (!isSuccess(result)) throw gitFailure(result, what);
+    return result;
+  };
+  return retry(attempt, {
+    signal,
+    pauseAfter: (error, failures) => {
+      const pauseMs = pauseAfter(error, failures, maxStalls);
+      return pauseMs !== undefined && pauseMs < deadline.remainingMs() ? pauseMs : undefined;
+    },
+    onPause: (error, pauseMs) => {
+      log.info(`${describeError(error)}; trying again in ${formatDuration(pauseMs)}`);
+    },
+  });
+}
+
+/** The pause before another try, in milliseconds; undefined after what no other try would cure. */
+function pauseAfter(error: unknown, failures: number, maxStalls: number): number | undefined {
+  if (!(error instanceof GitFailure) || error.code !== 'network') return undefined;
+  // git does not pass Retry-After on, and GitHub's is a minute.
+  if (error.isThrottled) return chooseBackOff(failures, MAX_THROTTLED, 5_000);
+  const isStalled = error.result.ended === 'stalled';
+  return chooseBackOff(failures, isStalled ? maxStalls : MAX_FAILURES, 1_000);
+}
+
+function chooseBackOff(failures: number, max: number, firstMs: number): number | undefined {
+  return failures < max ? backOff(failures, { firstMs, longestMs: 60_000 }) : undefined;
 }

@@ -144,7 +144,7 @@ async function openRound(place: Place, work: Work): Promise<Round> {
   const { identity } = work;
   // Before upstream is asked: what is published later may be newer than its answer.
   const source = await openSource(job, identity.key);
-  const probe = startProbe(job, identity);
+  const probe = startProbe(job, identity, work.options);
   const made = { found: undefined, candidate: undefined, staging: undefined };
   return { ...work, job, place, source, probe, rejected: new Set(), ...made };
 }

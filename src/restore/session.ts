@@ -14,7 +14,10 @@ export interface RestoreOptions {
   isPublishedEarly: boolean;
   verification: Verification;
   lockTimeoutMs: number;
+  /** For each of: a probe, a fetch, a clone. */
   fetchTimeoutMs: number;
+  /** How long upstream may show no sign of life. Infinity: as long as it likes. */
+  stallTimeoutMs: number;
   /** Where the mirror of a key goes on this machine. */
   placeOf(key: string): string;
   /** Whether a person chose the place: what else is found there is then theirs to sort out. */

@@ -179,7 +179,7 @@ async function update(round: Round, candidate: Candidate): Promise<number> {
   const rejected = [...round.rejected];
   const ownership = { key, upstream: spec.url, fence: source.fence, rejected };
   const upstream = await round.probe.answer;
-  const deadline = createDeadline(options.fetchTimeoutMs);
+  const deadline = createDeadline(options.fetchTimeoutMs, options.stallTimeoutMs);
   const bytes = await bringUpToDate(asking, candidate, upstream, ownership, deadline);
   if (round.staging !== undefined) {
     await adopt(round.staging, place.path);
@@ -199,7 +199,7 @@ async function makeRoom(path: string): Promise<void> {
 
 async function askAgain(round: Round): Promise<void> {
   await round.probe.end();
-  round.probe = startProbe(round.job, round.identity);
+  round.probe = startProbe(round.job, round.identity, round.options);
   await round.probe.answer;
 }
 

@@ -3,9 +3,11 @@
  * Whatever would touch more than a staging directory waits for the answer.
  */
 import { bindSignal, type Job } from '../job/job.ts';
+import { createDeadline } from '../lib/deadline.ts';
 import type { ObjectFormat, UpstreamRefs } from '../mirror/refs.ts';
 import { probeUpstream } from '../mirror/upstream.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
+import type { RestoreOptions } from './session.ts';
 
 /** Upstream answered, and its object format is not the one that the key is for. */
 export class OtherObjectFormat extends Error {
@@ -27,7 +29,11 @@ export interface UpstreamProbe {
 }
 
 /** Starts to ask upstream for its refs. The caller has to end it. */
-export function startProbe(job: Job, { spec, objectFormat }: MirrorIdentity): UpstreamProbe {
+export function startProbe(
+  job: Job,
+  { spec, objectFormat }: MirrorIdentity,
+  { fetchTimeoutMs, stallTimeoutMs }: Pick<RestoreOptions, 'fetchTimeoutMs' | 'stallTimeoutMs'>,
+): UpstreamProbe {
   const ended = new AbortController();
   const failed = new AbortController();
   const answer = ask(bindSignal(job, ended.signal));
@@ -44,9 +50,10 @@ export function startProbe(job: Job, { spec, objectFormat }: MirrorIdentity): Up
   };
 
   async function ask(bound: Job): Promise<UpstreamRefs> {
+    const deadline = createDeadline(fetchTimeoutMs, stallTimeoutMs);
     const upstream = { access: job.accessOf(spec.url), refspecs: spec.refspecs };
     const found = await job.account.measure('probe', () =>
-      probeUpstream({ ...bound, upstream }, job.temporaryFolder),
+      probeUpstream({ ...bound, upstream }, job.temporaryFolder, deadline),
     );
     if (found.objectFormat !== objectFormat) throw new OtherObjectFormat(found.objectFormat);
     return found;

@@ -153,6 +153,7 @@ const notAllowed: Record<string, string[]> = {
   'cache-key': ['a\u0007b', 'a\nb', 'x'.repeat(513)],
   'lock-timeout': ['a\u0007b', 'soon', '-1', '1.5h', '1d', '99999999', '10m\n10m'],
   'fetch-timeout': ['--upload-pack=x', '0', '0s', '-1s'],
+  'stall-timeout': ['--upload-pack=x', 'never', '-1s'],
   verify: ['a\u0007b', 'none', 'Full'],
   publish: ['--upload-pack=x', 'main', 'Early', 'true'],
   save: ['--upload-pack=x', 'yes', 'true'],

@@ -739,6 +739,7 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     'Unable to negotiate with 192.0.2.1 port 22: no matching host key type found. Their offer: ssh-dss\nfatal: Could not read from remote repository.',
     'FATAL: R any o/n u DENIED by fallthru\nfatal: Could not read from remote repository.',
   ],
+  'ssh-unusable': ['No user exists for uid 12345\nfatal: Could not read from remote repository.'],
   timeout: [],
   cancelled: [],
   'empty-upstream': [],
@@ -781,7 +782,7 @@ describe('the message of a failure', () => {
     const { code, message } = gitFailure(resultOf(said), what);
     expect(code).toBe('not-found');
     expect(message).toContain(`${what}: upstream has no such repository`);
-    expect(message).toContain('`token`');
+    expect(gitFailure(resultOf(said), what).concern).toBe('repository');
     expect(message).toContain("git says: fatal: repository 'https://github.com/o/n/' not found");
   });
 
@@ -802,17 +803,15 @@ describe('the message of a failure', () => {
       'fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights\nand the repository exists.\n';
 
     test.each([
-      [
-        'Load key "key": error in libcrypto\r\ng@h: Permission denied (publickey).\r\n',
-        /`ssh-key`/,
-      ],
-      ['g@h: Permission denied (publickey).\r\n', /`ssh-key`, `ssh-user`/],
-      ['Host key verification failed.\r\n', /`ssh-known-hosts`/],
-      ['ERROR: Repository not found.\n', /`repository`.*`ssh-key`/],
-      ['FATAL: R any o/n u DENIED by fallthru\n', /^[^;]*git says/],
-    ])('names what to check, and shows what tells most: %j', (said, named) => {
+      ['Load key "key": error in libcrypto\r\ng@h: Permission denied (publickey).\r\n', 'ssh-key'],
+      ['g@h: Permission denied (publickey).\r\n', 'ssh-user'],
+      ['Host key verification failed.\r\n', 'known-hosts'],
+      ['ERROR: Repository not found.\n', 'repository'],
+      ['No user exists for uid 12345\r\n', 'token'],
+      ['FATAL: R any o/n u DENIED by fallthru\n', undefined],
+    ])('carries the setting to check, and the lines that tell most: %j', (said, concern) => {
       const message = messageOf(said + ending);
-      expect(message).toMatch(named);
+      expect(gitFailure(resultOf(said + ending), what).concern).toBe(concern);
       expect(message).toContain(`git says: ${said.trim().replaceAll('\r\n', ' | ')}`);
       expect(message).not.toMatch(/correct access rights|could not read from/i);
     });

@@ -70,7 +70,7 @@ export class Machine {
     this.account = new Account(silentLog);
     const options = {
       ...{ isPublishedEarly: false, verification: 'standard' as const },
-      ...{ lockTimeoutMs: 60_000, fetchTimeoutMs: 60_000 },
+      ...{ lockTimeoutMs: 60_000, fetchTimeoutMs: 60_000, stallTimeoutMs: Infinity },
       placeOf: () => this.path,
       isPlaceChosen: true,
     };

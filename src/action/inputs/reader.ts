@@ -29,6 +29,7 @@ export const DEFAULTS = {
   'cache-key': '',
   'lock-timeout': '10m',
   'fetch-timeout': '60m',
+  'stall-timeout': '5m',
   publish: 'post',
   verify: 'standard',
   save: 'auto',

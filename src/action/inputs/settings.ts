@@ -30,6 +30,8 @@ export interface Settings {
   cacheKey: string;
   lockTimeoutMs: number;
   fetchTimeoutMs: number;
+  /** Infinity where it is turned off. */
+  stallTimeoutMs: number;
   verification: Verification;
   save: 'auto' | 'always' | 'never';
   publish: 'post' | 'early';
@@ -67,6 +69,8 @@ export function parseSettings(
     cacheKey: parseCacheKey(read('cache-key')),
     lockTimeoutMs: readDuration(read, 'lock-timeout', 0),
     fetchTimeoutMs: readDuration(read, 'fetch-timeout', 1_000),
+    // 0 turns it off.
+    stallTimeoutMs: readDuration(read, 'stall-timeout', 0) || Infinity,
     verification: readChoice(read, 'verify', ['standard', 'tip', 'full']),
     save: readChoice(read, 'save', ['auto', 'always', 'never']),
     publish: readChoice(read, 'publish', ['post', 'early']),

@@ -308,6 +308,8 @@ describe('what is allowed', () => {
     expect(settingsOf({ 'lock-timeout': '0' }).lockTimeoutMs).toBe(0);
     expect(settingsOf({ 'fetch-timeout': '1s' }).fetchTimeoutMs).toBe(1_000);
     expect(settingsOf({ 'fetch-timeout': '24h' }).fetchTimeoutMs).toBe(86_400_000);
+    expect(settingsOf({ 'stall-timeout': '90s' }).stallTimeoutMs).toBe(90_000);
+    expect(settingsOf({ 'stall-timeout': '0' }).stallTimeoutMs).toBe(Infinity);
     expect(settingsOf({ publish: 'early' }).publish).toBe('early');
     expect(settingsOf({ 'max-snapshots': '1' }).maxSnapshots).toBe(1);
     expect(settingsOf({ 'max-snapshots': '1000' }).maxSnapshots).toBe(1_000);
