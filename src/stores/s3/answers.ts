@@ -47,5 +47,5 @@ function isWebPage({ statusCode, headers }: Answer, isHead: boolean): boolean {
   if (!/^text\/html\b/i.test(headers['content-type'] ?? '')) return false;
   // Swift labels empty answers so.
   const isEmpty = statusCode === 204 || headers['content-length'] === '0';
-  return !isEmpty && statusCode < (isHead ? 300 : 500);
+  return !isEmpty && statusCode < (isHead ? 400 : 500);
 }

@@ -24,6 +24,14 @@ const MAX_ATTEMPTS = 5;
 /** What nearly all that speak S3 take, where there are no regions. */
 const DEFAULT_REGION = 'us-east-1';
 
+/** The SDK would write to the console, that is into the job's log. */
+const QUIET = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
 /**
  * Credentials come from the toolkit's own chain; they are asked for by the first request. Throws what
  * makes the machine's settings useless.
@@ -66,6 +74,7 @@ export function describeClient(
     forcePathStyle: isPathStyle,
     maxAttempts: MAX_ATTEMPTS,
     retryMode: 'standard',
+    logger: QUIET,
     // Many servers know no trailers, and some then keep what they cannot check.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

@@ -37,7 +37,8 @@ describe('a layer as a tar archive', () => {
     const folder = await directories.create('unpacked');
     await writeFile(join(folder, 'layer.tar'), await makeArchive(CONTENTS));
     const target = await directories.create('target');
-    await runProcess('tar', ['-C', target, '-xf', join(folder, 'layer.tar')]);
+    const unpacking = await runProcess('tar', ['-C', target, '-xf', join(folder, 'layer.tar')]);
+    expect(unpacking).toMatchObject({ exitCode: 0, stderr: '' });
     expect(await describeFolder(target)).toEqual(describeContents(CONTENTS));
     expect((await stat(join(target, 'pack-1.pack'))).mode & 0o777).toBe(0o444);
   });

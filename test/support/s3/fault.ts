@@ -14,7 +14,7 @@ type BodyFault = Extract<
 export type S3FaultBehaviour =
   | {
       kind: 'status';
-      status: 400 | 401 | 403 | 404 | 409 | 412 | 429 | 500 | 501 | 502 | 503;
+      status: 304 | 400 | 401 | 403 | 404 | 405 | 409 | 412 | 429 | 500 | 501 | 502 | 503;
       /** As S3 says it; by default what goes with the status, such as `SlowDown`. */
       code?: string;
       retryAfterSeconds?: number;
@@ -27,6 +27,14 @@ export type S3FaultBehaviour =
   | { kind: 'hold'; until: Promise<unknown> }
   /** The server is asked without the conditions, as if it were one of those that ignore them. */
   | { kind: 'unconditional' }
+  /** 200, with the ETag of what was sent; the server is not asked. */
+  | { kind: 'drop' }
+  /** The server is sent other bytes, signed as if they were those of the client. */
+  | { kind: 'damage' }
+  /** The ETag of the answer is no digest of the bytes. */
+  | { kind: 'other-etag' }
+  /** A web page, as of a console or a captive portal; the server is not asked. */
+  | { kind: 'html'; status?: 200 | 302 | 403 | 404 }
   | BodyFault;
 
 export interface S3Fault {
@@ -91,6 +99,8 @@ export interface S3Reply {
 }
 
 const codes: Record<number, string> = {
+  304: 'NotModified',
+  405: 'MethodNotAllowed',
   400: 'InvalidRequest',
   401: 'AccessDenied',
   403: 'AccessDenied',
@@ -119,6 +129,18 @@ export function s3Error(behave: Extract<S3FaultBehaviour, { kind: 'status' }>): 
   };
 }
 
+/** A page that no S3 server gives. */
+export function webPage({ status = 200 }: Extract<S3FaultBehaviour, { kind: 'html' }>): S3Reply {
+  return {
+    status,
+    headers: {
+      'Content-Type': 'text/html; charset=utf-8',
+      ...(status === 302 && { Location: 'http://127.0.0.1:9/sign-on' }),
+    },
+    body: '<!DOCTYPE html>\n<html><body>Please sign on</body></html>\n',
+  };
+}
+
 /** What it does to a body. */
 export function bodyFault(behave: S3FaultBehaviour | undefined): BodyFault | undefined {
   switch (behave?.kind) {
@@ -133,6 +155,10 @@ export function bodyFault(behave: S3FaultBehaviour | undefined): BodyFault | und
     case 'delay':
     case 'hold':
     case 'unconditional':
+    case 'drop':
+    case 'damage':
+    case 'other-etag':
+    case 'html':
     case undefined:
       return undefined;
   }

@@ -1,3 +1,4 @@
+import { createHash, randomBytes } from 'node:crypto';
 import {
   createServer,
   request as connect,
@@ -12,10 +13,18 @@ import { pipeline } from 'node:stream/promises';
 import { CutConnection, damaged, silence } from '../git-server/damage.ts';
 import { hasHungUp } from '../peer.ts';
 import { waitUntil } from '../processes.ts';
-import { S3FaultList, bodyFault, s3Error, type ActiveS3Fault, type S3Fault } from './fault.ts';
+import {
+  S3FaultList,
+  bodyFault,
+  s3Error,
+  webPage,
+  type ActiveS3Fault,
+  type S3Fault,
+  type S3Reply,
+} from './fault.ts';
 import { describeS3Request, type S3Operation, type S3Request } from './request.ts';
 import type { S3Server } from './servers.ts';
-import { signedWithout } from './signature.ts';
+import { digestBody, signAgain } from './signature.ts';
 
 /** What every request meets, faults aside. */
 export interface S3Link {
@@ -177,12 +186,25 @@ export class S3Proxy {
       message.resume();
       return;
     }
+    if (fault?.behave.kind === 'drop') {
+      const received = await readAll(counted(message, request));
+      const ETag = `"${createHash('md5').update(received).digest('hex')}"`;
+      reply({ status: 200, headers: { ETag }, body: '' }, request, response);
+      return;
+    }
     const isUpload = ['PUT', 'POST'].includes(request.method) && !fault?.afterwards;
     const behave = bodyFault(fault?.behave);
     const onTheWay = (body: AsyncIterable<Buffer>): AsyncIterable<Buffer> =>
       bytesPerSecond === undefined ? body : damaged(body, { kind: 'slow', bytesPerSecond }, signal);
-    const body = onTheWay(counted(message, request));
-    const asked = endToEnd(this.#headersOf(message, fault));
+    let body = onTheWay(counted(message, request));
+    let headersSent = this.#headersOf(message, fault);
+    if (fault?.behave.kind === 'damage') {
+      const content = await readAll(body);
+      content.writeUInt8(content.readUInt8(content.length >> 1) ^ 1, content.length >> 1);
+      body = Readable.from([content]);
+      headersSent = this.#signAgain(message, { 'x-amz-content-sha256': digestBody(content) });
+    }
+    const asked = endToEnd(headersSent);
     const cut = isUpload ? shortened(message.headers['content-length'], fault) : undefined;
     if (cut !== undefined) asked['content-length'] = cut;
     const answer = await this.#ask(
@@ -195,9 +217,11 @@ export class S3Proxy {
     request.serverStatus = answer.statusCode ?? 0;
     const isLost = fault?.afterwards && behave === undefined;
     // Its end is the proof that the server is done.
-    const content = isLost ? [await readAll(answer)] : answer;
+    const content = isLost ? [await readAll(answer as AsyncIterable<Buffer>)] : answer;
     if (isLost && (await replaced(fault, request, response, signal))) return;
     const headers = endToEnd(answer.headers);
+    if (fault?.behave.kind === 'other-etag')
+      headers['etag'] = `"${randomBytes(16).toString('hex')}"`;
     const length = isUpload ? undefined : shortened(answer.headers['content-length'], fault);
     if (length !== undefined) headers['content-length'] = length;
     request.status = request.serverStatus;
@@ -212,10 +236,15 @@ export class S3Proxy {
   }
 
   #headersOf(message: IncomingMessage, fault: S3Fault | undefined): IncomingHttpHeaders {
-    const { method = '', url = '', headers } = message;
-    if (fault?.behave.kind !== 'unconditional') return headers;
-    const conditions = ['if-match', 'if-none-match'];
-    return signedWithout({ method, url, headers }, conditions, this.#behind.secretAccessKey);
+    if (fault?.behave.kind !== 'unconditional') return message.headers;
+    return this.#signAgain(message, { 'if-match': undefined, 'if-none-match': undefined });
+  }
+
+  #signAgain(
+    { method = '', url = '', headers }: IncomingMessage,
+    changes: Record<string, string | undefined>,
+  ): IncomingHttpHeaders {
+    return signAgain({ method, url, headers }, changes, this.#behind.secretAccessKey);
   }
 
   /** Sends a request on, which may have been tampered with, and gives the answer. */
@@ -260,15 +289,23 @@ async function replaced(
   if (behave.kind === 'close') throw new CutConnection(behave.reset ?? false);
   if (behave.kind === 'delay') await silence(behave.forMs, signal);
   if (behave.kind === 'hold') await Promise.race([behave.until, silence(undefined, signal)]);
-  if (behave.kind !== 'status') return false;
-  const { status, headers, body } = s3Error(behave);
+  if (behave.kind === 'html') reply(webPage(behave), request, response);
+  else if (behave.kind === 'status') reply(s3Error(behave), request, response);
+  else return false;
+  return true;
+}
+
+function reply(
+  { status, headers, body }: S3Reply,
+  request: S3Request,
+  response: ServerResponse,
+): void {
   // To HEAD there is an answer without a body, which tells its length nevertheless.
   const content = request.method === 'HEAD' ? '' : body;
   request.status = status;
   request.bytesSent = Buffer.byteLength(content);
   response.writeHead(status, { 'Content-Length': Buffer.byteLength(body), ...headers });
   response.end(content);
-  return true;
 }
 
 /** The declared length of a body that ends properly, but early. */
@@ -284,9 +321,9 @@ async function* counted(message: IncomingMessage, request: S3Request): AsyncGene
   }
 }
 
-async function readAll(message: IncomingMessage): Promise<Buffer> {
+async function readAll(body: AsyncIterable<Buffer>): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of message) chunks.push(chunk as Buffer);
+  for await (const chunk of body) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 

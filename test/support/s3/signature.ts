@@ -8,17 +8,22 @@ export interface SignedRequest {
   headers: IncomingHttpHeaders;
 }
 
+/** For a body that was signed for. */
+export function digestBody(body: Buffer): string {
+  return createHash('sha256').update(body).digest('hex');
+}
+
 /**
- * The headers of a request that is signed by AWS Signature Version 4, without those of `names`, and
- * with a signature that is valid for the rest. The body's digest is among them, so it stays as it is.
+ * The headers of a request that is signed by AWS Signature Version 4, with some changed (undefined:
+ * removed), and with a signature that is valid for the result.
  */
-export function signedWithout(
+export function signAgain(
   { method, url, headers }: SignedRequest,
-  names: readonly string[],
+  changes: Record<string, string | undefined>,
   secretAccessKey: string,
 ): IncomingHttpHeaders {
   const kept = Object.fromEntries(
-    Object.entries(headers).filter(([name]) => !names.includes(name)),
+    Object.entries({ ...headers, ...changes }).filter(([, value]) => value !== undefined),
   ) as IncomingHttpHeaders;
   const [, scope = '', listed = ''] =
     /Credential=[^/]+\/([^,]+),\s*SignedHeaders=([^,]+),/.exec(headers.authorization ?? '') ?? [];

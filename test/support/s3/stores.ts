@@ -49,9 +49,11 @@ export class S3Stores {
     prefix: string,
     endpoint: string = this.#server.endpoint,
     limits: Partial<RangeLimits> = {},
+    silenceMs?: number,
   ): OpenedS3 {
     const options = { endpoint, bucket: this.#server.bucket, prefix: `${this.#prefix}/${prefix}` };
-    const bucket = new S3Bucket({ ...options, client: this.#client(endpoint) });
+    const client = this.#client(endpoint);
+    const bucket = new S3Bucket({ ...options, client, ...(silenceMs && { silenceMs }) });
     const creation = new S3Creation(bucket);
     return {
       store: createS3Store({ bucket, creation, limits }),
