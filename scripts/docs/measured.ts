@@ -21,7 +21,7 @@ const ROWS: readonly Row[] = [
     name: 'mirror-action, mirror still on the machine',
     steps: [rowOf('at home', 'a disk', 'main'), rowOf('at home', 'a disk', 'checkout')],
   },
-  { name: '`.git` in `actions/cache`, `fetch-depth: 0`', steps: [UNPACK, HOME_CHECKOUT] },
+  { name: 'home-made archive of `.git` on a disk', steps: [UNPACK, HOME_CHECKOUT] },
   { name: '`actions/checkout`, `fetch-depth: 1` (no history)', steps: [SHALLOW] },
 ];
 

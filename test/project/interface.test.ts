@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
+import { DEEP, SHALLOW, rowOf } from '../../bench/contest.ts';
+import { medianOf } from '../../bench/cost.ts';
+import type { Measured } from '../../bench/report.ts';
 import {
   describeAsStep,
   describeInterface,
@@ -80,6 +83,21 @@ test('the README lists all outputs', () => {
   const [, outputs = ''] = read('README.md').split('## Outputs');
   const names = [...(outputs.split('\n## ')[0] ?? '').matchAll(/^\| `([\w-]+)`/gm)];
   expect(names.map(([, name]) => name)).toEqual(action.outputs);
+});
+
+test('the first line of the README claims what was measured', () => {
+  const [, times, part] =
+    /up to (\d+) times faster[^]*?for a (\w+) of the bytes/.exec(read('README.md')) ?? [];
+  const { contests } = JSON.parse(read('bench/results/bench.json')) as {
+    contests: Record<string, Measured>;
+  };
+  const costs = new Map(contests['300 MB']?.costs);
+  const total = (what: 'ms' | 'upstreamBytes', ...rows: string[]) =>
+    rows.reduce((sum, row) => sum + medianOf(costs.get(row) ?? [], what), 0);
+  const warm = [rowOf('warm', 'a disk', 'main'), rowOf('warm', 'a disk', 'checkout')];
+  expect(total('ms', DEEP) / total('ms', ...warm)).toBeGreaterThanOrEqual(Number(times));
+  expect(part).toBe('thirtieth');
+  expect(total('upstreamBytes', SHALLOW) / total('upstreamBytes', ...warm)).toBeGreaterThan(29.5);
 });
 
 test('tables in the docs hold no HTML', () => {
