@@ -44,22 +44,55 @@ export function isRefName(name: string): boolean {
 
 /** Why a list of refs cannot stand in one repository, or undefined if it can. */
 export function findRefsFault(refs: readonly Ref[], format: ObjectFormat): string | undefined {
-  // Of names before this one, those that it begins with: sorted, they lie right before it.
-  const beginnings: string[] = [];
+  const findParent = trackNesting();
   const oids = OIDS[format];
+  let previous = '';
   for (const { name, oid, peeled } of refs) {
     if (!isRefName(name)) return `${JSON.stringify(name)} is no ref name`;
-    const previous = beginnings.at(-1) ?? '';
     if (name <= previous) return `${name} is out of order or there twice`;
     if (!oids.test(oid)) return `${name} has no ${format} object id`;
     if (peeled !== undefined && !oids.test(peeled)) return `${name} is peeled to no object id`;
-    while (!name.startsWith(beginnings.at(-1) ?? '')) beginnings.pop();
-    if (beginnings.length > 0 && beginnings.some(({ length }) => name[length] === '/')) {
-      return `${name} lies under another ref`;
-    }
-    beginnings.push(name);
+    const parent = findParent(name);
+    if (parent !== undefined) return `${name} lies under ${parent}`;
+    previous = name;
   }
   return undefined;
+}
+
+/** Takes names in their order; returns for each the name before it that it lies under, as `a/b` under `a`. */
+function trackNesting(): (name: string) => string | undefined {
+  // The names so far that the last one begins with: sorted, they are right before it.
+  const beginnings: string[] = [];
+  return (name) => {
+    while (!name.startsWith(beginnings.at(-1) ?? '')) beginnings.pop();
+    const parent = beginnings.find(({ length }) => name[length] === '/');
+    beginnings.push(name);
+    return parent;
+  };
+}
+
+export interface SeparatedRefs {
+  /** No ref lies under another one. */
+  kept: readonly Ref[];
+  /** Pairs that no repository can hold: the ref that is left out, and the one that is kept. */
+  conflicts: readonly { omitted: string; kept: string }[];
+}
+
+/**
+ * Leaves out refs that lie under another ref, as `a/b` under `a`. HEAD's branch is always kept: what it lies
+ * under is left out.
+ */
+export function separateNested(refs: readonly Ref[], head: Head | undefined): SeparatedRefs {
+  const branch = head !== undefined && 'ref' in head ? head.ref : '';
+  const isMirrored = refs.some(({ name }) => name === branch);
+  const findParent = trackNesting();
+  const conflicts: { omitted: string; kept: string }[] = [];
+  const kept = refs.filter(({ name }) => {
+    const rival = isMirrored && branch.startsWith(`${name}/`) ? branch : findParent(name);
+    if (rival !== undefined) conflicts.push({ omitted: name, kept: rival });
+    return rival === undefined;
+  });
+  return { kept: conflicts.length === 0 ? refs : kept, conflicts };
 }
 
 /** Why HEAD cannot stand in a repository, or undefined if it can. */

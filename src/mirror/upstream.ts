@@ -23,6 +23,8 @@ import {
   findRefsFault,
   isOid,
   parseAdvertisement,
+  separateNested,
+  type SeparatedRefs,
   type UpstreamRefs,
 } from './refs.ts';
 import { createRefFilter, type Refspecs } from './refspecs.ts';
@@ -63,7 +65,15 @@ export async function probeUpstream(
   // Bytes, not text: a ref's name need not be UTF-8.
   const text = stdout.toString('latin1');
   if (text === '') await checkProtocol(asking, command, what, deadline);
-  return readAdvertisement(text, access.url, refspecs);
+  const { conflicts, ...upstream } = readAdvertisement(text, access.url, refspecs);
+  if (conflicts.length > 0) asking.log.warning(describeConflicts(access.url, conflicts));
+  return upstream;
+}
+
+function describeConflicts(url: string, conflicts: SeparatedRefs['conflicts']): string {
+  const pairs = conflicts.slice(0, 3).map(({ omitted, kept }) => `${omitted} (beside ${kept})`);
+  const more = conflicts.length > 3 ? ` and ${String(conflicts.length - 3)} more` : '';
+  return `${url} has refs that no repository can hold together; the mirror leaves out ${pairs.join(', ')}${more}. Rename or delete one of each pair upstream.`;
 }
 
 /**
@@ -85,16 +95,21 @@ async function checkProtocol(
 }
 
 /** Checks what upstream sent against git's rules; throws `empty-upstream` or `unknown`. */
-export function readAdvertisement(text: string, url: string, refspecs: Refspecs): UpstreamRefs {
+export function readAdvertisement(
+  text: string,
+  url: string,
+  refspecs: Refspecs,
+): UpstreamRefs & Pick<SeparatedRefs, 'conflicts'> {
   const { head, refs: all } = parseOrThrow(text, url);
   const isMirrored = createRefFilter(refspecs);
-  const refs = all.filter(({ name }) => isMirrored(name));
+  const mirrored = all.filter(({ name }) => isMirrored(name));
+  const { kept: refs, conflicts } = separateNested(mirrored, head);
   const first = refs[0];
   if (first === undefined) throw nothingToMirror(url, all.length);
   const objectFormat = isOid(first.oid, 'sha256') ? 'sha256' : 'sha1';
   const fault = findRefsFault(refs, objectFormat) ?? findHeadFault(head, objectFormat);
   if (fault !== undefined) throw notAllowed(url, fault);
-  return { objectFormat, head, refs };
+  return { objectFormat, head, refs, conflicts };
 }
 
 function parseOrThrow(text: string, url: string) {

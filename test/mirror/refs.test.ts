@@ -17,6 +17,7 @@ import {
   isRefName,
   parseAdvertisement,
   parsePackedRefs,
+  separateNested,
   sortRefs,
   type Ref,
 } from '../../src/mirror/refs.ts';
@@ -198,13 +199,13 @@ describe('lists of refs', () => {
     ['an id of another format', [ref('refs/heads/a', 'a'.repeat(64))], 'has no sha1 object id'],
     ['no id', [ref('refs/heads/a', '')], 'has no sha1 object id'],
     ['a bad peeled id', [{ ...ref('refs/tags/a'), peeled: 'x' }], 'is peeled to no object id'],
-    ['a ref under a ref', [ref('refs/heads/a'), ref('refs/heads/a/b')], 'lies under another ref'],
+    ['a ref under a ref', [ref('refs/heads/a'), ref('refs/heads/a/b')], 'lies under refs/heads/a'],
     [
       'a ref under a ref, with others sorted between them',
       [ref('refs/heads/a'), ref('refs/heads/a-b'), ref('refs/heads/a.b'), ref('refs/heads/a/b/c')],
-      'refs/heads/a/b/c lies under another ref',
+      'refs/heads/a/b/c lies under refs/heads/a',
     ],
-    ['a ref under one of two parts', [ref('refs/x'), ref('refs/x/y')], 'lies under another ref'],
+    ['a ref under one of two parts', [ref('refs/x'), ref('refs/x/y')], 'lies under refs/x'],
   ])('%s cannot stand in one repository', (_, refs, fault) => {
     expect(findRefsFault(refs, 'sha1')).toContain(fault);
   });
@@ -323,8 +324,31 @@ test('a ref under another is found with others between them', () => {
   expect(findRefsFault(refs, 'sha1')).toBeUndefined();
   for (const name of ['refs/heads/a/b', 'refs/heads/a-b/c', 'refs/heads/a!/x/y']) {
     const all = sortRefs([...refs, { name, oid: OID }]);
-    expect(findRefsFault(all, 'sha1')).toBe(`${name} lies under another ref`);
+    expect(findRefsFault(all, 'sha1')).toMatch(`${name} lies under refs/heads/a`);
+    const { kept, conflicts } = separateNested(all, undefined);
+    expect(kept).toEqual(refs);
+    expect(conflicts).toMatchObject([{ omitted: name }]);
   }
+});
+
+test('refs without conflicts are the same list', () => {
+  const refs = randomRefs(random, 300);
+  expect(separateNested(refs, undefined)).toEqual({ kept: refs, conflicts: [] });
+});
+
+test("HEAD's branch is kept where it lies under other refs, and all that is beside it", () => {
+  const names = ['refs/heads/a', 'refs/heads/a-b', 'refs/heads/a/b', 'refs/heads/a/b/c'];
+  const refs = names.map((name) => ({ name, oid: OID }));
+  const branch = 'refs/heads/a/b/c';
+  const { kept, conflicts } = separateNested(refs, { ref: branch, oid: OID });
+  expect(kept.map(({ name }) => name)).toEqual(['refs/heads/a-b', branch]);
+  expect(conflicts).toEqual([
+    { omitted: 'refs/heads/a', kept: branch },
+    { omitted: 'refs/heads/a/b', kept: branch },
+  ]);
+  // A branch that is not mirrored displaces none.
+  const other = separateNested(refs, { ref: `${branch}/d`, oid: OID });
+  expect(other.kept.map(({ name }) => name)).toEqual(['refs/heads/a', 'refs/heads/a-b']);
 });
 
 describe('an advertisement', () => {

@@ -1,8 +1,9 @@
 /** Upstreams that do not give everything: a mirror of them is whole, or there is none. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { silentLog } from '../../src/lib/log.ts';
 import { expectMirrorOf, newestSnapshot, readStore, readTree } from '../action/scenario.ts';
 import { git } from '../support/git.ts';
 import {
@@ -11,7 +12,7 @@ import {
   type DumbServer,
 } from '../support/git-server/dumb-server.ts';
 import { startGitServer, type GitServer } from '../support/git-server/server.ts';
-import { Machine } from '../support/machine.ts';
+import { Machine, type MachineOptions } from '../support/machine.ts';
 import { createBranch } from '../support/repository-change.ts';
 import { addCommits, createRepository, repositorySizes } from '../support/repository-fixture.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
@@ -44,7 +45,7 @@ const CASES = FORMATS.flatMap((format) =>
 interface World {
   upstream: string;
   store: string;
-  newMachine(url?: string): Promise<Machine>;
+  newMachine(options?: Partial<MachineOptions>): Promise<Machine>;
 }
 
 async function createWorld(objectFormat: Format, baseUrl = server.url): Promise<World> {
@@ -54,8 +55,9 @@ async function createWorld(objectFormat: Format, baseUrl = server.url): Promise<
   const store = join(root, `store-${count}`);
   await mkdir(store);
   let machines = 0;
-  const newMachine = () =>
+  const newMachine: World['newMachine'] = (options) =>
     Machine.create({
+      ...options,
       ...{ root: join(root, `machine-${count}-${(machines += 1)}`), store },
       url: `${baseUrl}/${name}`,
     });
@@ -226,4 +228,37 @@ test('the first save of a clone walks everything, whatever its fetch said', asyn
   expect(await machine.post()).toMatchObject({ result: 'corrupt' });
   expect(existsSync(machine.path)).toBe(false);
   await expect(newestSnapshot(world.store)).rejects.toThrow();
+});
+
+test('refs that no repository can hold together are left out, and named', async () => {
+  const world = await createWorld('sha1');
+  const file = join(world.upstream, 'packed-refs');
+  const lines = (await readFile(file, 'utf8')).trimEnd().split('\n');
+  const tip = await git(world.upstream, ['rev-parse', 'main']);
+  const pair = [`${tip} refs/heads/branch-1/under`, `${tip} refs/tags/light-1/x/y`];
+  const [header = '', ...refs] = lines;
+  const nameOf = (line: string) => line.slice(41);
+  const groups = [...refs, ...pair].reduce<string[][]>((all, line) => {
+    // A peeled id belongs to the line before.
+    if (line.startsWith('^')) all.at(-1)?.push(line);
+    else all.push([line]);
+    return all;
+  }, []);
+  const sorted = groups.sort(([one = ''], [other = '']) => (nameOf(one) < nameOf(other) ? -1 : 1));
+  await writeFile(file, `${[header, ...sorted.flat()].join('\n')}\n`);
+  const warnings: string[] = [];
+  const machine = await world.newMachine({
+    log: { ...silentLog, warning: (text) => warnings.push(text) },
+  });
+  const { mirror } = await machine.main();
+  expect(mirror.refs.map(({ name }) => name)).not.toContain('refs/heads/branch-1/under');
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toContain('refs/heads/branch-1/under (beside refs/heads/branch-1)');
+  expect(warnings[0]).toContain('refs/tags/light-1/x/y (beside refs/tags/light-1)');
+  await expectMirrorOf(
+    machine.path,
+    world.upstream,
+    (name) => !pair.some((line) => nameOf(line) === name),
+  );
+  expect(await machine.post()).toMatchObject({ result: 'published' });
 });

@@ -4,7 +4,7 @@ import { Account } from '../../src/job/account.ts';
 import { openGit } from '../../src/git/git.ts';
 import type { Job } from '../../src/job/job.ts';
 import { createMachineLock } from '../../src/locks/machine.ts';
-import { silentLog } from '../../src/lib/log.ts';
+import { silentLog, type Log } from '../../src/lib/log.ts';
 import { maintainMirror } from '../../src/save/maintain-mirror.ts';
 import { packDirectory } from '../../src/mirror/directory.ts';
 import { primeWorkspace, type PrimeResult } from '../../src/prime/prime-workspace.ts';
@@ -24,6 +24,7 @@ export interface MachineOptions {
   /** Folder of a disk store, made if need be. */
   store?: string;
   repackTimeoutMs?: number;
+  log?: Log;
 }
 
 /** One whose mirror stays, with the use cases run in this process: for many jobs in a row. */
@@ -46,14 +47,14 @@ export class Machine {
   }
 
   static async create(options: MachineOptions): Promise<Machine> {
-    const { root, store } = options;
+    const { root, store, log = silentLog } = options;
     await mkdir(root, { recursive: true });
     if (store !== undefined) await mkdir(store, { recursive: true });
     const { signal } = new AbortController();
     const environment = gitEnvironment();
-    const git = await openGit({ environment, workingDirectory: root, signal, log: silentLog });
+    const git = await openGit({ environment, workingDirectory: root, signal, log });
     return new Machine(options, {
-      ...{ git, signal, log: silentLog, absence: '', otherStores: [], claimOf: undefined },
+      ...{ git, signal, log, absence: '', otherStores: [], claimOf: undefined },
       accessOf: (upstream) => ({ url: upstream, token: '' }),
       temporaryFolder: root,
       store: store === undefined ? undefined : createDiskStore({ path: store }),
