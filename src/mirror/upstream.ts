@@ -202,11 +202,17 @@ async function ask(
 function pauseAfter(error: unknown, failures: number, maxStalls: number): number | undefined {
   if (!(error instanceof GitFailure) || error.code !== 'network') return undefined;
   // git does not pass Retry-After on, and GitHub's is a minute.
-  if (error.isThrottled) return chooseBackOff(failures, MAX_THROTTLED, 5_000);
-  const isStalled = error.result.ended === 'stalled';
-  return chooseBackOff(failures, isStalled ? maxStalls : MAX_FAILURES, 1_000);
+  if (error.isThrottled) return chooseBackOff(failures, MAX_THROTTLED, 5_000, 60_000);
+  // A stall was a pause already.
+  if (error.result.ended === 'stalled') return chooseBackOff(failures, maxStalls, 1_000, 1_000);
+  return chooseBackOff(failures, MAX_FAILURES, 1_000, 4_000);
 }
 
-function chooseBackOff(failures: number, max: number, firstMs: number): number | undefined {
-  return failures < max ? backOff(failures, { firstMs, longestMs: 60_000 }) : undefined;
+function chooseBackOff(
+  failures: number,
+  max: number,
+  firstMs: number,
+  longestMs: number,
+): number | undefined {
+  return failures < max ? backOff(failures, { firstMs, longestMs }) : undefined;
 }

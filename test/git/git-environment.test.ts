@@ -10,6 +10,7 @@ import {
   readdirSync,
   writeFileSync,
 } from 'node:fs';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
@@ -108,6 +109,33 @@ async function openHere(environment: NodeJS.ProcessEnv = {}): Promise<Git> {
     signal: new AbortController().signal,
     log,
   });
+}
+
+let mirrors = 0;
+
+/** Files of a folder with their sizes, and whole indexes: what another format would change. */
+function describeFolder(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => !name.endsWith('.sample'))
+    .map((name) => (name.endsWith('.idx') ? `${name} ${hashOf(join(folder, name))}` : name))
+    .sort();
+}
+
+function hashOf(file: string): string {
+  return createHash('sha256').update(readFileSync(file)).digest('hex');
+}
+
+/** As old tools made them; git's own check calls it an error (missingSpaceBeforeDate). */
+async function commitWithoutSpaceBeforeDate(): Promise<string> {
+  const upstream = server.repositories['owner/name'] ?? '';
+  const tree = await fixtureGit(upstream, ['rev-parse', `${head}^{tree}`]);
+  const person = 'A <a@b>1700000000 +0000';
+  const file = join(root, 'odd-commit');
+  writeFileSync(file, `tree ${tree}\nauthor ${person}\ncommitter ${person}\n\nold\n`);
+  const args = ['hash-object', '-t', 'commit', '-w', '--literally', file];
+  const oid = await fixtureGit(upstream, args);
+  await fixtureGit(upstream, ['update-ref', 'refs/heads/odd', oid]);
+  return oid;
 }
 
 const probeCommand = (token = TOKEN): GitCommand => ({
@@ -377,6 +405,37 @@ describeOnPosix('the configuration of a user', () => {
     expect(readdirSync(join(mirror, 'objects', 'info'))).toEqual([]);
   });
 
+  test.each([
+    [
+      'prunes and follows tags',
+      '[fetch]\n  pruneTags = true\n  prune = true\n[remote]\n  tagOpt = --tags',
+    ],
+    ['writes old indexes', '[pack]\n  indexVersion = 1'],
+    [
+      'writes packs of another kind',
+      '[pack]\n  compression = 0\n  packSizeLimit = 1m\n  writeReverseIndex = true',
+    ],
+    [
+      'is strict about old commits',
+      '[transfer]\n  fsckObjects = true\n[fetch]\n  fsckObjects = true',
+    ],
+    ['clones by parts', '[core]\n  abbrev = 4\n[extensions]\n  partialClone = origin'],
+    ['hides refs', '[transfer]\n  hideRefs = refs/heads\n[protocol]\n  version = 0'],
+  ])('that %s changes nothing in a mirror', async (_, text) => {
+    const odd = await commitWithoutSpaceBeforeDate();
+    const fetched = async (git: Git) => {
+      const into = join(root, `mirror-${++mirrors}.git`);
+      await fixtureGit(root, ['init', '--quiet', '--bare', '--template=', into]);
+      const stdin = `${head}\n${odd}\n`;
+      expectSuccess(await git.run({ ...fetchCommand(), gitDirectory: into, stdin }));
+      return describeFolder(into);
+    };
+    const before = await fetched(await openHere());
+    configure(text);
+    expect(await fetched(await openHere())).toEqual(before);
+    expect(before.length).toBeGreaterThan(3);
+  });
+
   test('in the folder of XDG_CONFIG_HOME is treated alike', async () => {
     const folder = join(root, 'xdg', 'git');
     mkdirSync(folder, { recursive: true });
@@ -394,6 +453,76 @@ describeOnPosix('the configuration of a user', () => {
     configure('[http]\n  proxy = http://127.0.0.1:9\n');
     expect(classifyFailure(await (await openHere()).run(probeCommand()))).toBe('network');
     expect(server.requests).toEqual([]);
+  });
+});
+
+describeOnPosix('what concerns the connection alone', () => {
+  const deadProxy = 'http://127.0.0.1:9';
+
+  test.each<[string, () => NodeJS.ProcessEnv]>([
+    [
+      'the configuration of the user',
+      () => {
+        configure(`[http "${server.url}"]\n  proxy = ${deadProxy}\n`);
+        return {};
+      },
+    ],
+    [
+      'a file that the configuration includes',
+      () => {
+        writeFileSync(join(root, 'included'), `[http]\n  proxy = ${deadProxy}\n`);
+        configure(`[include]\n  path = ${root}/included\n`);
+        return {};
+      },
+    ],
+    [
+      'GIT_CONFIG_GLOBAL',
+      () => {
+        writeFileSync(join(root, 'global'), `[http]\n  proxy = ${deadProxy}\n`);
+        return { GIT_CONFIG_GLOBAL: join(root, 'global') };
+      },
+    ],
+    [
+      'GIT_CONFIG_COUNT',
+      () => ({
+        GIT_CONFIG_COUNT: '1',
+        GIT_CONFIG_KEY_0: 'http.proxy',
+        GIT_CONFIG_VALUE_0: deadProxy,
+      }),
+    ],
+    ['GIT_CONFIG_PARAMETERS', () => ({ GIT_CONFIG_PARAMETERS: `'http.proxy'='${deadProxy}'` })],
+    ['http_proxy', () => ({ http_proxy: deadProxy })],
+  ])('is taken from %s', async (_, prepare) => {
+    const git = await openHere(prepare());
+    expect(classifyFailure(await git.run(probeCommand()))).toBe('network');
+    expect(server.requests).toEqual([]);
+  });
+
+  test('is read once, and git reads nothing of the machine for what it does locally', async () => {
+    const git = await openHere();
+    expectSuccess(await git.run(probeCommand()));
+    configure(`[http]\n  proxy = ${deadProxy}\n`);
+    expectSuccess(await git.run(probeCommand()));
+    const args = ['config', '--list', '--show-scope'];
+    const shown = (await git.read({ gitDirectory: mirror, args }, 'x')).toString();
+    expect(shown).not.toMatch(/^(?:global|system)/m);
+  });
+
+  test('that git cannot read is told, and the job goes on without it', async () => {
+    configure('no configuration\n');
+    await doEverything(await openHere());
+    expect(logged.join('\n')).toMatch(
+      /cannot read this machine's configuration.*bad config line 1/,
+    );
+  });
+
+  test('is none of what a brief command reads, unless it asks for it', async () => {
+    configure('[checkout]\n  workers = 7\n');
+    const git = await openHere();
+    const command = { gitDirectory: mirror, args: ['config', '--get', 'checkout.workers'] };
+    expect((await git.runBrief(command)).exitCode).toBe(1);
+    const asked = await git.readBrief({ ...command, configuration: 'machine' }, 'x');
+    expect(asked.toString()).toBe('7\n');
   });
 });
 
