@@ -1,0 +1,26 @@
+/** Each fact about git that the code relies on names a test that exists. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from '@jest/globals';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const page = readFileSync(join(root, 'docs', 'git-facts.md'), 'utf8');
+const facts = [...page.matchAll(/^(\d+)\. (.*(?:\n {3,4}\S.*)*)/gm)].map(([, number, text]) => ({
+  number: Number(number),
+  text: (text ?? '').replaceAll(/\s+/g, ' '),
+}));
+
+test('facts are numbered from 1 without a gap, so that comments can point at them', () => {
+  expect(facts.length).toBeGreaterThan(10);
+  expect(facts.map(({ number }) => number)).toEqual(facts.map((_, index) => index + 1));
+});
+
+describe.each(facts)('fact $number', ({ text }) => {
+  test('names a test that exists', () => {
+    const [, file = '', name = ''] = /Test: `([^`]+)`, "([^"]+)"\.$/.exec(text) ?? [];
+    expect(file).toMatch(/^test\/.*\.test\.ts$/);
+    expect(existsSync(join(root, file))).toBe(true);
+    expect(readFileSync(join(root, file), 'utf8')).toContain(`'${name}'`);
+  });
+});
