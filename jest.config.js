@@ -1,9 +1,14 @@
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
-  // Suites named *.server.test.ts need a real server; they run on their own, by --testMatch. Those
-  // named *.s3.test.ts have a configuration of their own.
-  testMatch: ['<rootDir>/test/**/*.test.ts', '!**/*.server.test.ts', '!**/*.s3.test.ts'],
+  // The others have scripts and configurations of their own: `npm run test:server`, `test:s3`,
+  // `test:support`.
+  testMatch: [
+    '<rootDir>/test/**/*.test.ts',
+    '!**/*.server.test.ts',
+    '!**/*.s3.test.ts',
+    '!**/test/support/**',
+  ],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '\\.ts$': [
@@ -15,8 +20,8 @@ export default {
     ],
   },
   testTimeout: 60_000,
-  // More than two cores can do at once: many tests wait for something.
-  maxWorkers: 3,
-  // Of tests that say they may run at once, in one suite.
+  // More than two cores can run at once: many tests wait for something.
+  maxWorkers: 4,
+  // Of tests in one suite that may run at the same time.
   maxConcurrency: 3,
 };

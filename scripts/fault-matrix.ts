@@ -13,8 +13,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A step is killed in any phase',
     expected: 'the next job succeeds and removes what is left; the store stays valid',
     tests: [
-      ['action/kill', ''],
-      ['action/kill-repack', ''],
+      ['jobs/faults/kill', ''],
+      ['jobs/faults/kill-repack', ''],
       ['faults/failpoints', ''],
       ['stores/disk/processes', 'processes that are killed at any moment'],
     ],
@@ -24,7 +24,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected:
       'unfinished work is removed, the old mirror stays, the error names the disk, nothing is saved',
     tests: [
-      ['action/full-disk', ''],
+      ['jobs/faults/full-disk', ''],
       ['stores/disk/faults', 'a full disk'],
       ['git/failures', 'the disk is full: no-space'],
     ],
@@ -33,7 +33,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A store or upstream hangs, crawls, or is slow but alive',
     expected: 'a deadline ends what hangs; a slow transfer is waited for',
     tests: [
-      ['action/poison', 'a fetch into a good snapshot'],
+      ['jobs/faults/poison', 'a fetch into a good snapshot'],
       ['stores/disk/faults', 'a disk that does not answer'],
       ['stores/actions-cache/faults', 'a download that fails because it stands still'],
       ['stores/s3/faults', 'behind a proxy that makes faults a layer on its way down'],
@@ -43,7 +43,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A download is cut off anywhere, or is longer than declared',
     expected: 'it is refused before use; an older snapshot or a clone is used',
     tests: [
-      ['action/corruption', 'damage to a snapshot'],
+      ['jobs/faults/corruption', 'damage to a snapshot'],
       ['stores/disk/store', 'the disk store: what every store promises'],
       ['stores/s3/faults', 'behind a proxy that makes faults a layer on its way down'],
     ],
@@ -52,9 +52,9 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A store answers 500, 503, 429, 403, or not at all',
     expected: 'retried where that helps; then the job continues without it and says why',
     tests: [
-      ['action/actions-cache-outages', ''],
-      ['action/post', 'the store at post'],
-      ['action/s3', 'ceph without'],
+      ['jobs/stores/actions-cache-outages', ''],
+      ['jobs/mirror/post', 'the store at post'],
+      ['jobs/stores/s3', 'ceph without'],
       ['stores/s3/faults', 'behind a proxy that makes faults a failure is told'],
     ],
   },
@@ -62,7 +62,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'Another writer has the snapshot number (412), or is creating it (409)',
     expected: 'the late writer publishes nothing; a conflict is retried',
     tests: [
-      ['action/post', 'the store at post another job saved meanwhile'],
+      ['jobs/mirror/post', 'the store at post another job saved meanwhile'],
       ['stores/s3/faults', 'behind a proxy that makes faults a manifest that met another writer'],
     ],
   },
@@ -79,8 +79,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A snapshot is removed between look-up and restore, or during the restore',
     expected: 'an older snapshot or a clone is used',
     tests: [
-      ['action/corruption', 'damage to a snapshot the whole layer missing'],
-      ['action/actions-cache', 'what the platform evicts'],
+      ['jobs/faults/corruption', 'damage to a snapshot the whole layer missing'],
+      ['jobs/stores/actions-cache', 'what the platform evicts'],
       [
         'stores/disk/store',
         'the disk store: what every store promises a reader gets all of a layer or a bad snapshot while it is removed',
@@ -91,7 +91,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'The job is cancelled in any phase of main and post',
     expected: 'the step ends in time; nothing incomplete is visible, locks are free',
     tests: [
-      ['action/cancel', ''],
+      ['jobs/faults/cancel', ''],
       ['faults/failpoints', ''],
     ],
   },
@@ -109,7 +109,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     tests: [
       ['locks/machine', 'holders that die, stop or wait'],
       ['locks/claims/claims', 'among processes'],
-      ['action/publish-early', 'a job that waits takes over'],
+      ['jobs/stores/publish-early', 'a job that waits takes over'],
       ['locks/claims/s3', 'a holder that was killed'],
     ],
   },
@@ -136,8 +136,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'Two jobs both consider themselves the holder',
     expected: 'one manifest is published, both jobs succeed',
     tests: [
-      ['action/two-machines', ''],
-      ['action/layers', 'two jobs save different news on one base'],
+      ['jobs/stores/two-machines', ''],
+      ['jobs/stores/layers', 'two jobs save different news on one base'],
       ['faults/random-runs', 'a violation is seen where manifests are created over others'],
     ],
   },
@@ -152,22 +152,22 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'Damage of every kind, in a snapshot and in a persistent mirror',
     expected: 'never wrong content; one new clone repairs it; it is never published',
     tests: [
-      ['action/corruption', ''],
-      ['action/corruption-cache', ''],
-      ['action/poison', ''],
+      ['jobs/faults/corruption', ''],
+      ['jobs/stores/corruption-cache', ''],
+      ['jobs/faults/poison', ''],
       ['faults/random-runs', ''],
     ],
   },
   {
     fault: 'Hooks, configuration and other traps in a mirror or around it',
     expected: 'none of it runs',
-    tests: [['action/hostile-mirror', '']],
+    tests: [['jobs/faults/hostile-mirror', '']],
   },
   {
     fault: 'A snapshot has hostile names, refs, sizes or links',
     expected: 'it is refused, and nothing outside changes',
     tests: [
-      ['action/poison', 'a forged snapshot'],
+      ['jobs/faults/poison', 'a forged snapshot'],
       ['snapshot/manifest', 'a manifest is refused'],
       ['stores/disk/store', 'the disk store: what every store promises'],
     ],
@@ -176,41 +176,41 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'Upstream refuses the token or key (401, 403)',
     expected: 'the step fails at once and names it; no wipe, no save',
     tests: [
-      ['action/poison', 'upstream at fault'],
-      ['action/restore-beside-probe', 'is ended at once where upstream refuses'],
+      ['jobs/faults/poison', 'upstream at fault'],
+      ['jobs/mirror/restore-beside-probe', 'is ended at once where upstream refuses'],
       ['git/failures', 'upstream answers'],
     ],
   },
   {
     fault: 'Upstream has no such repository (404)',
     expected: 'the step fails and names it; no wipe, no save',
-    tests: [['action/poison', 'upstream at fault']],
+    tests: [['jobs/faults/poison', 'upstream at fault']],
   },
   {
     fault: 'Upstream answers 429 or 500, or cannot be reached (DNS, refused, TLS)',
     expected: 'retried; a persistent mirror is kept; the step fails as `network`',
     tests: [
-      ['action/poison', 'upstream at fault'],
+      ['jobs/faults/poison', 'upstream at fault'],
       ['git/failures', 'upstream cannot be reached'],
     ],
   },
   {
     fault: 'Upstream answers 200 with an empty body, a web page, or no refs',
     expected: 'the step fails; nothing is pruned, wiped or saved',
-    tests: [['action/poison', 'upstream at fault']],
+    tests: [['jobs/faults/poison', 'upstream at fault']],
   },
   {
     fault: 'Upstream redirects to another host',
     expected: 'no token is sent there; the error says that it moved',
-    tests: [['action/secrets', 'another host']],
+    tests: [['jobs/secrets', 'another host']],
   },
   {
     fault: 'Force pushes; branches and tags are deleted, moved or renamed, into folders and back',
     expected: 'the mirror follows',
     tests: [
-      ['action/main-job', 'changes of upstream'],
-      ['action/checkout-news', ''],
-      ['action/layers', 'a life of changes'],
+      ['jobs/mirror/main-job', 'changes of upstream'],
+      ['jobs/checkout/checkout-news', ''],
+      ['jobs/stores/layers', 'a life of changes'],
     ],
   },
   {
@@ -218,7 +218,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'upstream is probed once more; no wipe',
     tests: [
       [
-        'action/main-job',
+        'jobs/mirror/main-job',
         'changes of upstream are followed by existing and by restored mirrors refs that move',
       ],
     ],
@@ -226,31 +226,31 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   {
     fault: 'A dead git left locks and temporary files in a persistent mirror',
     expected: 'they are removed under the lock; no wipe',
-    tests: [['action/corruption', 'damage to a mirror that stays']],
+    tests: [['jobs/faults/corruption', 'damage to a mirror that stays']],
   },
   {
     fault: 'A broken mirror is inside another repository',
     expected: 'the repository around it is untouched',
-    tests: [['action/bad-input', '']],
+    tests: [['jobs/faults/bad-input', '']],
   },
   {
     fault: 'Hostile git variables and templates; another user’s mirror; a link in its place',
     expected: 'variables are ignored, the others refused',
     tests: [
       ['git/git-environment', ''],
-      ['action/bad-input', ''],
+      ['jobs/faults/bad-input', ''],
     ],
   },
   {
     fault: 'Inputs such as `--upload-pack=…`, `ext::…`, control characters',
     expected: 'they are refused before git starts',
-    tests: [['action/bad-input', '']],
+    tests: [['jobs/faults/bad-input', '']],
   },
   {
     fault: 'The token is searched for in stores, logs, command lines and traces',
     expected: 'it is found nowhere',
     tests: [
-      ['action/secrets', ''],
+      ['jobs/secrets', ''],
       ['stores/actions-cache/faults', 'secrets'],
       ['faults/random-runs', 'whatever goes wrong'],
     ],
@@ -259,8 +259,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A read-only token, or a pull request from a fork',
     expected: 'the job restores and doesn’t save; the log says so without a warning',
     tests: [
-      ['action/actions-cache', 'a job that may only read'],
-      ['action/post', 'save auto: low-trust events'],
+      ['jobs/stores/actions-cache', 'a job that may only read'],
+      ['jobs/mirror/post', 'save auto: low-trust events'],
       ['action/trust', ''],
     ],
   },
@@ -268,14 +268,14 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'The mirror is wiped or repacked while a primed workspace is in use',
     expected: 'the workspace keeps working',
     tests: [
-      ['action/checkout-moved', ''],
-      ['action/prime', 'a workspace without a repository survives the mirror'],
+      ['jobs/checkout/checkout-moved', ''],
+      ['jobs/checkout/prime', 'a workspace without a repository survives the mirror'],
     ],
   },
   {
     fault: 'The default place holds another user’s mirror, or one of a newer version',
     expected: 'the job makes a private mirror and warns',
-    tests: [['action/default-place', '']],
+    tests: [['jobs/mirror/default-place', '']],
   },
   {
     fault: 'A disk store is read-only, or several users share it',
@@ -285,6 +285,6 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   {
     fault: 'The runner or the organisation turned the action off',
     expected: 'both steps succeed, say so and do nothing',
-    tests: [['action/disabled', '']],
+    tests: [['jobs/mirror/disabled', '']],
   },
 ];

@@ -28,7 +28,9 @@ if (folder === undefined) throw new Error('usage: reliability.ts <folder of repo
 const ran: Ran[] = readdirSync(folder).flatMap((report) => {
   const { testResults } = JSON.parse(readFileSync(join(folder, report), 'utf8')) as Report;
   return testResults.flatMap(({ name, assertionResults }) => {
-    const file = /test\/(.*?)(?:\.server|\.s3)?\.test\.ts$/.exec(name.replaceAll('\\', '/'))?.[1];
+    const file = /test\/(.*?)(?:\.server|\.s3|\.slow)?\.test\.ts$/.exec(
+      name.replaceAll('\\', '/'),
+    )?.[1];
     return assertionResults
       .filter(({ status }) => status === 'passed' || status === 'failed')
       .map(({ fullName, status }) => ({

@@ -13,7 +13,7 @@ import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path';
 import { LayerCheck } from '../../src/snapshot/layer-check.ts';
 import { parseManifest } from '../../src/snapshot/manifest.ts';
-import { listManifests, listRefs, type StoredFile } from '../action/scenario.ts';
+import { listManifests, listRefs, type StoredFile } from '../jobs/scenarios/scenario.ts';
 import { git } from '../support/git.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
 

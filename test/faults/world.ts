@@ -12,7 +12,7 @@ import {
   listManifests,
   readTree,
   type StoredFile,
-} from '../action/scenario.ts';
+} from '../jobs/scenarios/scenario.ts';
 import type { Job, RunningStep, StepResult } from '../support/action-runner.ts';
 import { flipBit, randomOffset, remove, truncate } from '../support/corruption.ts';
 import type { Fault, FaultBehaviour, FaultTarget } from '../support/git-server/fault.ts';

@@ -1,6 +1,6 @@
 /**
  * The key's files, and what a shell and git make of the command. A program that writes down how it
- * was started stands for ssh: that a real one can use it is held in test/action/ssh.server.test.ts.
+ * was started stands for ssh: that a real one can use it is held in test/jobs/ssh.server.test.ts.
  */
 import {
   existsSync,

@@ -94,10 +94,10 @@ describe('decisions', () => {
 
 describe('the threat model', () => {
   const page = join(root, 'docs', 'threat-model.md');
-  /** `[action/poison: a forged snapshot]`: a test file, and words that it contains. */
+  /** `[jobs/faults/poison: a forged snapshot]`: a test file, and words that it contains. */
   const references = [
     ...read(page).matchAll(
-      /\[((?:action|faults|git|lib|locks|mirror|project|restore|save|snapshot|stores)\/[^\]]+)\]/g,
+      /\[((?:action|faults|git|jobs|lib|locks|mirror|project|restore|save|snapshot|stores)\/[^\]]+)\]/g,
     ),
   ]
     .flatMap(([, text = '']) => text.replace(/\s+/g, ' ').replace(/\.$/, '').split(/[,;] /))
@@ -108,7 +108,9 @@ describe('the threat model', () => {
   });
 
   test.each(references)('names %s, %s', (file = '', words = '') => {
-    const [path = ''] = globSync(`test/${file}{,.test,.server.test,.s3.test}.ts`, { cwd: root });
+    const [path = ''] = globSync(`test/${file}{,.test,.slow.test,.server.test,.s3.test}.ts`, {
+      cwd: root,
+    });
     expect(path).toMatch(/\.ts$/);
     expect(read(join(root, path)).toLowerCase()).toContain(words.toLowerCase());
   });
@@ -117,6 +119,8 @@ describe('the threat model', () => {
 test.each([...new Set(FAULT_MATRIX.flatMap(({ tests }) => tests.map(([file]) => file)))])(
   'the fault matrix names %s, which exists',
   (file) => {
-    expect(globSync(`test/${file}{.test,.server.test,.s3.test}.ts`, { cwd: root })).not.toEqual([]);
+    expect(
+      globSync(`test/${file}{.test,.slow.test,.server.test,.s3.test}.ts`, { cwd: root }),
+    ).not.toEqual([]);
   },
 );

@@ -1,0 +1,188 @@
+/**
+ * What people see: the log and the job summary of whole runs, held against files that somebody has
+ * read (approved/). After a change: UPDATE_APPROVED=1, then read the diff.
+ */
+import { describe, expect, test } from '@jest/globals';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { toMarkdown } from '../../src/action/report/markdown.ts';
+import type { StepResult } from '../support/action-runner.ts';
+import { expectApproved, fillIn, type Placeholders } from '../support/approved.ts';
+import { flipBit } from '../support/corruption.ts';
+import { git } from '../support/git.ts';
+import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
+import { inCache, useCacheService } from './scenarios/cache-scenario.ts';
+import { failureOf, succeed, useScenarios, type Scenario } from './scenarios/scenario.ts';
+
+const scenarios = useScenarios();
+const cache = useCacheService();
+const onPosix = process.platform === 'win32' ? describe.skip : describe;
+
+/** What is true of one run only; sizes depend on git's version as well, and times on all. */
+const OF_ONE_RUN: Placeholders = [
+  [/^::debug::.*\n/gm, ''],
+  [/\bname-\d+\b/g, 'name'],
+  [/\b[0-9a-f]{40}\b/g, '<oid>'],
+  [/\b(\d+)-[0-9a-f]{12}\b/g, '$1-<id>'],
+  [/\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b/g, '<uuid>'],
+  [/127\.0\.0\.1(?:_|&#95;)\d+\S*-[0-9a-f]{32}/g, '<key>'],
+  [/http(?::|&#58;)\/\/127\.0\.0\.1(?::|&#58;)\d+/g, '<server>'],
+  [/[\u00a0█▏]{40}/g, '<bar>'],
+  [/\b\d+ min \d+ s\b|\b\d+(?:\.\d)? m?s\b/g, '<time>'],
+  // Only where it took a second.
+  [/, \d+(?:\.\d)? [KMG]?i?B\/s$/gm, ''],
+  [/\b\d+(?:\.\d)? [KMG]?i?B\b/g, '<bytes>'],
+  [/^summary-json: .*$/gm, 'summary-json: <json>'],
+  // git's own words, and how many lines it makes of them.
+  [/(?:^ {2}git: .*\n)+/gm, '  git: <progress>\n'],
+  [/git says: .*?(?=; c(?:leaning|loning) |$)/gm, 'git says: <words>'],
+  // On a machine that was busy.
+  [/^(?:Lock|Look-up|Tidy|Wait): <time>\n/gm, ''],
+  [/^\| (?:Lock|Look-up|Tidy|Wait) \| <time> .*\n/gm, ''],
+  [/^::group::.*\n::endgroup::\n/gm, ''],
+  [/\n<details><summary>Phases<\/summary>\n\n(?:\| .*\n){2}\n<\/details>\n/g, ''],
+];
+
+function normalize(text: string, { root }: Scenario): string {
+  return fillIn(text, [[root, '<root>'], [toMarkdown(root), '<root>'], ...OF_ONE_RUN]);
+}
+
+/** The log and the summary of a job's steps, in files of their own. */
+function approve(name: string, scenario: Scenario, steps: { main: StepResult; post: StepResult }) {
+  const file = (kind: string) =>
+    fileURLToPath(new URL(`approved/${name}.${kind}`, import.meta.url));
+  const { main, post } = steps;
+  expectGroupsClosed(main);
+  expectGroupsClosed(post);
+  const log = `=== main\n${main.log}\n=== post\n${post.log}\n`;
+  expectApproved(file('log'), normalize(log, scenario));
+  expectApproved(file('md'), normalize(`${main.summary}\n${post.summary}`, scenario));
+  approveJson(name, scenario, main, post);
+}
+
+/** One line for each step that has a summary. */
+function approveJson(name: string, scenario: Scenario, ...steps: StepResult[]) {
+  const file = fileURLToPath(new URL(`approved/${name}.json`, import.meta.url));
+  const lines = steps.flatMap(({ outputs, log }) => {
+    const text = outputs['summary-json'] ?? /^summary-json: (.*)$/m.exec(log)?.[1];
+    return text === undefined ? [] : [JSON.stringify(JSON.parse(text), roughly)];
+  });
+  expectApproved(file, normalize(lines.join('\n'), scenario));
+}
+
+/** Of times nothing is the same in every run; of bytes, whether there are any. */
+function roughly(key: string, value: unknown): unknown {
+  if (/seconds$/i.test(key)) return 0;
+  return typeof value === 'number' && /bytes$|^from|^to|^clone$/i.test(key)
+    ? Math.sign(value)
+    : value;
+}
+
+/** Every group is ended before the next begins, and before the step does. */
+function expectGroupsClosed({ log }: StepResult): void {
+  const marks = log.match(/^::(?:group|endgroup)::/gm) ?? [];
+  const inTurn = marks.map((_, index) => (index % 2 === 0 ? '::group::' : '::endgroup::'));
+  expect(marks).toEqual(inTurn);
+  expect(marks.length % 2).toBe(0);
+}
+
+/** Damages the content of what HEAD has, and nothing that is read before a fetch needs it. */
+async function poison(mirror: string): Promise<void> {
+  const packs = join(mirror, 'objects', 'pack');
+  for (const pack of (await readdir(packs)).filter((name) => name.endsWith('.pack'))) {
+    const listed = await git(mirror, ['verify-pack', '-v', join(packs, pack)]);
+    const blobs = listed.matchAll(/^[0-9a-f]+ blob +\d+ (\d+) (\d+)/gm);
+    for (const [, bytes, offset] of blobs) {
+      flipBit(join(packs, pack), Number(offset) + Math.floor(Number(bytes) / 2));
+    }
+  }
+}
+
+// Elsewhere only the paths look different.
+onPosix('what people see of', () => {
+  test('a cold run, and a warm one on another machine', async () => {
+    const scenario = await scenarios.create();
+    approve('cold', scenario, await scenario.run());
+    await addCommits(scenario.upstream);
+    approve('warm', scenario, await scenario.run());
+  });
+
+  test('a run on a machine that has the mirror, with nothing new', async () => {
+    const scenario = await scenarios.create();
+    const root = scenario.newMachine();
+    await scenario.run({ root });
+    approve('existing', scenario, await scenario.run({ root }));
+  });
+
+  test('a mirror whose damage shows when it is fetched into: wiped, and cloned afresh', async () => {
+    const scenario = await scenarios.create();
+    const root = scenario.newMachine();
+    const { mirror } = await scenario.run({ root });
+    await poison(mirror);
+    await addCommits(scenario.upstream, { content: 'text', files: 5, changedFiles: 5 });
+    const run = await scenario.run({ root });
+    expect(run.main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
+    expect(run.main.annotations).toMatchObject([
+      {
+        level: 'warning',
+        message: expect.stringMatching(/the mirror is damaged.*cloning from scratch/),
+      },
+    ]);
+    approve('recloned', scenario, run);
+  });
+
+  test('a run without a store', async () => {
+    const scenario = await scenarios.create();
+    approve('no-store', scenario, await scenario.run({ inputs: { 'disk-path': '' } }));
+  });
+
+  test('a cold run with the Actions cache that saves early, and a branch that restores', async () => {
+    const scenario = await scenarios.create();
+    const { url } = scenario.server;
+    const inputs = { publish: 'early' };
+    approve('cache', scenario, await scenario.run(inCache(cache(), url, { inputs })));
+    await addCommits(scenario.upstream);
+    const ref = 'refs/heads/feature';
+    approve('cache-branch', scenario, await scenario.run(inCache(cache(), url, { ref, inputs })));
+  });
+
+  test('a run whose Actions cache does not answer', async () => {
+    const scenario = await scenarios.create();
+    cache().fault({ on: 'any', behave: { kind: 'close' } });
+    const options = inCache(cache(), scenario.server.url);
+    approve('cache-outage', scenario, await scenario.run(options));
+  });
+
+  test('a run that upstream refuses', async () => {
+    const scenario = await scenarios.create();
+    scenario.server.token = 'another';
+    const job = scenario.job({ token: 'not-the-right-one' });
+    const main = await job.main();
+    expect(failureOf(main)).toContain('upstream refused the credentials');
+    approve('refused', scenario, { main, post: await succeed(job.post()) });
+  });
+
+  test('an input that is not allowed', async () => {
+    const scenario = await scenarios.create();
+    const job = scenario.job({ inputs: { 'lock-timeout': 'a <b>while</b>' } });
+    const main = await job.main();
+    expect(failureOf(main)).toContain('lock-timeout');
+    approve('invalid-input', scenario, { main, post: await succeed(job.post()) });
+  });
+});
+
+onPosix('a cancelled step', () => {
+  test('has ended the group that it was in', async () => {
+    const scenario = await scenarios.create(repositorySizes.small);
+    scenario.server.fault({ on: 'clone', behave: { kind: 'stall', afterBytes: 100_000 } });
+    const job = scenario.job();
+    const step = job.startMain();
+    await step.waitForLine(/^::group::Clone/);
+    const main = await job.cancel();
+    expect(main.exitCode).toBe(1);
+    expectGroupsClosed(main);
+    expect(main.log).toMatch(/^Clone: failed after /m);
+    expect(main.summary).toMatch(/^\| Clone \|.*\*\*failed\*\*/m);
+  });
+});

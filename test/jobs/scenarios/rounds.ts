@@ -1,0 +1,28 @@
+/** Damage at random positions, round after round: CORRUPTIONS says how often (a soak runs 20). */
+import { createHash } from 'node:crypto';
+import { createRandom, testSeed, type Random } from '../../support/random.ts';
+
+const asked = process.env['CORRUPTIONS'];
+export const ROUNDS = Number(asked ?? 2);
+/** Not a soak, which tries all there is. */
+export const IS_SAMPLE = asked === undefined;
+
+/** Runs a kind's rounds, each with numbers of its own, and names the one that failed. */
+export async function inRounds(
+  kind: string,
+  work: (random: Random, round: number) => Promise<void>,
+): Promise<void> {
+  for (let round = 1; round <= roundsOf(kind); round += 1) {
+    const mixed = createHash('sha256').update(`${testSeed()} ${kind} ${round}`).digest();
+    try {
+      await work(createRandom(mixed.readUInt32LE()), round);
+    } catch (error) {
+      throw new Error(`${kind}, round ${round} of TEST_SEED=${testSeed()}`, { cause: error });
+    }
+  }
+}
+
+/** Those that hit a random position are worth more than one round. */
+function roundsOf(kind: string): number {
+  return /\b(?:emptied|missing)\b/.test(kind) ? 1 : ROUNDS;
+}
