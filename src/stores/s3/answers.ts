@@ -30,8 +30,8 @@ export function watchAnswers(client: S3Client): S3Client {
       const result = await next(args);
       const answer = result.response as Answer;
       listeners.getStore()?.(Date.parse(answer.headers['date'] ?? ''));
-      const { method, hostname = '' } = args.request as { method?: string; hostname?: string };
-      if (!isWebPage(answer, method === 'HEAD')) return result;
+      if (!isWebPage(answer)) return result;
+      const { hostname = '' } = args.request as { hostname?: string };
       answer.body?.destroy();
       const page = `a web page (text/html, status ${String(answer.statusCode)})`;
       throw new NotS3Error(`${hostname} answers with ${page}, not as an S3 server`);
@@ -42,10 +42,13 @@ export function watchAnswers(client: S3Client): S3Client {
   return client;
 }
 
-/** A gateway's page for a failure of the server (5xx) is one, but that failure is to be retried. */
-function isWebPage({ statusCode, headers }: Answer, isHead: boolean): boolean {
+/**
+ * A gateway's page for a failure of the server (5xx) is one too, but that failure is to be retried. Some S3
+ * servers label empty answers as HTML, and Swift adds a page to some that it has accepted.
+ */
+function isWebPage({ statusCode, headers }: Answer): boolean {
   if (!/^text\/html\b/i.test(headers['content-type'] ?? '')) return false;
-  // Swift labels empty answers so.
   const isEmpty = statusCode === 204 || headers['content-length'] === '0';
-  return !isEmpty && statusCode < (isHead ? 400 : 500);
+  const isOfS3 = Object.keys(headers).some((name) => name.startsWith('x-amz-'));
+  return !isEmpty && !isOfS3 && statusCode < 500;
 }

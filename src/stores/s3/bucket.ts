@@ -17,37 +17,17 @@ import {
   UploadPartCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
-import { endWith, unlessSilent } from '../../lib/abort.ts';
-import { formatDuration } from '../../lib/durations.ts';
-import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import { listen, watchAnswers } from './answers.ts';
-import { codeOf, isRefusal, isUnsupported, NotS3Error, statusOf, toS3Error } from './errors.ts';
+import { MirrorError } from '../../lib/errors.ts';
+import { type Purpose, S3Connection, type S3BucketOptions, type S3Listing } from './connection.ts';
+import { codeOf, isRefusal, isUnsupported, NotS3Error, statusOf } from './errors.ts';
 
-/** A request that has heard nothing from the server for this long is given up, and not repeated. */
-const SILENCE_MS = 20_000;
 /** A larger body takes its time to be sent, and its sender waits for the SDK's own deadlines. */
 const SMALL_BODY_BYTES = 256 * 1024;
-
-export interface S3BucketOptions {
-  client: S3Client;
-  /** For people; undefined where the settings don't name it. */
-  endpoint: string | undefined;
-  bucket: string;
-  /** What all names begin with; empty, or without a slash at its ends. */
-  prefix: string;
-  silenceMs?: number;
-}
 
 export interface S3Object {
   /** Without the folder that was listed. */
   name: string;
   changedMs: number;
-}
-
-export interface S3Listing<T> {
-  objects: T[];
-  /** When it was made, by the server's clock. */
-  nowMs: number;
 }
 
 export interface S3Head {
@@ -85,54 +65,44 @@ export type S3PutOutcome =
   /** The server does not take the condition. */
   | 'unsupported';
 
-/** What a request is for: told where it fails. */
-interface Purpose {
-  what: string;
-  permission: string;
-  isWrite?: boolean;
-  signal: AbortSignal;
-  silenceMs?: number;
-}
-
-interface SendOptions {
-  abortSignal: AbortSignal;
-}
-
 export class S3Bucket {
   readonly location: string;
   readonly #client: S3Client;
-  readonly #options: S3BucketOptions;
+  readonly #connection: S3Connection;
+  readonly #bucket: string;
   readonly #prefix: string;
 
   constructor(options: S3BucketOptions) {
-    const { client, endpoint, bucket, prefix } = options;
-    this.#options = options;
-    this.#client = watchAnswers(client);
-    this.#prefix = prefix === '' ? '' : `${prefix}/`;
-    const server = endpoint === undefined ? '' : ` at ${endpoint}`;
-    this.location = `s3://${bucket}/${this.#prefix}${server}`;
+    this.#connection = new S3Connection(options);
+    this.#client = options.client;
+    this.#bucket = options.bucket;
+    this.#prefix = options.prefix === '' ? '' : `${options.prefix}/`;
+    this.location = this.#connection.location;
   }
 
   /** What is in a folder and below it, and has a name that begins so. */
   async list(folder: string, signal: AbortSignal, begin = ''): Promise<S3Listing<S3Object>> {
     const purpose = { what: `listing ${folder}`, permission: 's3:ListBucket', signal };
-    return this.#listPages(purpose, async (ContinuationToken: string | undefined, options) => {
-      const command = new ListObjectsV2Command({
-        Bucket: this.#options.bucket,
-        Prefix: this.#prefix + folder + begin,
-        ContinuationToken,
-      });
-      const page = await this.#client.send(command, options);
-      if (page.IsTruncated === undefined) {
-        throw new NotS3Error('the server answers with something else than a list');
-      }
-      const start = this.#prefix.length + folder.length;
-      const objects = (page.Contents ?? []).map(({ Key = '', LastModified }) => ({
-        name: Key.slice(start),
-        changedMs: LastModified?.getTime() ?? NaN,
-      }));
-      return { objects, next: page.IsTruncated ? page.NextContinuationToken : undefined };
-    });
+    return this.#connection.listPages(
+      purpose,
+      async (ContinuationToken: string | undefined, options) => {
+        const command = new ListObjectsV2Command({
+          Bucket: this.#bucket,
+          Prefix: this.#prefix + folder + begin,
+          ContinuationToken,
+        });
+        const page = await this.#client.send(command, options);
+        if (page.IsTruncated === undefined) {
+          throw new NotS3Error('the server answers with something else than a list');
+        }
+        const start = this.#prefix.length + folder.length;
+        const objects = (page.Contents ?? []).map(({ Key = '', LastModified }) => ({
+          name: Key.slice(start),
+          changedMs: LastModified?.getTime() ?? NaN,
+        }));
+        return { objects, next: page.IsTruncated ? page.NextContinuationToken : undefined };
+      },
+    );
   }
 
   /** Uploads in a folder that were begun and not ended; none where the server does not list them. */
@@ -143,9 +113,9 @@ export class S3Bucket {
     const permission = 's3:ListBucketMultipartUploads';
     const purpose = { what: `listing uploads to ${folder}`, permission, signal };
     type Markers = Record<'KeyMarker' | 'UploadIdMarker', string | undefined>;
-    return this.#listPages(purpose, async (markers: Markers | undefined, options) => {
+    return this.#connection.listPages(purpose, async (markers: Markers | undefined, options) => {
       const command = new ListMultipartUploadsCommand({
-        Bucket: this.#options.bucket,
+        Bucket: this.#bucket,
         Prefix: this.#prefix + folder,
         ...markers,
       });
@@ -171,7 +141,7 @@ export class S3Bucket {
 
   /** At most `maxBytes` of an object; undefined if there is none. */
   async read(name: string, maxBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
-    return this.#send(this.#reading(name, signal), async (options, note) => {
+    return this.#connection.send(this.#reading(name, signal), async (options, note) => {
       // The SDK does not repeat what breaks off within a body.
       for (let attempt = 1; ; attempt++) {
         const command = new GetObjectCommand(this.#name(name));
@@ -190,7 +160,7 @@ export class S3Bucket {
   /** Undefined if there is none. */
   async head(name: string, signal: AbortSignal): Promise<S3Head | undefined> {
     const purpose = { ...this.#reading(name, signal), what: `looking for ${name}` };
-    const found = await this.#send(purpose, (options) =>
+    const found = await this.#connection.send(purpose, (options) =>
       this.#client
         .send(new HeadObjectCommand(this.#name(name)), options)
         .catch((error: unknown) => {
@@ -214,7 +184,7 @@ export class S3Bucket {
   async openRange(name: string, range: S3Range, signal: AbortSignal): Promise<Readable> {
     const { etag, start, end } = range;
     const bytes = `bytes ${String(start)}-${String(end - 1)}`;
-    return this.#send(this.#reading(name, signal), async (options) => {
+    return this.#connection.send(this.#reading(name, signal), async (options) => {
       try {
         const Range = bytes.replace(' ', '=');
         const command = new GetObjectCommand({ ...this.#name(name), IfMatch: etag, Range });
@@ -248,7 +218,9 @@ export class S3Bucket {
       ...(nonce !== undefined && { Metadata: { nonce } }),
     });
     const purpose = this.#writing(name, signal, content);
-    return receiptOf(await this.#send(purpose, (options) => this.#client.send(command, options)));
+    return receiptOf(
+      await this.#connection.send(purpose, (options) => this.#client.send(command, options)),
+    );
   }
 
   /** Creates if there is none. The outcome may be that of a repeated request. */
@@ -264,7 +236,7 @@ export class S3Bucket {
       IfNoneMatch: '*',
       Metadata: { nonce },
     });
-    return this.#send(this.#writing(name, signal, content), async (options) => {
+    return this.#connection.send(this.#writing(name, signal, content), async (options) => {
       try {
         await this.#client.send(command, options);
         return 'done';
@@ -283,7 +255,7 @@ export class S3Bucket {
     const what = `removing ${name}`;
     const purpose = { what, permission: 's3:DeleteObject', isWrite: true, signal };
     const command = new DeleteObjectCommand(this.#name(name));
-    await this.#send(purpose, (options) =>
+    await this.#connection.send(purpose, (options) =>
       this.#client.send(command, options).catch(unless('NoSuchKey')),
     );
   }
@@ -291,7 +263,7 @@ export class S3Bucket {
   /** Begins an object that comes in parts; undefined where the server has no such thing. */
   async beginUpload(name: string, signal: AbortSignal): Promise<S3Upload | undefined> {
     const command = new CreateMultipartUploadCommand(this.#name(name));
-    const begun = await this.#send(this.#writing(name, signal), (options) =>
+    const begun = await this.#connection.send(this.#writing(name, signal), (options) =>
       this.#client.send(command, options).catch((error: unknown) => {
         if (isUnsupported(error)) return undefined;
         throw error;
@@ -311,7 +283,9 @@ export class S3Bucket {
   ): Promise<S3Receipt> {
     const command = new UploadPartCommand({ ...this.#name(name), UploadId, PartNumber, Body });
     const purpose = this.#writing(name, signal, Body);
-    return receiptOf(await this.#send(purpose, (options) => this.#client.send(command, options)));
+    return receiptOf(
+      await this.#connection.send(purpose, (options) => this.#client.send(command, options)),
+    );
   }
 
   /** Makes the object of its parts, which have these ETags: only now does it exist. */
@@ -329,7 +303,7 @@ export class S3Bucket {
     });
     // The server may take its time to join the parts.
     const purpose = { ...this.#writing(name, signal), silenceMs: Infinity };
-    await this.#send(purpose, (options) => this.#client.send(command, options));
+    await this.#connection.send(purpose, (options) => this.#client.send(command, options));
   }
 
   /** One that is gone already is no error. */
@@ -337,7 +311,7 @@ export class S3Bucket {
     const what = `giving up the upload of ${name}`;
     const purpose = { what, permission: 's3:AbortMultipartUpload', isWrite: true, signal };
     const command = new AbortMultipartUploadCommand({ ...this.#name(name), UploadId });
-    await this.#send(purpose, (options) =>
+    await this.#connection.send(purpose, (options) =>
       this.#client.send(command, options).catch(unless('NoSuchUpload')),
     );
   }
@@ -351,68 +325,10 @@ export class S3Bucket {
   /** Throws unless the bucket exists and may be listed. */
   async #checkBucket(signal: AbortSignal): Promise<void> {
     const purpose = { what: 'listing', permission: 's3:ListBucket', signal };
-    const scope = { Bucket: this.#options.bucket, Prefix: this.#prefix, MaxKeys: 1 };
-    await this.#send(purpose, (options) =>
+    const scope = { Bucket: this.#bucket, Prefix: this.#prefix, MaxKeys: 1 };
+    await this.#connection.send(purpose, (options) =>
       this.#client.send(new ListObjectsV2Command(scope), options),
     );
-  }
-
-  async #listPages<T, M>(
-    purpose: Purpose,
-    getPage: (
-      next: M | undefined,
-      options: SendOptions,
-    ) => Promise<{ objects: T[]; next: M | undefined }>,
-  ): Promise<S3Listing<T>> {
-    const objects: T[] = [];
-    let nowMs = NaN;
-    let next: M | undefined;
-    do {
-      const page = await this.#send(
-        purpose,
-        (options) => getPage(next, options),
-        (dateMs) => {
-          if (Number.isNaN(nowMs)) nowMs = dateMs;
-        },
-      );
-      objects.push(...page.objects);
-      next = page.next;
-    } while (next !== undefined);
-    if (!Number.isNaN(nowMs)) return { objects, nowMs };
-    const message = `${purpose.what} in ${this.location}: the server does not tell the time (no Date header)`;
-    throw new MirrorError('store-unavailable', message);
-  }
-
-  /** Sends what may fail, and explains the failure. `onDate` gets the server's clock. */
-  async #send<T>(
-    purpose: Purpose,
-    send: (options: SendOptions, note: () => void) => Promise<T>,
-    onDate: (dateMs: number) => void = () => undefined,
-  ): Promise<T> {
-    const { signal, what, permission, isWrite = false } = purpose;
-    const { silenceMs = this.#options.silenceMs ?? SILENCE_MS } = purpose;
-    const { location } = this;
-    throwIfCancelled(signal);
-    const silent = (): MirrorError => {
-      const message = `${what} in ${location}: the server has not answered for ${formatDuration(silenceMs)}`;
-      return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
-    };
-    try {
-      return await unlessSilent(signal, silenceMs, silent, (bounded, note) => {
-        const listener = (dateMs: number): void => {
-          note();
-          onDate(dateMs);
-        };
-        const sending = listen(listener, () =>
-          againByTheClock(() => send({ abortSignal: bounded }, note)),
-        );
-        // The SDK sleeps between two attempts.
-        return endWith(sending, bounded);
-      });
-    } catch (error) {
-      throwIfCancelled(signal);
-      throw toS3Error(error, { what, permission, isWrite, location });
-    }
   }
 
   #reading(name: string, signal: AbortSignal): Purpose {
@@ -426,16 +342,8 @@ export class S3Bucket {
   }
 
   #name(name: string): { Bucket: string; Key: string } {
-    return { Bucket: this.#options.bucket, Key: this.#prefix + name };
+    return { Bucket: this.#bucket, Key: this.#prefix + name };
   }
-}
-
-/** If this machine's clock was set meanwhile, the SDK has learnt from the answer how far it is off. */
-async function againByTheClock<T>(send: () => Promise<T>): Promise<T> {
-  return send().catch((error: unknown) => {
-    if (codeOf(error) !== 'RequestTimeTooSkewed') throw error;
-    return send();
-  });
 }
 
 function unless(absence: string): (error: unknown) => undefined {

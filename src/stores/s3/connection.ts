@@ -1,0 +1,121 @@
+/**
+ * How requests go to the server and fail: within a silence that a job bears, ended by its signal, with failures
+ * explained (errors.ts). The SDK retries what fails for a moment.
+ */
+import type { S3Client } from '@aws-sdk/client-s3';
+import { endWith, unlessSilent } from '../../lib/abort.ts';
+import { formatDuration } from '../../lib/durations.ts';
+import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { listen, watchAnswers } from './answers.ts';
+import { codeOf, toS3Error } from './errors.ts';
+
+/** A request that has heard nothing from the server for this long is given up, and not repeated. */
+const SILENCE_MS = 20_000;
+export interface S3BucketOptions {
+  client: S3Client;
+  /** For people; undefined where the settings don't name it. */
+  endpoint: string | undefined;
+  bucket: string;
+  /** What all names begin with; empty, or without a slash at its ends. */
+  prefix: string;
+  silenceMs?: number;
+}
+
+export interface S3Listing<T> {
+  objects: T[];
+  /** When it was made, by the server's clock. */
+  nowMs: number;
+}
+
+/** What a request is for: told where it fails. */
+export interface Purpose {
+  what: string;
+  permission: string;
+  isWrite?: boolean;
+  signal: AbortSignal;
+  silenceMs?: number;
+}
+
+export interface SendOptions {
+  abortSignal: AbortSignal;
+}
+
+export class S3Connection {
+  readonly client: S3Client;
+  readonly location: string;
+  readonly #silenceMs: number;
+
+  constructor({ client, endpoint, bucket, prefix, silenceMs = SILENCE_MS }: S3BucketOptions) {
+    this.client = watchAnswers(client);
+    this.#silenceMs = silenceMs;
+    const server = endpoint === undefined ? '' : ` at ${endpoint}`;
+    this.location = `s3://${bucket}/${prefix === '' ? '' : `${prefix}/`}${server}`;
+  }
+
+  /** All pages of a listing, and when the first was made. */
+  async listPages<T, M>(
+    purpose: Purpose,
+    getPage: (
+      next: M | undefined,
+      options: SendOptions,
+    ) => Promise<{ objects: T[]; next: M | undefined }>,
+  ): Promise<S3Listing<T>> {
+    const objects: T[] = [];
+    let nowMs = NaN;
+    let next: M | undefined;
+    do {
+      const page = await this.send(
+        purpose,
+        (options) => getPage(next, options),
+        (dateMs) => {
+          if (Number.isNaN(nowMs)) nowMs = dateMs;
+        },
+      );
+      objects.push(...page.objects);
+      next = page.next;
+    } while (next !== undefined);
+    if (!Number.isNaN(nowMs)) return { objects, nowMs };
+    const message = `${purpose.what} in ${this.location}: the server does not tell the time (no Date header)`;
+    throw new MirrorError('store-unavailable', message);
+  }
+
+  /** Sends what may fail, and explains the failure. `onDate` gets the server's clock. */
+  async send<T>(
+    purpose: Purpose,
+    send: (options: SendOptions, note: () => void) => Promise<T>,
+    onDate: (dateMs: number) => void = () => undefined,
+  ): Promise<T> {
+    const { signal, what, permission, isWrite = false } = purpose;
+    const { silenceMs = this.#silenceMs } = purpose;
+    const { location } = this;
+    throwIfCancelled(signal);
+    const silent = (): MirrorError => {
+      const message = `${what} in ${location}: the server has not answered for ${formatDuration(silenceMs)}`;
+      return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
+    };
+    try {
+      return await unlessSilent(signal, silenceMs, silent, (bounded, note) => {
+        const listener = (dateMs: number): void => {
+          note();
+          onDate(dateMs);
+        };
+        const sending = listen(listener, () =>
+          againByTheClock(() => send({ abortSignal: bounded }, note)),
+        );
+        // The SDK sleeps between two attempts.
+        return endWith(sending, bounded);
+      });
+    } catch (error) {
+      throwIfCancelled(signal);
+      throw toS3Error(error, { what, permission, isWrite, location });
+    }
+  }
+}
+
+/** If this machine's clock was set meanwhile, the SDK has learnt from the answer how far it is off. */
+async function againByTheClock<T>(send: () => Promise<T>): Promise<T> {
+  return send().catch((error: unknown) => {
+    if (codeOf(error) !== 'RequestTimeTooSkewed') throw error;
+    return send();
+  });
+}
