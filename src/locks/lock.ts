@@ -31,7 +31,8 @@ export interface AcquireOptions {
 export type Acquisition =
   | { outcome: 'acquired'; hold: Hold; waitedMs: number }
   | { outcome: 'timed-out'; waitedMs: number }
-  | { outcome: 'unavailable'; reason: string };
+  /** `isReadOnly`: of a claim, because this job may only read the store. */
+  | { outcome: 'unavailable'; reason: string; isReadOnly?: true };
 
 /**
  * The right to make something, once for all jobs that contend. It may be made while a job waits: then

@@ -198,6 +198,7 @@ async function underClaim(
     ((await store.findManifest(key, { signal: bounded }))?.number ?? 0) >= number;
   const acquisition = await claimOf(key, number).acquire({ timeoutMs: 0, signal, isDone });
   if (acquisition.outcome === 'unavailable') {
+    if (acquisition.isReadOnly) return skip(acquisition.reason);
     // Creating the manifest is the fence; a claim only saves work.
     log.info(`Saving without a claim: ${acquisition.reason}`);
     return work(save);

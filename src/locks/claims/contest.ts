@@ -32,7 +32,7 @@ type Attempt =
   | { outcome: 'not-needed' }
   | { outcome: 'held'; readHolder?: (signal: AbortSignal) => Promise<string | undefined> }
   /** The store could not be asked, or it answers but takes no claim: it may be full or read-only. */
-  | { outcome: 'unavailable'; reason: string; canPass: boolean };
+  | { outcome: 'unavailable'; reason: string; isReadOnly?: true; canPass: boolean };
 
 async function contend(contest: Contest, options: ClaimOptions): Promise<ClaimAcquisition> {
   const { clock, patienceMs, longestPollMs } = contest;
@@ -53,9 +53,9 @@ async function contend(contest: Contest, options: ClaimOptions): Promise<ClaimAc
       case 'not-needed':
         return { ...attempt, waitedMs };
       case 'unavailable': {
-        const { reason, canPass } = attempt;
+        const { canPass, ...rest } = attempt;
         const isTolerated = canPass && leftMs > 0 && nowMs - answeredMs < patienceMs;
-        if (!isTolerated) return { outcome: 'unavailable', reason };
+        if (!isTolerated) return rest;
         break;
       }
       case 'held':
@@ -93,7 +93,9 @@ async function lookAndTake(contest: Contest, options: ClaimOptions): Promise<Att
 function unavailable(error: unknown, signal: AbortSignal, canPass: boolean): Attempt {
   throwIfCancelled(signal);
   if (!(error instanceof MirrorError)) throw error;
-  return { outcome: 'unavailable', reason: describeError(error), canPass };
+  const reason = describeError(error);
+  if (error.code !== 'store-read-only') return { outcome: 'unavailable', reason, canPass };
+  return { outcome: 'unavailable', reason, isReadOnly: true, canPass: false };
 }
 
 /** Who holds it, for people: they can do without. */

@@ -5,11 +5,11 @@ import { resolve } from 'node:path';
 import {
   MirrorError,
   describeError,
-  reasonOf,
   systemCode,
   throwIfCancelled,
   toMirrorError,
 } from '../../lib/errors.ts';
+import { endWith, unlessSilent } from '../../lib/abort.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import { giveUpOn } from '../../lib/hung-calls.ts';
 
@@ -17,8 +17,8 @@ import { giveUpOn } from '../../lib/hung-calls.ts';
 const PATIENCE_MS = 20_000;
 /** For a transfer in which no byte moves. A slow disk syncs 32 MiB at once. */
 const STANDSTILL_MS = 120_000;
-/** How long a cancelled call may tidy up. A cancelled job has 7.5 s. */
-const CANCEL_GRACE_MS = 2_000;
+/** How long a call that is ended may tidy up. A cancelled job has 7.5 s. */
+const END_GRACE_MS = 2_000;
 
 export interface AttemptOptions {
   /** The store's own folder. */
@@ -44,34 +44,19 @@ const hungRoots = new Map<string, number>();
 export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promise<T> {
   const { root, signal, isTransfer = false } = options;
   throwIfCancelled(signal);
-  const patienceMs = isTransfer ? STANDSTILL_MS : PATIENCE_MS;
   if (hungRoots.has(root)) throw silence(options, 'still does not answer');
-  const stop = new AbortController();
-  const ended = Promise.withResolvers<never>();
-  let grace: NodeJS.Timeout | undefined;
-  const endWith = (error: MirrorError): void => {
-    ended.reject(error);
-    stop.abort(error);
-  };
-  const patience = setTimeout(() => {
-    endWith(silence(options, `did not answer within ${formatDuration(patienceMs)}`));
-  }, patienceMs);
-  const onAbort = (): void => {
-    const reason = reasonOf(signal);
-    stop.abort(reason);
-    grace = setTimeout(endWith, CANCEL_GRACE_MS, reason);
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  const call = work(stop.signal, () => patience.refresh());
+  const patienceMs = isTransfer ? STANDSTILL_MS : PATIENCE_MS;
+  const silent = () => silence(options, `did not answer within ${formatDuration(patienceMs)}`);
+  let call: Promise<T> | undefined;
   try {
-    return await Promise.race([call, ended.promise]);
+    return await unlessSilent(signal, patienceMs, silent, (bounded, heard) => {
+      call = work(bounded, heard);
+      const message = 'the job was cancelled while the disk did not answer';
+      return endWith(call, bounded, { graceMs: END_GRACE_MS, message });
+    });
   } catch (error) {
-    if (stop.signal.aborted) noteHung(root, call);
+    if (call !== undefined) noteHung(root, call);
     throw explain(error, options);
-  } finally {
-    clearTimeout(patience);
-    clearTimeout(grace);
-    signal.removeEventListener('abort', onAbort);
   }
 }
 
