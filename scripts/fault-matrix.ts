@@ -35,7 +35,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     tests: [
       ['jobs/faults/poison', 'a fetch into a good snapshot'],
       ['stores/disk/faults', 'a disk that does not answer'],
-      ['stores/actions-cache/faults', 'a download that fails because it stands still'],
+      ['stores/actions-cache/downloads', 'a download that fails because it stands still'],
       ['stores/s3/faults', 'behind a proxy that makes faults a layer on its way down'],
     ],
   },
@@ -71,7 +71,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'the writer recognises it as its own',
     tests: [
       ['stores/s3/faults', 'behind a proxy that makes faults a manifest whose answer was lost'],
-      ['stores/actions-cache/faults', 'a save that fails only as far as its reply'],
+      ['stores/actions-cache/saves', 'a save that fails only as far as its reply'],
       ['faults/random-runs', 'whatever goes wrong'],
     ],
   },
@@ -251,7 +251,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'it is found nowhere',
     tests: [
       ['jobs/secrets', ''],
-      ['stores/actions-cache/faults', 'secrets'],
+      ['stores/actions-cache/calls', 'secrets'],
       ['faults/random-runs', 'whatever goes wrong'],
     ],
   },

@@ -1,4 +1,5 @@
 /** What the environment of a job says of the Actions cache, and what of it the worker gets. */
+import { TEMPORARY_FOR_TOOLKIT, WORKSPACE_FOR_TOOLKIT } from './folder.ts';
 
 const NEEDED = [
   'ACTIONS_RESULTS_URL',
@@ -6,7 +7,7 @@ const NEEDED = [
   'ACTIONS_CACHE_SERVICE_V2',
 ] as const;
 
-/** Everything else stays out: options for tar and zstd, and credentials that are none of its concern. */
+/** Everything else stays out: options for tar and zstd, and credentials that it doesn't need. */
 const PASSED_ON = new Set([
   ...NEEDED,
   'ACTIONS_CACHE_MODE',
@@ -15,7 +16,7 @@ const PASSED_ON = new Set([
   'CACHE_UPLOAD_CONCURRENCY',
   'GITHUB_SERVER_URL',
   'SEGMENT_DOWNLOAD_TIMEOUT_MINS',
-  // How it is reached from here.
+  // How to reach it from here.
   'ALL_PROXY',
   'HTTPS_PROXY',
   'HTTP_PROXY',
@@ -63,20 +64,20 @@ function isEnterpriseServer(url: string | undefined): boolean {
   return host !== 'GITHUB.COM' && !host.endsWith('.GHE.COM') && !host.endsWith('.LOCALHOST');
 }
 
-/** The worker's environment; `workspace` and `temporary` are its own folders. */
+/** The worker's environment: its own folders take the place of the job's. */
 export function workerEnvironment(
   environment: NodeJS.ProcessEnv,
-  { workspace, temporary }: { workspace: string; temporary: string },
+  { root }: { root: string },
 ): NodeJS.ProcessEnv {
   const passed = Object.entries(environment).filter(([name]) => PASSED_ON.has(name.toUpperCase()));
   return {
     ...Object.fromEntries(passed),
-    // Messages of tar are told apart.
+    // So that messages of tar can be told apart.
     LC_ALL: 'C',
-    GITHUB_WORKSPACE: workspace,
-    RUNNER_TEMP: temporary,
-    TMPDIR: temporary,
-    TEMP: temporary,
-    TMP: temporary,
+    GITHUB_WORKSPACE: WORKSPACE_FOR_TOOLKIT,
+    RUNNER_TEMP: TEMPORARY_FOR_TOOLKIT,
+    TMPDIR: root,
+    TEMP: root,
+    TMP: root,
   };
 }

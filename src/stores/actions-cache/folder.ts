@@ -1,60 +1,53 @@
 /** The private folder that the toolkit works in, for one call of the store. */
-import {
-  chmod,
-  chown,
-  link,
-  lstat,
-  mkdir,
-  mkdtemp,
-  readdir,
-  realpath,
-  rename,
-  unlink,
-} from 'node:fs/promises';
+import { chmod, chown, link, lstat, mkdir, mkdtemp, readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { copyPlainFile } from '../../lib/copy.ts';
 import { MirrorError, systemCode } from '../../lib/errors.ts';
-import { isPresent, removeTree } from '../../lib/files.ts';
+import { isPresent, removeTree, renameStubbornly } from '../../lib/files.ts';
 import { checkPlainFile, checkPlainFolder } from '../layer-files.ts';
 import type { LayerFiles, TransferOptions } from '../store.ts';
 
 /** The file system has no links, or these two places share none, or these users don't. */
 const LINKLESS = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES']);
-/** git's packs are to be read, not to be written. */
+/** git only reads its packs. */
 const PACK_MODE = 0o444;
 
 export interface CacheFolder {
+  /** Holds the others, and the archives that the toolkit makes. */
+  root: string;
   /** The worker's working directory. */
   workspace: string;
-  /** What is saved and restored; not there at first. */
+  /** What is saved and restored; absent at first. */
   entry: string;
-  /** Where the toolkit puts archives. */
-  temporary: string;
 }
+
+/**
+ * The folders as the toolkit is told of them: relative, since it splits its command lines for tar at
+ * spaces. They are true from the working directory, and from the folder of an archive, where tar runs.
+ */
+export const WORKSPACE_FOR_TOOLKIT = '../workspace';
+export const TEMPORARY_FOR_TOOLKIT = '..';
 
 /** Runs work in a new folder below `parent`, which is gone afterwards, whatever happened. */
 export async function withCacheFolder<T>(
   parent: string,
   work: (folder: CacheFolder) => Promise<T>,
 ): Promise<T> {
-  // As the worker will see its own folder: the toolkit holds one name against the other.
-  const root = await mkdtemp(join(await realpath(parent), 'mirror-action-cache-'));
+  const root = await mkdtemp(join(parent, 'mirror-action-cache-'));
   try {
     const workspace = join(root, 'workspace');
-    const temporary = join(root, 'temporary');
     await mkdir(workspace);
-    await mkdir(temporary);
-    return await work({ workspace, temporary, entry: join(workspace, 'entry') });
+    return await work({ root, workspace, entry: join(workspace, 'entry') });
   } finally {
     await removeStubbornly(root);
   }
 }
 
 /** Bytes of all files in the folder, as far as they can be read while it is worked in. */
-export async function countCacheBytes({ workspace, temporary }: CacheFolder): Promise<number> {
-  const files = await Promise.all([workspace, temporary].map(listFiles));
+export async function countCacheBytes({ root }: CacheFolder): Promise<number> {
+  const files = await listFiles(root);
   const sizes = await Promise.all(
-    files.flat().map(async (path) => (await lstat(path).catch(() => undefined))?.size ?? 0),
+    files.map(async (path) => (await lstat(path).catch(() => undefined))?.size ?? 0),
   );
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }
@@ -105,7 +98,7 @@ export async function layOut(
 }
 
 /** Moves an entry's files to where they are wanted, if they are what the layer declares, all of it. */
-export async function takeOver(
+export async function moveEntryFiles(
   layer: LayerFiles,
   entry: string,
   to: string,
@@ -121,7 +114,7 @@ export async function takeOver(
     if (process.getuid?.() === 0) await chown(source, 0, process.getgid?.() ?? 0);
     await chmod(source, PACK_MODE);
     try {
-      await rename(source, target);
+      await renameStubbornly(source, target);
     } catch (error) {
       if (systemCode(error) !== 'EXDEV') throw error;
       await copyPlainFile(source, target, bytes, { mode: PACK_MODE, durable: false, signal });

@@ -1,5 +1,6 @@
-/** What the store and its worker process say to each other, as lines of JSON. */
+/** What the store and its worker process say to each other. */
 
+/** What the worker is asked, as a line of JSON. */
 export type CacheRequest =
   /** Up to MAX_KEYS keys: the first that an entry has, or that the newest entry's key begins with. */
   | { do: 'look-up'; keys: readonly string[] }
@@ -8,12 +9,14 @@ export type CacheRequest =
   /** Saves the folder `entry`. */
   | { do: 'save'; key: string };
 
-export interface CacheAnswer {
+/** What the worker says, as lines of JSON: a result is the last. */
+export type CacheMessage =
+  /** How much of the archive has moved, from 0 to 1. */
+  | { share: number }
+  /** What the toolkit or one of its children said. */
+  | { word: CacheWord }
   /** Of a look-up or restore the matched key or null, of a save the entry's number or -1. */
-  result: string | number | null;
-  /** What the toolkit and its children said, in their order. */
-  words: readonly CacheWord[];
-}
+  | { result: string | number | null };
 
 export interface CacheWord {
   /** `debug`, `info`, `notice`, `warning` or `error`. */
@@ -21,10 +24,9 @@ export interface CacheWord {
   text: string;
 }
 
-/** Comes before an answer, now and then. */
-export interface CacheProgress {
-  /** How much of the archive has moved, from 0 to 1. */
-  share: number;
+export interface CacheAnswer {
+  result: string | number | null;
+  words: readonly CacheWord[];
 }
 
 /** The service takes no more at once. */

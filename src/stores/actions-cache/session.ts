@@ -2,25 +2,35 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MirrorError, describeError, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
+import { throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { removeTree } from '../../lib/files.ts';
+import { readPlainFile } from '../layer-files.ts';
 import { workerEnvironment } from './environment.ts';
 import { countCacheBytes, withCacheFolder, type CacheFolder } from './folder.ts';
-import { fateOfSave, isRateLimit, matchedKey, restoredKey, type SaveFate } from './toolkit-log.ts';
+import { canUnpack } from './tar-check.ts';
+import {
+  TransientFailure,
+  parseMatchedKey,
+  parseRestoreResult,
+  parseSaveResult,
+  unpackingFailed,
+  type SaveResult,
+} from './toolkit-log.ts';
+import type { CacheAnswer } from './protocol.ts';
 import { withWorker, type Ask, type Asking } from './worker.ts';
-import { readPlainFile } from '../layer-files.ts';
 
 /**
- * For all that a call asks, transfers of layers aside. The toolkit's own retries take 28 s where the
- * service answers with errors only.
+ * For everything that a call asks, transfers of layers excepted, while nothing is heard. The store only
+ * saves time, so a job waits no longer for a look-up.
  */
-const PATIENCE_MS = 40_000;
-/** For both while there is an outage: a job makes some ten calls. */
-const SHORT_PATIENCE_MS = 10_000;
+const PATIENCE_MS = { reading: 20_000, writing: 40_000 };
 /** Of a transfer; twice as long where only its folder shows that it moves. */
 const STANDSTILL_MS = 60_000;
-const RATE_LIMIT_RETRIES = 2;
-const RATE_LIMIT_PAUSE_MS = 4_000;
+/** A download that broke, or a rate limit, is tried again: a clone costs far more. */
+const RETRIES = 2;
+const RETRY_PAUSE_MS = 1_500;
+/** The service counts uploads by the minute: waiting longer for it helps nobody. */
+const LONGEST_PAUSE_MS = 60_000;
 /** The only file of an entry that is no layer. */
 const CONTENT_FILE = 'content';
 
@@ -29,8 +39,8 @@ export interface ActionsCacheOptions {
   environment: NodeJS.ProcessEnv;
   /** A folder that exists, RUNNER_TEMP say; best on the mirror's disk. Nothing stays there. */
   temporaryFolder: string;
-  /** How long a transfer of a layer may stand still, in milliseconds. */
-  standstillMs?: number;
+  /** In milliseconds; shorter ones than the defaults are for tests. */
+  times?: Partial<{ patienceMs: number; standstillMs: number; retryPauseMs: number }>;
 }
 
 export interface Transfer {
@@ -41,95 +51,77 @@ export interface Transfer {
 
 const SHORT: Transfer = { isLong: false };
 
-/** Shared by all who use the cache in a process, so that one outage is waited for once. */
-export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
-  return new ActionsCache(options);
-}
+/** The service may answer everything that reads, and nothing that writes. */
+export type Direction = 'reading' | 'writing';
 
-export class ActionsCache {
-  readonly #options: ActionsCacheOptions;
-  /** The first failure of each way, until a call of that way has succeeded. */
-  readonly #outages = new Map<Way, MirrorError>();
-
-  constructor(options: ActionsCacheOptions) {
-    this.#options = options;
-  }
-
+export interface ActionsCache {
   /** Runs a call; throws errors of the family only, and TypeError. */
-  async call<T>(
-    way: Way,
+  call<T>(
+    direction: Direction,
     what: string,
     signal: AbortSignal,
     work: (session: CacheSession) => Promise<T>,
-  ): Promise<T> {
-    throwIfCancelled(signal);
-    const { environment, temporaryFolder, standstillMs = STANDSTILL_MS } = this.#options;
-    // Calls that fail side by side are not told of one another.
-    const [before] = this.#outages.values();
-    const times =
-      before === undefined
-        ? { patienceMs: PATIENCE_MS, standstillMs }
-        : {
-            patienceMs: SHORT_PATIENCE_MS,
-            standstillMs: Math.min(standstillMs, SHORT_PATIENCE_MS),
-          };
-    try {
-      const result = await withCacheFolder(temporaryFolder, (folder) => {
-        const options = {
-          environment: workerEnvironment(environment, folder),
-          workingDirectory: folder.workspace,
-          signal,
-        };
-        return withWorker(options, (ask) => work(new CacheSession(ask, folder, times, signal)));
-      });
-      this.#outages.delete(way);
-      return result;
-    } catch (error) {
-      if (error instanceof TypeError) throw error;
-      throw this.#note(way, toMirrorError(error, 'store-unavailable', what), before);
-    }
-  }
-
-  #note(way: Way, error: MirrorError, before: MirrorError | undefined): MirrorError {
-    if (error.code !== 'store-unavailable') return error;
-    if (!this.#outages.has(way)) this.#outages.set(way, error);
-    if (before === undefined) return error;
-    // What came first tells the cause; later calls may not have had the time to find out.
-    const message = `${error.message}; before: ${describeError(before)}`;
-    return new MirrorError(error.code, message, { cause: error.cause });
-  }
+  ): Promise<T>;
 }
 
-/** The service may answer all that reads, and nothing that writes. */
-export type Way = 'reading' | 'writing';
+export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
+  const { environment, temporaryFolder, times = {} } = options;
+  return {
+    async call(direction, what, signal, work) {
+      throwIfCancelled(signal);
+      const limits = {
+        patienceMs: PATIENCE_MS[direction],
+        standstillMs: STANDSTILL_MS,
+        retryPauseMs: RETRY_PAUSE_MS,
+        ...times,
+      };
+      try {
+        return await withCacheFolder(temporaryFolder, (folder) => {
+          const place = {
+            environment: workerEnvironment(environment, folder),
+            workingDirectory: folder.workspace,
+            signal,
+          };
+          return withWorker(place, (ask) => {
+            const unpacks = (answer: CacheAnswer) => canUnpack(answer, folder, place);
+            return work(new CacheSession({ ask, unpacks, folder, signal, ...limits }));
+          });
+        });
+      } catch (error) {
+        if (error instanceof TypeError) throw error;
+        throw toMirrorError(error, 'store-unavailable', what);
+      }
+    },
+  };
+}
 
-interface SessionTimes {
+interface SessionOptions {
+  ask: Ask;
+  /** Whether this machine can unpack a sound archive as it has tried to unpack another. */
+  unpacks: (answer: CacheAnswer) => Promise<boolean>;
+  folder: CacheFolder;
   patienceMs: number;
   standstillMs: number;
+  retryPauseMs: number;
+  signal: AbortSignal;
 }
 
-/** What can be asked during one call, one after the other. Throws what the words tell. */
+/** What can be asked during one call, one after the other. Throws what the toolkit's log says. */
 export class CacheSession {
   readonly folder: CacheFolder;
-  readonly #ask: Ask;
-  readonly #signal: AbortSignal;
-  readonly #standstillMs: number;
+  readonly #options: SessionOptions;
   #leftMs: number;
 
-  constructor(ask: Ask, folder: CacheFolder, times: SessionTimes, signal: AbortSignal) {
-    this.#ask = ask;
-    this.folder = folder;
-    this.#leftMs = times.patienceMs;
-    this.#standstillMs = times.standstillMs;
-    this.#signal = signal;
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.folder = options.folder;
+    this.#leftMs = options.patienceMs;
   }
 
   /** The key of the first prefix that is one, or of the newest entry whose key begins with it. */
   async lookUp(prefixes: readonly string[]): Promise<string | undefined> {
-    return matchedKey(
-      await this.#timed((patienceMs) =>
-        this.#ask({ do: 'look-up', keys: prefixes }, { patienceMs }),
-      ),
+    return this.#retry(async () =>
+      parseMatchedKey(await this.#ask({ do: 'look-up', keys: prefixes }, SHORT)),
     );
   }
 
@@ -140,43 +132,35 @@ export class CacheSession {
   /** Brings an entry into the folder, which is empty unless that succeeds. */
   async restore(key: string, transfer: Transfer): Promise<'restored' | 'missing' | 'damaged'> {
     const { entry } = this.folder;
-    await removeTree(entry);
-    const restored = restoredKey(
-      await this.#move(transfer, (asking) => this.#ask({ do: 'restore', key }, asking)),
-    );
-    if (restored !== 'damaged' && restored.key === key) return 'restored';
-    await removeTree(entry);
-    return restored === 'damaged' ? 'damaged' : 'missing';
+    return this.#retry(async () => {
+      await removeTree(entry);
+      const answer = await this.#ask({ do: 'restore', key }, transfer);
+      const result = parseRestoreResult(answer);
+      if (result !== 'damaged' && result.key === key) return 'restored';
+      await removeTree(entry);
+      if (result !== 'damaged') return 'missing';
+      if (await this.#options.unpacks(answer)) return 'damaged';
+      throw unpackingFailed(answer);
+    });
   }
 
   /** Saves what is in the folder. */
-  async save(key: string, transfer: Transfer): Promise<SaveFate> {
-    for (let tries = 0; ; tries++) {
-      try {
-        return fateOfSave(
-          await this.#move(transfer, (asking) => this.#ask({ do: 'save', key }, asking)),
-        );
-      } catch (error) {
-        if (tries >= RATE_LIMIT_RETRIES || !isRateLimit(error)) throw error;
-        const jitteredMs = RATE_LIMIT_PAUSE_MS * (tries + 0.5 + Math.random());
-        await sleep(jitteredMs, undefined, { signal: this.#signal }).catch(() => undefined);
-        throwIfCancelled(this.#signal);
-      }
-    }
+  async save(key: string, transfer: Transfer): Promise<SaveResult> {
+    return this.#retry(async () => parseSaveResult(await this.#ask({ do: 'save', key }, transfer)));
   }
 
   /**
    * Saves an entry that holds just that. True if it is there and has this content, whatever became of
-   * the replies; false if the key is taken, be it by one who has died and whose entry nobody can find.
+   * the replies; false if the key is taken, perhaps by a job that died and whose entry nobody can find.
    */
   async create(key: string, content: Uint8Array): Promise<boolean> {
     const { entry } = this.folder;
     await mkdir(entry);
     await writeFile(join(entry, CONTENT_FILE), content);
-    const fate = await this.save(key, SHORT);
-    if (fate.is !== 'unknown') return fate.is === 'saved';
+    const result = await this.save(key, SHORT);
+    if (result.is !== 'unknown') return result.is === 'saved';
     const found = await this.read(key);
-    if (found === undefined) throw fate.error;
+    if (found === undefined) throw result.error;
     return Buffer.compare(found, content) === 0;
   }
 
@@ -188,17 +172,35 @@ export class CacheSession {
     return (await readPlainFile(file, maxBytes)) ?? Buffer.alloc(0);
   }
 
-  #move<T>({ isLong, onShare }: Transfer, work: (asking: Asking) => Promise<T>): Promise<T> {
-    if (!isLong) return this.#timed((patienceMs) => work({ patienceMs, onShare }));
-    // The toolkit tells nothing of packing and unpacking, and not of every download.
-    const gauge = () => countCacheBytes(this.folder);
-    return work({ patienceMs: this.#standstillMs, gauge, onShare });
+  /** Tries a few times what may succeed the next time, and no longer than the call may take. */
+  async #retry<T>(work: () => Promise<T>): Promise<T> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof TransientFailure) || tries >= RETRIES) throw error;
+        const { retryPauseMs, signal } = this.#options;
+        const jitteredMs = retryPauseMs * (tries + 0.5 + Math.random());
+        const pauseMs = error.retryAfterMs ?? jitteredMs;
+        if (pauseMs > Math.min(this.#leftMs, LONGEST_PAUSE_MS)) throw error;
+        this.#leftMs -= pauseMs;
+        await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+        throwIfCancelled(signal);
+      }
+    }
   }
 
-  async #timed<T>(work: (patienceMs: number) => Promise<T>): Promise<T> {
+  async #ask(request: Parameters<Ask>[0], { isLong, onShare }: Transfer): Promise<CacheAnswer> {
+    const { ask, standstillMs } = this.#options;
+    if (isLong) {
+      // The toolkit tells nothing of packing and unpacking, and not of every download.
+      const gauge = () => countCacheBytes(this.folder);
+      return ask(request, { patienceMs: standstillMs, gauge, onShare });
+    }
     const startedMs = performance.now();
+    const asking: Asking = { patienceMs: Math.max(this.#leftMs, 1), onShare };
     try {
-      return await work(Math.max(this.#leftMs, 1));
+      return await ask(request, asking);
     } finally {
       this.#leftMs -= performance.now() - startedMs;
     }

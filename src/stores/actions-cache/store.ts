@@ -21,9 +21,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import type { OnBytes } from '../../lib/progress.ts';
-import { layOut, takeOver } from './folder.ts';
+import { layOut, moveEntryFiles } from './folder.ts';
 import { MAX_NUMBER, findHighest, layerKey, manifestKey, manifestPrefix } from './keys.ts';
-import type { ActionsCache, CacheSession, Way } from './session.ts';
+import type { ActionsCache, CacheSession, Direction } from './session.ts';
 import { assertLayer, assertManifestNumber, assertManifestSize, assertNames } from '../names.ts';
 import {
   type FindOptions,
@@ -127,7 +127,7 @@ class ActionsCacheStore implements Store {
           outcome === 'missing' ? 'is not there' : 'is damaged: it cannot be unpacked';
         throw new MirrorError('bad-snapshot', `the archive of layer ${layer.name} ${problem}`);
       }
-      await takeOver(layer, session.folder.entry, directory, { signal });
+      await moveEntryFiles(layer, session.folder.entry, directory, { signal });
       onBytes?.(sizeOf(layer));
     });
   }
@@ -146,10 +146,10 @@ class ActionsCacheStore implements Store {
       // Before the archive is made: it may have gigabytes.
       if (await session.has(name)) throw new Error('a layer of this name exists');
       const transfer = { isLong: true, onShare: tellBytes(layer, onBytes) };
-      const fate = await session.save(name, transfer);
-      if (fate.is === 'taken') throw new Error('a layer of this name was begun');
+      const result = await session.save(name, transfer);
+      if (result.is === 'taken') throw new Error('a layer of this name was begun');
       // Names are never reused: what is there is ours, and the service has seen all of it.
-      if (fate.is === 'unknown' && !(await session.has(name))) throw fate.error;
+      if (result.is === 'unknown' && !(await session.has(name))) throw result.error;
       onBytes?.(sizeOf(layer));
     });
   }
@@ -181,12 +181,12 @@ class ActionsCacheStore implements Store {
   }
 
   #call<T>(
-    way: Way,
+    direction: Direction,
     what: string,
     signal: AbortSignal,
     work: (session: CacheSession) => Promise<T>,
   ): Promise<T> {
-    return this.#cache.call(way, `${what} in the Actions cache`, signal, work);
+    return this.#cache.call(direction, `${what} in the Actions cache`, signal, work);
   }
 }
 

@@ -4,38 +4,67 @@ import type { CacheAnswer } from './protocol.ts';
 
 /** What is fit for a message. */
 const MAX_CAUSE_LENGTH = 500;
+/** Programs that complain of their options, or of what they read. */
+const TAR = /^(?:\S*\/)?(?:g?tar|bsdtar|\w*zstd\w*|gzip|busybox|sh)(?:\.exe)?: /;
+const MAX_TAR_LINES = 3;
 /** Advice that the toolkit gives whatever happens. */
 const ADVICE = / If you are using self-hosted runners, please make sure .*/s;
 const NO_SPACE = /\bENOSPC\b|\bEDQUOT\b|no space left on device|disk quota exceeded/i;
+/** A policy; a 403 of the storage itself is something else. */
+const READ_ONLY = /cache write denied:|does not permit writes|^Failed to reserve cache:.*\(403\)/;
+/** Of a download: what another attempt would meet as well. */
+const FINAL =
+  /AuthenticationFailed|Authoriz|Permission|NotFound|not exist|\b4(?:0[0-79]|1\d)\b|\bEACCES\b|\bENOSPC\b/;
+const RATE_LIMIT = /\bRate limited\b/;
 const SECRETS = [
   /(?<=[?&;]sig=)[^&\s"']+/gi,
   /(?<=\bBearer\s+)\S+/gi,
   /\beyJ[\w-]+\.[\w-]+\.[\w-]*/g,
 ];
 
-/** The matched key of a look-up; undefined only where the service said that there is none. */
-export function matchedKey(answer: CacheAnswer): string | undefined {
-  if (typeof answer.result === 'string') return answer.result;
-  if (says(answer, /^Cache not found for version /)) return undefined;
-  throw outage(answer, 'the Actions cache cannot be read');
+/** A failure that another attempt may not meet. */
+export class TransientFailure extends MirrorError {
+  /** How long the service wants to be left alone, where it says so. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, retryAfterMs?: number) {
+    super('store-unavailable', message);
+    this.retryAfterMs = retryAfterMs;
+  }
 }
 
-/** As `matchedKey`, of a restore: `damaged` where there is an entry whose archive is none. */
-export function restoredKey(answer: CacheAnswer): { key: string | undefined } | 'damaged' {
-  const isArchiveAtFault = says(answer, /^Failed to restore: .*\btar(?:\.exe)?"? failed with /i);
-  if (!isArchiveAtFault) return { key: matchedKey(answer) };
+/** The matched key of a look-up; undefined only where the service said that there is none. */
+export function parseMatchedKey(answer: CacheAnswer): string | undefined {
+  if (typeof answer.result === 'string') return answer.result;
+  if (says(answer, /^Cache not found for version /)) return undefined;
+  const what = 'the Actions cache cannot be read';
+  const isBroken = says(answer, /^Cache hit for/) && !says(answer, FINAL);
+  throw isBroken ? new TransientFailure(`${what}: ${causeOf(answer)}`) : outage(answer, what);
+}
+
+/** As `parseMatchedKey`, of a restore: `damaged` where an archive came that could not be unpacked. */
+export function parseRestoreResult(answer: CacheAnswer): { key: string | undefined } | 'damaged' {
+  if (!says(answer, /^Failed to restore: .*\btar(?:\.exe)?"? failed with /i)) {
+    return { key: parseMatchedKey(answer) };
+  }
   checkSpace(answer, 'the archive cannot be unpacked');
   return 'damaged';
 }
 
+/** Where it is this machine that cannot unpack what came. */
+export function unpackingFailed(answer: CacheAnswer): MirrorError {
+  const message = `this machine cannot unpack entries of the Actions cache, for which it needs GNU tar or bsdtar: ${causeOf(answer)}`;
+  return new MirrorError('store-unavailable', message);
+}
+
 /** What became of a save; `unknown` where the entry may be there all the same. */
-export type SaveFate = { is: 'saved' } | { is: 'taken' } | { is: 'unknown'; error: MirrorError };
+export type SaveResult = { is: 'saved' } | { is: 'taken' } | { is: 'unknown'; error: MirrorError };
 
 /** Throws `store-read-only`, and what else went wrong where it is certain that nothing was saved. */
-export function fateOfSave(answer: CacheAnswer): SaveFate {
+export function parseSaveResult(answer: CacheAnswer): SaveResult {
   if (typeof answer.result === 'number' && answer.result > 0) return { is: 'saved' };
-  if (says(answer, /cache write denied:|does not permit writes/)) {
-    const message = `the Actions cache may only be read by this job: ${causeOf(answer)}`;
+  if (says(answer, READ_ONLY)) {
+    const message = `the Actions cache can only be read by this job: ${causeOf(answer)}`;
     throw new MirrorError('store-read-only', message);
   }
   if (says(answer, /^Failed to reserve cache:.*\(409\)/)) return { is: 'taken' };
@@ -44,11 +73,6 @@ export function fateOfSave(answer: CacheAnswer): SaveFate {
   const error = outage(answer, what);
   if (says(answer, /^Failed to reserve cache:|\bPath Validation Error\b/)) throw error;
   return { is: 'unknown', error };
-}
-
-/** Whether it is worth another try after a while. */
-export function isRateLimit(error: unknown): boolean {
-  return error instanceof MirrorError && /\bRate limited\b/.test(error.message);
 }
 
 /** Without what would let anybody into the cache, on one line. */
@@ -70,10 +94,17 @@ function checkSpace(answer: CacheAnswer, what: string): void {
 
 function outage(answer: CacheAnswer, what: string): MirrorError {
   checkSpace(answer, what);
-  return new MirrorError('store-unavailable', `${what}: ${causeOf(answer)}`);
+  if (!says(answer, RATE_LIMIT)) {
+    return new MirrorError('store-unavailable', `${what}: ${causeOf(answer)}`);
+  }
+  const seconds = answer.words
+    .map(({ text }) => /rate limit will reset in (\d+) seconds/.exec(text)?.[1])
+    .find((each) => each !== undefined);
+  const message = `${what}: it limits the rate of requests (200 uploads a minute for a repository): ${causeOf(answer)}`;
+  return new TransientFailure(message, seconds === undefined ? undefined : Number(seconds) * 1_000);
 }
 
-/** The toolkit's warnings, or what it knows besides; its own guess about the cause is none. */
+/** The toolkit's warnings with what tar said, or all it knows; its own guess about the cause is none. */
 function causeOf({ words }: CacheAnswer): string {
   const telling = words
     .map(({ level, text }) => ({
@@ -82,7 +113,8 @@ function causeOf({ words }: CacheAnswer): string {
     }))
     .filter(({ text }) => !text.includes('another job may be creating this cache'));
   const grave = telling.filter(({ level }) => level !== 'info');
-  const texts = (grave.length > 0 ? grave : telling).map(({ text }) =>
+  const ofTar = telling.filter(({ text }) => TAR.test(text)).slice(0, MAX_TAR_LINES);
+  const texts = (grave.length > 0 ? [...grave, ...ofTar] : telling).map(({ text }) =>
     text.replace(/^Error: /, ''),
   );
   const cause = [...new Set(texts)].join('; ').slice(0, MAX_CAUSE_LENGTH);

@@ -5,15 +5,19 @@ import { fileURLToPath } from 'node:url';
 import { formatDuration } from '../../lib/durations.ts';
 import { MirrorError, reasonOf, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { runChild, type ChildResult } from '../../lib/process.ts';
-import type { CacheAnswer, CacheProgress, CacheRequest } from './protocol.ts';
+import type { CacheAnswer, CacheMessage, CacheRequest, CacheWord } from './protocol.ts';
 import { scrub } from './toolkit-log.ts';
 
-/** Beside the bundle; or run from the sources. */
+/** How the toolkit says that it asks again. */
+const ATTEMPT = /^Attempt \d+ of \d+ failed with error: /;
+/** In the bundle's folder, or among the sources. */
 const ENTRY = import.meta.url.endsWith('.ts') ? './cache-worker.ts' : './cache-worker.js';
 const PROGRAM = fileURLToPath(new URL(ENTRY, import.meta.url));
 const END_GRACE_MS = 2_000;
 /** Of what it says about its own end. */
 const MAX_LAST_WORDS = 500;
+/** tar may complain about each file. */
+const MAX_WORDS = 40;
 
 export interface WorkerOptions {
   environment: NodeJS.ProcessEnv;
@@ -57,7 +61,13 @@ class Worker {
   readonly #ended: Promise<MirrorError>;
   readonly #decoder = new StringDecoder('utf8');
   #partial = '';
-  #asked: { resolve: (answer: CacheAnswer) => void; onShare: Asking['onShare'] } | undefined;
+  #asked:
+    | {
+        resolve: (answer: CacheAnswer) => void;
+        onShare: (share: number) => void;
+        words: CacheWord[];
+      }
+    | undefined;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -80,6 +90,7 @@ class Worker {
 
   async ask(request: CacheRequest, { patienceMs, gauge, onShare }: Asking): Promise<CacheAnswer> {
     const { promise, resolve } = Promise.withResolvers<CacheAnswer>();
+    const words: CacheWord[] = [];
     let gauged = 0;
     const expire = async (): Promise<void> => {
       const before = gauged;
@@ -89,7 +100,8 @@ class Worker {
         deadline.refresh();
         return;
       }
-      const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}`;
+      const last = words.findLast(({ text }) => ATTEMPT.test(text))?.text;
+      const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}${last === undefined ? '' : ` (${last})`}`;
       this.#late.abort(new MirrorError('store-unavailable', message));
     };
     const deadline = setTimeout(() => void expire(), patienceMs);
@@ -100,7 +112,7 @@ class Worker {
       furthest = Math.max(furthest, share);
       onShare?.(share);
     };
-    this.#asked = { resolve, onShare: take };
+    this.#asked = { resolve, onShare: take, words };
     this.#input.write(`${JSON.stringify(request)}\n`);
     try {
       const answer = await Promise.race([promise, this.#ended]);
@@ -127,17 +139,16 @@ class Worker {
     this.#partial = lines.pop() ?? '';
     for (const line of lines) {
       const message = parseMessage(line);
-      if (message === undefined) continue;
-      if ('share' in message) this.#asked?.onShare?.(message.share);
-      else this.#asked?.resolve(this.#scrub(message));
+      if (message === undefined || this.#asked === undefined) continue;
+      const { words, resolve, onShare } = this.#asked;
+      if ('share' in message) onShare(message.share);
+      else if ('result' in message) resolve({ result: message.result, words });
+      else if (words.length < MAX_WORDS) words.push(this.#scrub(message.word));
     }
   }
 
-  #scrub({ result, words }: CacheAnswer): CacheAnswer {
-    return {
-      result,
-      words: words.map(({ level, text }) => ({ level, text: scrub(text, this.#secrets) })),
-    };
+  #scrub({ level, text }: CacheWord): CacheWord {
+    return { level, text: scrub(text, this.#secrets) };
   }
 
   /** Why it gives no answer any more. */
@@ -151,10 +162,10 @@ class Worker {
   }
 }
 
-/** Undefined for what something wrote that was loaded before the worker (NODE_OPTIONS). */
-function parseMessage(line: string): CacheAnswer | CacheProgress | undefined {
+/** Undefined for what was written by something that NODE_OPTIONS loads before the worker. */
+function parseMessage(line: string): CacheMessage | undefined {
   try {
-    return JSON.parse(line) as CacheAnswer | CacheProgress;
+    return JSON.parse(line) as CacheMessage;
   } catch {
     return undefined;
   }

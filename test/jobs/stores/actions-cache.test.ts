@@ -171,7 +171,7 @@ describe('a job that may only read', () => {
     const ref = 'refs/pull/8/merge';
     const { main, post } = await run(scenario, { ref, inputs: { save: 'always' }, ...given });
     expect(main.outputs['provenance']).toBe('restored');
-    expect(verdict(post)).toMatch(/Nothing saved: the Actions cache may only be read by this job/);
+    expect(verdict(post)).toMatch(/Nothing saved: the Actions cache can only be read by this job/);
     expect(post.annotations.filter(({ level }) => level === 'warning')).toEqual([]);
     expect(keysOf(cache(), 'manifests')).toEqual(['default/manifests/01-1']);
   });

@@ -1,8 +1,8 @@
 /** Jobs whose disk store is mounted read-only, as docs/threat-model.md advises where strangers' code runs. */
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { canMount, mounts } from '../support/mounts.ts';
-import { addCommits } from '../support/repository-fixture.ts';
-import { expectMirrorOf, useScenarios, verdict } from './scenario.ts';
+import { canMount, mounts } from '../../support/mounts.ts';
+import { addCommits } from '../../support/repository-fixture.ts';
+import { expectMirrorOf, useScenarios, verdict } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
 const disks = mounts();
