@@ -287,4 +287,27 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'both steps succeed, say so and do nothing',
     tests: [['jobs/mirror/disabled', '']],
   },
+  {
+    fault: 'Upstream is shallow, or a dumb HTTP server with loose objects',
+    expected: 'a shallow upstream fails the step; what a dumb server sends is saved completely',
+    tests: [['mirror/whole-upstream', '']],
+  },
+  {
+    fault: 'Upstream hangs, stalls half-way, computes silently, or limits requests',
+    expected: 'a sign of life is waited for, a stall is retried, all within `fetch-timeout`',
+    tests: [['mirror/upstream-waiting', '']],
+  },
+  {
+    fault: 'The machine’s git configuration would change what a mirror holds',
+    expected: 'only keys that concern the connection apply',
+    tests: [['git/git-environment', '']],
+  },
+  {
+    fault: 'An S3 server loses or changes what it confirmed, or is a web page',
+    expected: 'nothing is published; the message names the server',
+    tests: [
+      ['stores/s3/lies', ''],
+      ['jobs/stores/s3-lies', ''],
+    ],
+  },
 ];

@@ -7,7 +7,7 @@ import { expect, test } from '@jest/globals';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(join(root, 'docs', 'summary-json.md'), 'utf8');
 const documented = [...page.matchAll(/^\| `([^`]+)` +\|/gm)].map(([, field]) => field ?? '');
-const summaries = globSync('test/action/approved/*.json', { cwd: root }).flatMap((file) =>
+const summaries = globSync('test/jobs/approved/*.json', { cwd: root }).flatMap((file) =>
   readFileSync(join(root, file), 'utf8').trim().split('\n'),
 );
 
