@@ -118,7 +118,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       'The holder of a claim is stopped for longer than its life, and continues before its manifest',
     expected: 'its manifest is refused or withdrawn, and the holder notices',
     tests: [
-      ['locks/claims/claims', 'one that was stopped'],
+      ['locks/claims/claims', 'a holder that was stopped'],
       ['faults/random-runs', 'whatever goes wrong'],
       ['faults/random-runs', 'a violation is seen where manifests are created over others'],
     ],

@@ -270,7 +270,10 @@ describe('the lock file', () => {
     const hold = await take(createMachineLock(file));
     rmSync(file);
     await once(hold.lost, 'abort');
-    expect(String(hold.lost.reason)).toContain(file);
+    expect(hold.lost.reason).toMatchObject({
+      code: 'lost-lock',
+      message: expect.stringContaining(file),
+    });
     const next = await take(createMachineLock(file), { timeoutMs: 0 });
     await hold.release();
     expect(await acquire(createMachineLock(file), { timeoutMs: 0 })).toMatchObject({

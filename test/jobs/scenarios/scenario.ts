@@ -258,7 +258,7 @@ export async function listManifests(store: string): Promise<StoredFile[]> {
   const files: StoredFile[] = [];
   for (const key of await readdir(join(store, 'v1')).catch(() => [])) {
     const folder = join(store, 'v1', key);
-    for (const name of await readdir(join(folder, 'manifests'))) {
+    for (const name of await readdir(join(folder, 'manifests')).catch(() => [])) {
       files.push({
         number: Number.parseInt(name, 10),
         file: join(folder, 'manifests', name),

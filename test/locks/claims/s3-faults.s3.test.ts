@@ -26,7 +26,7 @@ const TIMES = {
   lifeMs: 60_000,
   heartbeatMs: 200,
   retryMs: 50,
-  requestMs: 2_000,
+  requestMs: 10_000,
   firstPollMs: 20,
   longestPollMs: 200,
 };

@@ -1,0 +1,212 @@
+/**
+ * A save that ends badly keeps no later job from saving: post is killed at each of its changes to a disk
+ * store, and at each kind of request to the Actions cache; a store is full or read-only for a moment.
+ */
+import { afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import type { Job } from '../../support/action-runner.ts';
+import type { CacheRequest } from '../../support/actions-cache/request.ts';
+import type { KillPlan } from '../../support/locks/kill-at-call.ts';
+import { canMount, mounts } from '../../support/mounts.ts';
+import { inCache, useCacheService } from '../scenarios/cache-scenario.ts';
+import {
+  endClaims,
+  listManifests,
+  succeed,
+  useScenarios,
+  verdict,
+  type Scenario,
+} from '../scenarios/scenario.ts';
+
+jest.setTimeout(300_000);
+
+const scenarios = useScenarios();
+const disks = mounts();
+const preload = new URL('../../support/locks/kill-at-call.ts', import.meta.url).href;
+const onPosix = process.platform === 'win32' ? describe.skip : describe;
+const onSmallDisks = canMount('tmpfs') ? describe : describe.skip;
+/** Every moment; otherwise those of each kind, and a few of the Actions cache. */
+const isSoak = Number(process.env['KILLS'] ?? 0) > 0;
+/** More posts than this are not asked to save. */
+const PATIENCE = 3;
+
+let scenario: Scenario;
+/** Of a job whose main has run: a mirror, and a store without snapshots. */
+let job: Job;
+let mirror: string;
+let pristine: string;
+let plan: string;
+
+beforeAll(async () => {
+  scenario = await scenarios.create();
+  const root = scenario.newMachine();
+  plan = join(scenario.root, 'plan.json');
+  mirror = join(root, 'mirrors', 'name.git');
+  pristine = join(scenario.root, 'pristine.git');
+  arrange(Infinity);
+  job = scenario.job({
+    root,
+    inputs: { 'mirror-path': mirror },
+    environment: { KILL_AT_CALL: plan, NODE_OPTIONS: `--import=${preload}` },
+  });
+  await succeed(job.main());
+  cpSync(mirror, pristine, { recursive: true });
+});
+
+afterEach(() => {
+  disks.removeAll();
+});
+
+/** The next step dies before that call, or all its calls on a folder fail. */
+function arrange(before: number, failing?: KillPlan['failing']): void {
+  const steps: KillPlan = { root: scenario.store, before, ...(failing && { failing }) };
+  writeFileSync(plan, JSON.stringify(steps));
+  rmSync(`${plan}.calls`, { force: true });
+}
+
+function callsMade(): string[] {
+  if (!existsSync(`${plan}.calls`)) return [];
+  return readFileSync(`${plan}.calls`, 'utf8').trimEnd().split('\n');
+}
+
+/** Mirror and store as they were after main. */
+function reset(): void {
+  for (const folder of [mirror, scenario.store]) rmSync(folder, { recursive: true, force: true });
+  cpSync(pristine, mirror, { recursive: true });
+  mkdirSync(scenario.store);
+}
+
+/** How many posts run until the snapshot is there, none where it is there already. */
+async function countUntilSaved(post: () => Promise<string>, isSaved: () => Promise<boolean>) {
+  const verdicts: string[] = [];
+  while (!(await isSaved()) && verdicts.length < PATIENCE) verdicts.push(await post());
+  return { jobs: (await isSaved()) ? verdicts.length : Infinity, verdicts };
+}
+
+const isSavedOnDisk = async (): Promise<boolean> =>
+  existsSync(join(scenario.store, 'v1')) && (await listManifests(scenario.store)).length > 0;
+
+onPosix('post is killed while it saves to a disk', () => {
+  test('at any of its changes to the store: the next one saves, once the claim has passed its life', async () => {
+    reset();
+    arrange(Infinity);
+    expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
+    const calls = callsMade();
+    // Otherwise the moments would not be those of a save.
+    for (const part of ['claims/0', 'layers/', 'manifests/']) {
+      expect(calls.filter((call) => call.includes(part)).length).toBeGreaterThan(0);
+    }
+    const outcomes: { before: string; jobs: number; verdicts: string[] }[] = [];
+    const kinds = calls.map((call) => call.replace(/[0-9a-f]{16,}/g, '*'));
+    for (const [index, before] of kinds.entries()) {
+      if (!isSoak && kinds.indexOf(before) !== index) continue;
+      reset();
+      arrange(index + 1);
+      expect((await job.post()).signal).toBe('SIGKILL');
+      await endClaims(scenario.store);
+      arrange(Infinity);
+      const post = async () => verdict(await succeed(job.post()));
+      outcomes.push({ before, ...(await countUntilSaved(post, isSavedOnDisk)) });
+    }
+    expect(outcomes.filter(({ jobs }) => jobs > 1)).toEqual([]);
+    expect(outcomes.filter(({ jobs }) => jobs === 1).length).toBeGreaterThan(5);
+  });
+
+  test.each(['ENOSPC', 'EROFS', 'EIO'])(
+    'a claim that cannot be written (%s) keeps not even its own job from saving',
+    async (code) => {
+      reset();
+      arrange(Infinity, { folder: 'claims', code });
+      const post = await succeed(job.post());
+      expect(post.log).toMatch(/Saving without a claim: /);
+      expect(verdict(post)).toMatch(/^Saved snapshot 1-/);
+    },
+  );
+});
+
+onSmallDisks('a disk store', () => {
+  const MIB = 1024 * 1024;
+
+  function useDisk(): string {
+    const store = disks.memory(8 * MIB);
+    job.setInputs({ 'disk-path': store });
+    return store;
+  }
+  afterEach(() => {
+    job.setInputs({ 'disk-path': scenario.store });
+  });
+
+  test.each([
+    ['nothing at all', 0],
+    ['a claim', 8 * 1024],
+  ])('with room for %s: the next job saves, without waiting for anybody', async (_, room) => {
+    reset();
+    arrange(Infinity);
+    const store = useDisk();
+    const ballast = join(store, 'ballast');
+    const { bavail, bsize } = statfsSync(store);
+    writeFileSync(ballast, Buffer.alloc(bavail * bsize - room));
+    expect(verdict(await succeed(job.post()))).toMatch(/^Nothing saved: .*no space/);
+    rmSync(ballast);
+    expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
+  });
+});
+
+const service = useCacheService();
+
+onPosix('post is killed while it saves to the Actions cache', () => {
+  const moments: [string, (request: CacheRequest) => boolean][] = [
+    ['before the claim is looked for', ({ kind }) => kind === 'lookup'],
+    ...(['create', 'upload', 'finalize'] as const).flatMap((kind) =>
+      (['claims', 'layers', 'manifests'] as const).map(
+        (part): [string, (request: CacheRequest) => boolean] => [
+          `at the ${kind} of ${part}`,
+          (request) => request.kind === kind && request.key?.includes(`/${part}/`) === true,
+        ],
+      ),
+    ),
+  ];
+
+  const all = moments.flatMap(([name, is]) =>
+    [true, false].map((isDone) => ({ name, is, isDone })),
+  );
+  const SAMPLE = /(?:finalize of claims|upload of layers|create of manifests)$/;
+
+  test.each(isSoak ? all : all.filter(({ name, isDone }) => isDone && SAMPLE.test(name)))(
+    '$name (done: $isDone): the next run saves',
+    async ({ is, isDone }) => {
+      const run = () => scenario.job(inCache(service(), scenario.server.url));
+      const killed = run();
+      await succeed(killed.main());
+      service().resetCounters();
+      const fault = service().fault({
+        ...{ on: is, afterwards: isDone, behave: { kind: 'delay', forMs: 60_000 } },
+      });
+      const post = killed.startPost();
+      await Promise.race([service().waitForRequest(is, 60_000), post.finished]);
+      post.kill();
+      expect((await post.finished).signal).toBe('SIGKILL');
+      fault.remove();
+      service().clearFaults();
+      const isSaved = async (): Promise<boolean> =>
+        service().entries.some(
+          ({ key, state }) => state === 'ready' && key.includes('/manifests/'),
+        );
+      const { jobs, verdicts } = await countUntilSaved(async () => {
+        const next = run();
+        await succeed(next.main());
+        return verdict(await succeed(next.post()));
+      }, isSaved);
+      expect({ jobs: jobs <= 1, verdicts }).toEqual({ jobs: true, verdicts });
+    },
+  );
+});
