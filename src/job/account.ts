@@ -44,6 +44,8 @@ export interface Phase extends PhaseKind {
   startedMs: number;
   durationMs: number;
   hasFailed: boolean;
+  /** It ended because the job was cancelled or another phase failed. */
+  isStopped: boolean;
   /** Bytes moved; undefined if it moves none or failed. */
   bytes?: number;
 }
@@ -114,15 +116,21 @@ export class Account {
     countBytes?: (result: T) => number,
   ): Promise<T> {
     const startedMs = this.elapsedMs;
-    const phase: Phase = { ...PHASES[name], name, startedMs, durationMs: 0, hasFailed: true };
+    const phase: Phase = {
+      ...{ ...PHASES[name], name, startedMs, durationMs: 0 },
+      ...{ hasFailed: false, isStopped: false },
+    };
     this.#phases.push(phase);
     const isGroup = phase.isParallel !== true;
     if (isGroup) this.#enter(phase.title);
     try {
       const result = await work();
       if (countBytes !== undefined) phase.bytes = Math.max(0, countBytes(result));
-      phase.hasFailed = false;
       return result;
+    } catch (error) {
+      phase.isStopped = isCancelled(error);
+      phase.hasFailed = !phase.isStopped;
+      throw error;
     } finally {
       phase.durationMs = this.elapsedMs - startedMs;
       if (isGroup) this.#leave();
@@ -176,13 +184,20 @@ function codeOf(cause: unknown): Fallback['code'] {
   return FALLBACK_KINDS.find((kind) => kind === cause) ?? 'unknown';
 }
 
+function isCancelled(error: unknown): boolean {
+  if (error instanceof MirrorError) return error.code === 'cancelled';
+  return Error.isError(error) && error.name === 'AbortError';
+}
+
 function isWorthShowing({ isMinor, hasFailed, durationMs }: Phase): boolean {
   return isMinor !== true || hasFailed || durationMs >= MINOR_MS;
 }
 
 /** `Fetch: 1.2 s, 312 KiB, 260 KiB/s`. Pure. */
-export function describePhase({ label, durationMs, hasFailed, bytes = 0 }: Phase): string {
+export function describePhase(phase: Phase): string {
+  const { label, durationMs, hasFailed, isStopped, bytes = 0 } = phase;
   const time = formatDuration(durationMs);
+  if (isStopped) return `${label}: stopped after ${time}`;
   if (hasFailed) return `${label}: failed after ${time}`;
   const facts = [time];
   if (bytes > 0) facts.push(formatBytes(bytes));

@@ -13,7 +13,7 @@ export interface Job {
   /** Undefined if there is none: the mirror then stays on this machine. */
   store: Store | undefined;
   /** Why there is no store, for people; empty if there is one. */
-  absence: string;
+  noStoreReason: string;
   /** Further stores to restore from; nothing is saved there. */
   otherStores: readonly Store[];
   account: Account;

@@ -43,7 +43,7 @@ export interface OpenStore {
   /** The claim on making the snapshot of that number; undefined where the store has no claims. */
   claimOf: ((key: string, number: number) => ClaimLock) | undefined;
   /** Why there is none, for people; else empty. */
-  absence: string;
+  noStoreReason: string;
 }
 
 export interface StoreSurroundings {
@@ -81,7 +81,7 @@ async function openDisk(path: string, { holder }: StoreSurroundings): Promise<Op
     store: createDiskStore({ path }),
     otherStores: [],
     claimOf: (key, number) => createClaimLock(createDiskRecords({ path, key }), { number, holder }),
-    absence: '',
+    noStoreReason: '',
   };
 }
 
@@ -96,7 +96,7 @@ async function openBucket(
     store,
     otherStores: [],
     claimOf: (key, number) => createClaimLock(recordsOf(key), { number, holder }),
-    absence: '',
+    noStoreReason: '',
   };
 }
 
@@ -113,8 +113,8 @@ function openCache(
         { concern: 'store' },
       );
     }
-    const absence = `neither a disk store nor a bucket is set, and ${fault}`;
-    return { store: undefined, otherStores: [], claimOf: undefined, absence };
+    const noStoreReason = `neither a disk store nor a bucket is set, and ${fault}`;
+    return { store: undefined, otherStores: [], claimOf: undefined, noStoreReason };
   }
   const cache = openActionsCache({ environment, temporaryFolder });
   const { own, others } = scopes;
@@ -125,6 +125,6 @@ function openCache(
       const entries = createActionsCacheClaimEntries({ cache, scope: own, key });
       return createActionsCacheClaim(entries, { number, epoch, contenders });
     },
-    absence: '',
+    noStoreReason: '',
   };
 }

@@ -31,6 +31,9 @@ export interface Store {
   /** Where it is, for people; holds no secret. */
   readonly location: string;
 
+  /** For people who miss a snapshot: what else may hide or remove one here. */
+  readonly absenceHint?: string;
+
   /** The manifest with the highest number, below `below` where given. */
   findManifest(key: string, options: FindOptions): Promise<StoredManifest | undefined>;
 

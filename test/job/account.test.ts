@@ -126,10 +126,11 @@ test.each([
   [{ durationMs: 1_200, bytes: 312 * 1024 }, 'Fetch: 1.2 s, 312 KiB, 260 KiB/s'],
   [{ durationMs: 1_200, bytes: 0 }, 'Fetch: 1.2 s'],
   [{ durationMs: 1_200, hasFailed: true }, 'Fetch: failed after 1.2 s'],
+  [{ durationMs: 1_200, isStopped: true }, 'Fetch: stopped after 1.2 s'],
 ])('%j is the line %s', (facts, expected) => {
   const phase: Phase = {
     ...{ name: 'fetch', label: 'Fetch', title: 'Fetch', startedMs: 0, durationMs: 0 },
-    ...{ hasFailed: false, ...facts },
+    ...{ hasFailed: false, isStopped: false, ...facts },
   };
   expect(describePhase(phase)).toBe(expected);
 });

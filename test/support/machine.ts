@@ -54,7 +54,7 @@ export class Machine {
     const environment = gitEnvironment();
     const git = await openGit({ environment, workingDirectory: root, signal, log });
     return new Machine(options, {
-      ...{ git, signal, log, absence: '', otherStores: [], claimOf: undefined },
+      ...{ git, signal, log, noStoreReason: '', otherStores: [], claimOf: undefined },
       accessOf: (upstream) => ({ url: upstream, token: '' }),
       temporaryFolder: root,
       store: store === undefined ? undefined : createDiskStore({ path: store }),

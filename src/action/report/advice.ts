@@ -1,38 +1,50 @@
-/** What a person can do about a failed step, by the code of its error. */
-import { MirrorError, type Concern, type ErrorCode } from '../../lib/errors.ts';
+/** What a person can do about a failure, in the Action's words. */
+import { MirrorError, describeError, type Concern, type ErrorCode } from '../../lib/errors.ts';
 
 const AGAIN = 'Run the job again';
 
-/** Also the source of docs/troubleshooting.md. */
+/** By the code of the error. docs/troubleshooting.md is generated from it. */
 export const ADVICE: Record<ErrorCode, string> = {
   authentication:
-    'Check that `token`, or `ssh-key`, is set, has not expired and may read the repository. The token of a workflow reads its own repository only.',
+    'Check that `token` or `ssh-key` is set, has not expired and may read the repository. The token of a workflow can read its own repository only.',
   'not-found':
-    'Check `repository` and `github-server-url`. A repository that the token or key may not see looks like one that is not there.',
-  moved: 'Set `repository`, or `github-server-url`, to the new address.',
-  network: `${AGAIN}. If it fails again, check that this runner reaches upstream: its proxy, its firewall, and whether upstream is well.`,
-  timeout: `${AGAIN}. If it fails again, set \`fetch-timeout\` to more than a clone takes on this runner.`,
-  'empty-upstream': 'Push a branch to the repository, or check what `refs` leaves of its refs.',
+    'Check `repository` and `github-server-url`. A repository that the token or key may not read looks like one that does not exist.',
+  moved: 'Set `repository` or `github-server-url` to the new address.',
+  network: `${AGAIN}. If it fails again, check that this runner can reach upstream: the proxy, the firewall, and upstream itself.`,
+  timeout: `${AGAIN}. If it fails again, check how long a clone takes on this runner.`,
+  'empty-upstream': 'Push a branch to the repository, or check which refs `refs` selects.',
   'shallow-upstream':
-    'Mirror a repository with its whole history, or complete this one with `git fetch --unshallow` where it is served.',
+    'Mirror a repository with its whole history, or complete this one with `git fetch --unshallow` on its server.',
   'corrupt-mirror':
-    'A fresh clone fails as well: check the repository upstream with git fsck, and the disk of this runner.',
+    'A fresh clone fails too: check the repository on its server with `git fsck`, and the disk of this runner.',
   'no-space':
-    'Free space on the disk of this runner, or set `mirror-path` to a folder on a larger one.',
-  cancelled: AGAIN + '.',
-  'lost-lock': `${AGAIN}. Nothing may remove or replace the lock file beside the mirror (\`<mirror-path>.lock\`) while jobs run.`,
-  unknown: `${AGAIN} with debug logging: it shows every command of git.`,
-  'invalid-input': 'Set the input, or the environment of the runner, to what is allowed.',
+    'Free space on the disk of this runner, or set `mirror-path` to a folder on a larger disk.',
+  cancelled: `${AGAIN}.`,
+  'lost-lock': `${AGAIN}. Nothing may remove or replace the lock file beside the mirror while jobs run.`,
+  unknown: `${AGAIN} with debug logging, which shows every git command.`,
+  'invalid-input': 'Set the input, or the variable of the runner, to an expected value.',
   'git-unusable': 'Install git 2.32 or newer on the runner, or in the container of the job.',
-  'ssh-unusable': 'Install OpenSSH on the runner, or use `token` in place of `ssh-key`.',
+  'ssh-unusable': 'Install OpenSSH on the runner, or use `token` instead of `ssh-key`.',
   'mirror-refused': 'Set `mirror-path` to a folder that nothing else uses.',
-  'bad-snapshot': `${AGAIN}. If it fails again, set \`cache-key\` to begin with an empty store.`,
-  'store-unavailable': 'Check that this runner reaches the store and may read it.',
+  'bad-snapshot': `${AGAIN}. If it fails again, set \`cache-key\` to start with an empty store.`,
+  'store-unavailable': 'Check that this runner can reach the store and may read it.',
   'store-read-only': 'Let a job that may write to the store save the snapshot.',
 };
 
-export function adviseOn(error: unknown): string {
-  return ADVICE[error instanceof MirrorError ? error.code : 'unknown'];
+/** What to do after the message, whose clause names the setting; undefined for nothing more. */
+export function adviseOn(error: unknown): string | undefined {
+  const advice = ADVICE[error instanceof MirrorError ? error.code : 'unknown'];
+  if (describeConcern(error) === undefined) return advice;
+  // The clause has named a setting already: what else is known is left.
+  const sentences = advice.split(/(?<=\.) (?=[A-Z])/);
+  return sentences.filter((sentence) => !/`[a-z0-9-]+`/.test(sentence)).join(' ') || undefined;
+}
+
+/** The message of a failure with the clause that names the setting it concerns. */
+export function describeFailure(error: unknown): string {
+  const clause = describeConcern(error);
+  const message = describeError(error);
+  return clause === undefined ? message : `${message}; ${clause}`;
 }
 
 /** How the Action names what a failure concerns: a clause that follows its message. */

@@ -15,12 +15,12 @@ export function nameOf(url: string): string {
 /** In a word or two. */
 export function describeState({ provenance, recloned }: RestoredMirror): string {
   if (provenance === 'existing') return 'updated';
-  return recloned ? 'cloned afresh' : provenance;
+  return recloned ? 'cloned again' : provenance;
 }
 
 /** Where snapshots are looked for, the first being where they are saved. */
-export function describeStores({ store, otherStores, absence }: Job): string {
-  if (store === undefined) return `none: ${absence}`;
+export function describeStores({ store, otherStores, noStoreReason }: Job): string {
+  if (store === undefined) return `none: ${noStoreReason}`;
   return [store, ...otherStores].map(({ location }) => location).join(', else ');
 }
 
@@ -35,12 +35,39 @@ export function describeMirror(
     case 'restored':
       return `Restored snapshot ${String(snapshot)} and updated it`;
     case 'cloned':
-      if (recloned) return 'Cloned afresh, after a failure';
-      return job.store === undefined ? 'Cloned: there is no store' : 'Cloned: no snapshot was used';
+      if (recloned) return 'Cloned again, after a failure';
+      return job.store === undefined
+        ? 'Cloned: there is no store'
+        : 'Cloned: no snapshot was available';
   }
 }
 
-/** What was moved, against what a clone would have moved. */
+/**
+ * Why there was no snapshot for a clone, as far as the stores can tell; undefined where there was one, or
+ * where a fallback gives the reason.
+ */
+export function explainMiss(
+  { provenance, recloned }: RestoredMirror,
+  { store, otherStores, account }: Job,
+): string | undefined {
+  const hasReason = account.fallbacks.some(({ code }) => EXPLAINS_MISS.has(code));
+  if (provenance !== 'cloned' || recloned || store === undefined || hasReason) return undefined;
+  const places = [store, ...otherStores].map(({ location }) => location).join(' or ');
+  const hint = store.absenceHint === undefined ? '' : `; ${store.absenceHint}`;
+  return `No snapshot in ${places} has this key yet. The key depends on the repository, \`refs\` and \`cache-key\`${hint}.`;
+}
+
+/** Fallbacks without a usable snapshot. */
+const EXPLAINS_MISS: ReadonlySet<string> = new Set([
+  'bad-snapshot',
+  'snapshot-revoked',
+  'store-unavailable',
+  'store-read-only',
+  'no-space',
+  'unknown',
+]);
+
+/** What was moved, compared with what a clone would have moved. */
 export function describeTransfer(
   { provenance, packBytes }: RestoredMirror,
   account: Account,
@@ -64,7 +91,7 @@ export function describeHead({ head }: RestoredMirror): string {
 export function describeLock({ isPrivate, waitedMs }: RestoredMirror): string {
   const waited = waitedMs < 1 ? '' : `waited ${formatDuration(waitedMs)} for another job`;
   if (!isPrivate) return waited === '' ? 'free' : waited;
-  const reason = 'not had: this job made a mirror of its own, which is gone with it';
+  const reason = 'unavailable: this job made a mirror of its own, which is removed with it';
   return waited === '' ? reason : `${reason}; ${waited}`;
 }
 
@@ -74,13 +101,13 @@ export function describeClaim({ claim }: RestoredMirror): string | undefined {
     case 'not-needed':
       return undefined;
     case 'acquired':
-      return 'had: this job cloned, to save a snapshot for the others';
+      return 'acquired: this job cloned, to save a snapshot for the others';
     case 'waited':
-      return 'another job had it, and saved the snapshot that this one waited for';
+      return 'another job held it, and saved the snapshot that this job waited for';
     case 'timed-out':
-      return 'another job held it until `lock-timeout`: this one went on alone';
+      return 'another job held it until `lock-timeout`: this job continued without it';
     case 'unavailable':
-      return 'not to be had: this job went on alone';
+      return 'unavailable: this job continued without it';
   }
 }
 
@@ -103,7 +130,7 @@ export function describeSave(result: SaveResult): string {
     case 'unchanged':
       return `Nothing saved: nothing changed since snapshot ${result.id}`;
     case 'superseded':
-      return `Nothing saved: another job saved snapshot ${String(result.number)} meanwhile`;
+      return `Nothing saved: another job saved snapshot ${String(result.number)} first`;
     case 'skipped':
     case 'refused':
       return `Nothing saved: ${result.reason}`;

@@ -5,8 +5,8 @@ import { MirrorError, describeError } from '../../lib/errors.ts';
 import { basicCredential } from '../../git/environment.ts';
 import type { Job } from '../../job/job.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
-import { adviseOn } from './advice.ts';
-import { describeMirror, describeSave, describeStores } from './outcome.ts';
+import { adviseOn, describeFailure } from './advice.ts';
+import { describeMirror, describeSave, describeStores, explainMiss } from './outcome.ts';
 import { summarizeFailure, summarizeMirror, summarizeNotSaved, summarizeSave } from './summary.ts';
 import {
   DISABLED,
@@ -73,9 +73,11 @@ export async function reportMirror(
   actionsLog.info(`${describeMirror(mirror, job)}: ${url} at ${mirror.path}`);
   if (mirror.provenance === 'cloned' && job.store === undefined) {
     actionsLog.notice(
-      `Every new machine clones the whole repository, for there is no store: ${job.absence}`,
+      `Every new machine clones the whole repository, because there is no store: ${job.noStoreReason}`,
     );
   }
+  const miss = explainMiss(mirror, job);
+  if (miss !== undefined) actionsLog.info(miss);
   await writeSummary(summarizeMirror(mirror, prime, job));
 }
 
@@ -90,8 +92,9 @@ export async function reportFailure(
   job: Job | undefined,
   url: string | undefined,
 ): Promise<void> {
-  setFailed(describeError(error));
-  actionsLog.info(`What to do: ${adviseOn(error)}`);
+  setFailed(describeFailure(error));
+  const advice = adviseOn(error);
+  if (advice !== undefined) actionsLog.info(`What to do: ${advice}`);
   reportSummaryJson(summarizeFailed('main', error, job?.account));
   await writeSummary(summarizeFailure(error, job, url));
 }
@@ -111,7 +114,7 @@ export async function reportNotSaved(
   job: Job | undefined,
   url: string | undefined,
 ): Promise<void> {
-  const line = `Nothing saved: ${describeError(cause)}`;
+  const line = `Nothing saved: ${describeFailure(cause)}`;
   // Who cancels a job knows it.
   if (cause instanceof MirrorError && cause.code === 'cancelled') actionsLog.info(line);
   else actionsLog.warning(line);

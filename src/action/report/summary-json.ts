@@ -18,7 +18,7 @@ export interface StepSummary {
   /** Code of the error that ended the step. */
   failure?: string;
   recloned?: boolean;
-  /** Codes of what went wrong on the way, in order. */
+  /** Codes of what went wrong and was worked around, in order. */
   fallbacks?: readonly string[];
   seconds?: number;
   phases?: readonly PhaseSummary[];
@@ -78,8 +78,11 @@ function summarizeAccount(account: Account) {
   return {
     fallbacks: account.fallbacks.map(({ code }) => code),
     seconds: toSeconds(account.elapsedMs),
-    phases: account.allPhases.map(({ name, durationMs, bytes = 0, hasFailed }): PhaseSummary => ({
-      ...{ name, seconds: toSeconds(durationMs), bytes, hasFailed },
+    phases: account.allPhases.map((phase): PhaseSummary => ({
+      name: phase.name,
+      seconds: toSeconds(phase.durationMs),
+      bytes: phase.bytes ?? 0,
+      hasFailed: phase.hasFailed || phase.isStopped,
     })),
     bytes: {
       fromUpstream: account.bytesMoved('from upstream'),

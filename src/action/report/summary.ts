@@ -1,12 +1,11 @@
 /** The sections of the job summary, in Markdown. Pure. */
 import type { Account } from '../../job/account.ts';
 import { formatDuration } from '../../lib/durations.ts';
-import { describeError } from '../../lib/errors.ts';
 import type { Job } from '../../job/job.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
-import { adviseOn } from './advice.ts';
+import { adviseOn, describeFailure } from './advice.ts';
 import { toCode, toMarkdown } from './markdown.ts';
 import {
   describeClaim,
@@ -18,6 +17,7 @@ import {
   describeState,
   describeStores,
   describeTransfer,
+  explainMiss,
   nameOf,
 } from './outcome.ts';
 import { drawTimeline } from './timeline.ts';
@@ -27,10 +27,12 @@ export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job:
   const { account } = job;
   const { url } = mirror.identity.spec;
   const claim = describeClaim(mirror);
+  const miss = explainMiss(mirror, job);
   const lead = `**${toMarkdown(describeMirror(mirror, job))}**, in ${formatDuration(account.elapsedMs)}.`;
   return join(
     heading('Mirror', url, describeState(mirror), account.fallbacks.length > 0 ? WARNED : ''),
     [`${lead} ${describeTransfer(mirror, account)}`],
+    miss === undefined ? [] : [toMarkdown(miss)],
     listFallbacks(account),
     listPhases(account),
     tabulate([
@@ -52,10 +54,11 @@ export function summarizeFailure(
   job: Job | undefined,
   url: string | undefined,
 ): string {
+  const advice = adviseOn(error);
   return join(
     heading('Mirror', url, 'failed', FAILED),
-    [`> ${toMarkdown(describeError(error))}`],
-    [`**What to do:** ${toMarkdown(adviseOn(error))} ${GO_ON}`],
+    [`> ${toMarkdown(describeFailure(error))}`],
+    [advice === undefined ? GO_ON : `**What to do:** ${toMarkdown(advice)} ${GO_ON}`],
     ...(job === undefined || url === undefined
       ? []
       : [
@@ -118,7 +121,7 @@ function join(...parts: readonly (readonly string[])[]): string {
 function listFallbacks({ fallbacks }: Account): string[] {
   if (fallbacks.length === 0) return [];
   return [
-    'What went wrong on the way:',
+    'What went wrong and was worked around:',
     '',
     ...fallbacks.map(({ reason }) => `- ${toMarkdown(reason)}`),
   ];

@@ -31,7 +31,8 @@ export function drawTimeline(phases: readonly Phase[]): string[] {
   ];
 }
 
-function describeBytes({ hasFailed, bytes = 0, direction }: Phase): string {
+function describeBytes({ hasFailed, isStopped, bytes = 0, direction }: Phase): string {
+  if (isStopped) return 'stopped';
   if (hasFailed) return '**failed**';
   return bytes === 0 ? '' : `${formatBytes(bytes)} ${direction ?? ''}`;
 }

@@ -52,6 +52,8 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
 
 class ActionsCacheStore implements Store {
   readonly location: string;
+  readonly absenceHint =
+    'a job sees snapshots of its own branch, its base branch and the default branch only, and GitHub evicts entries after 7 days without use';
   readonly #cache: ActionsCache;
   readonly #scope: string;
 

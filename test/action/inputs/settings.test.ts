@@ -115,6 +115,7 @@ describe('action.yml and settings', () => {
       cacheKey: '',
       lockTimeoutMs: 10 * 60_000,
       fetchTimeoutMs: 60 * 60_000,
+      stallTimeoutMs: 5 * 60_000,
       verification: 'standard',
       save: 'auto',
       publish: 'post',

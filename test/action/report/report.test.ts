@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Account, type Phase } from '../../../src/job/account.ts';
-import { MirrorError } from '../../../src/lib/errors.ts';
+import { MirrorError, type Concern, type ErrorCode } from '../../../src/lib/errors.ts';
 import type { Job } from '../../../src/job/job.ts';
 import { silentLog } from '../../../src/lib/log.ts';
 import type { PrimeResult } from '../../../src/prime/prime-workspace.ts';
@@ -15,6 +15,12 @@ import {
   reportOutputs,
   reportSave,
 } from '../../../src/action/report/report.ts';
+import {
+  ADVICE,
+  adviseOn,
+  describeConcern,
+  describeFailure,
+} from '../../../src/action/report/advice.ts';
 import { toCode, toMarkdown } from '../../../src/action/report/markdown.ts';
 import {
   describeClaim,
@@ -22,6 +28,7 @@ import {
   describePrime,
   describeSave,
   describeTransfer,
+  explainMiss,
   nameOf,
 } from '../../../src/action/report/outcome.ts';
 import { drawBar, drawTimeline } from '../../../src/action/report/timeline.ts';
@@ -166,8 +173,8 @@ describe('the job summary of main', () => {
     const mirror = { ...cloned, recloned: true, waitedMs: 65_000 };
     await listen(() => reportMirror(mirror, primed, jobOf(account)));
     for (const text of [
-      '### ⚠️ Mirror of o/n: cloned afresh\n',
-      '**Cloned afresh, after a failure**, in ',
+      '### ⚠️ Mirror of o/n: cloned again\n',
+      '**Cloned again, after a failure**, in ',
       '3.0 MiB came from upstream.',
       '\n- Snapshot 7 is not used: it is damaged\n',
       '| 3.0 MiB from upstream |',
@@ -195,13 +202,13 @@ describe('the job summary of main', () => {
 
   test('says plainly that there is no store, as does a notice where it cost a clone', async () => {
     const account = new Account(silentLog);
-    const absence = 'the cache is not <here>, and `disk-path` is not set';
-    const job = { ...jobOf(account), store: undefined, absence };
+    const noStoreReason = 'the cache is not <here>, and `disk-path` is not set';
+    const job = { ...jobOf(account), store: undefined, noStoreReason };
     const first = await listen(() => reportMirror(cloned, primed, job));
     expect(summary()).toContain('**Cloned: there is no store**');
     expect(summary()).toContain('<td>none: the cache is not &lt;here&gt;, and <code>disk-path');
     expect(first.annotations).toMatchObject([
-      { level: 'notice', message: expect.stringContaining(absence) },
+      { level: 'notice', message: expect.stringContaining(noStoreReason) },
     ]);
     const existing = { ...cloned, provenance: 'existing' as const };
     expect((await listen(() => reportMirror(existing, primed, job))).annotations).toEqual([]);
@@ -239,11 +246,7 @@ describe('post says in one line', () => {
   test.each([
     [{ result: 'published', id: '7-ab', bytes: 1_536 }, 'Saved snapshot 7-ab (1.5 KiB)', []],
     [{ result: 'unchanged', id: '7-ab' }, 'Nothing saved: nothing changed since snapshot 7-ab', []],
-    [
-      { result: 'superseded', number: 8 },
-      'Nothing saved: another job saved snapshot 8 meanwhile',
-      [],
-    ],
+    [{ result: 'superseded', number: 8 }, 'Nothing saved: another job saved snapshot 8 first', []],
     [{ result: 'skipped', reason: 'there is no store' }, 'Nothing saved: there is no store', []],
     [{ result: 'refused', reason: 'it is gone' }, 'Nothing saved: it is gone', ['warning']],
     [
@@ -280,10 +283,10 @@ describe('post says in one line', () => {
 describe('what is said of', () => {
   test.each([
     ['not-needed', undefined],
-    ['acquired', 'had: this job cloned, to save a snapshot for the others'],
-    ['waited', 'another job had it, and saved the snapshot that this one waited for'],
-    ['timed-out', 'another job held it until `lock-timeout`: this one went on alone'],
-    ['unavailable', 'not to be had: this job went on alone'],
+    ['acquired', 'acquired: this job cloned, to save a snapshot for the others'],
+    ['waited', 'another job held it, and saved the snapshot that this job waited for'],
+    ['timed-out', 'another job held it until `lock-timeout`: this job continued without it'],
+    ['unavailable', 'unavailable: this job continued without it'],
   ] as const)('the claim, %s: %s', (claim, expected) => {
     expect(describeClaim({ ...cloned, claim })).toBe(expected);
   });
@@ -291,10 +294,13 @@ describe('what is said of', () => {
   test.each([
     [{}, 'free'],
     [{ waitedMs: 2_500 }, 'waited 2.5 s for another job'],
-    [{ isPrivate: true }, 'not had: this job made a mirror of its own, which is gone with it'],
+    [
+      { isPrivate: true },
+      'unavailable: this job made a mirror of its own, which is removed with it',
+    ],
     [
       { isPrivate: true, waitedMs: 2_500 },
-      'not had: this job made a mirror of its own, which is gone with it; waited 2.5 s for another job',
+      'unavailable: this job made a mirror of its own, which is removed with it; waited 2.5 s for another job',
     ],
   ])('the lock with %j: %s', (facts, expected) => {
     expect(describeLock({ ...cloned, ...facts })).toBe(expected);
@@ -342,6 +348,65 @@ describe('what is said of', () => {
     ['something', 'something'],
   ])('%s: %s', (url, expected) => {
     expect(nameOf(url)).toBe(expected);
+  });
+});
+
+const CONCERNS: readonly Concern[] = [
+  ...(['token', 'ssh-key', 'ssh-user', 'known-hosts', 'repository', 'server', 'refs'] as const),
+  ...(['mirror-place', 'cache-key', 'lock-timeout', 'fetch-timeout', 'stall-timeout'] as const),
+  ...(['store', 'disk-store', 's3-bucket', 's3-endpoint', 's3-region', 's3-credentials'] as const),
+];
+
+describe('advice', () => {
+  test.each(Object.keys(ADVICE) as ErrorCode[])('on %s names no setting twice', (code) => {
+    const alone = new MirrorError(code, 'it failed');
+    expect(describeFailure(alone)).toBe('it failed');
+    expect(adviseOn(alone)).toBe(ADVICE[code]);
+    for (const concern of CONCERNS) {
+      const error = new MirrorError(code, 'it failed', { concern });
+      expect(describeFailure(error)).toBe(`it failed; ${describeConcern(error)}`);
+      expect(adviseOn(error) ?? '').not.toMatch(/`[a-z0-9-]+`/);
+    }
+  });
+
+  test('keeps what is no setting', () => {
+    const error = new MirrorError('authentication', 'no', { concern: 'token' });
+    expect(adviseOn(error)).toBe('The token of a workflow can read its own repository only.');
+    expect(adviseOn(new MirrorError('moved', 'no', { concern: 'server' }))).toBeUndefined();
+  });
+
+  test('names a time limit only where an error does', () => {
+    for (const advice of Object.values(ADVICE)) expect(advice).not.toMatch(/-timeout/);
+    const error = new MirrorError('timeout', 'slow', { concern: 'fetch-timeout' });
+    expect(describeFailure(error)).toBe('slow; set `fetch-timeout` to a longer time');
+  });
+});
+
+describe('a clone without a snapshot', () => {
+  test('says that the key has none yet, and what that depends on', () => {
+    expect(explainMiss(cloned, jobOf())).toBe(
+      'No snapshot in a store in memory has this key yet. The key depends on the repository, `refs` and `cache-key`.',
+    );
+  });
+
+  test('says what hides and removes snapshots where the store has such rules', () => {
+    const store = { ...createMemoryStore(), absenceHint: 'old ones are evicted' };
+    expect(explainMiss(cloned, jobOf(undefined, store))).toMatch(/; old ones are evicted\.$/);
+  });
+
+  test.each(['bad-snapshot', 'store-unavailable'] as const)(
+    'leaves it to the fallback where that is the reason: %s',
+    (code) => {
+      const account = new Account(silentLog);
+      account.fallBack('why', new MirrorError(code, 'why'));
+      expect(explainMiss(cloned, jobOf(account))).toBeUndefined();
+    },
+  );
+
+  test('is no news of a mirror that was not cloned, or was cloned for another reason', () => {
+    expect(explainMiss(restored, jobOf())).toBeUndefined();
+    expect(explainMiss({ ...cloned, recloned: true }, jobOf())).toBeUndefined();
+    expect(explainMiss(cloned, { ...jobOf(), store: undefined })).toBeUndefined();
   });
 });
 
@@ -432,7 +497,7 @@ describe('text of others in the summary', () => {
 describe('the timeline', () => {
   const phase: Phase = {
     ...{ name: 'fetch', label: 'Fetch', title: 'Fetch what is new', direction: 'from upstream' },
-    ...{ startedMs: 0, durationMs: 0, hasFailed: false },
+    ...{ startedMs: 0, durationMs: 0, hasFailed: false, isStopped: false },
   };
   const shown = (bar: string) => bar.replaceAll('\u00a0', ' ');
 
@@ -454,6 +519,7 @@ describe('the timeline', () => {
     const rows = drawTimeline([
       { ...phase, durationMs: 1_000, bytes: 2_048 },
       { ...phase, startedMs: 1_000, durationMs: 1_000, hasFailed: true },
+      { ...phase, startedMs: 1_000, durationMs: 1_000, isStopped: true },
       { ...phase, label: 'Check', startedMs: 2_000, durationMs: 2_000, bytes: 0 },
     ]);
     expect(rows.map(shown)).toEqual([
@@ -461,6 +527,7 @@ describe('the timeline', () => {
       '| :-- | --: | :-- | :-- |',
       `| Fetch | 1.0 s | 2.0 KiB from upstream | \`${'█'.repeat(10).padEnd(40)}\` |`,
       `| Fetch | 1.0 s | **failed** | \`${(' '.repeat(10) + '█'.repeat(10)).padEnd(40)}\` |`,
+      `| Fetch | 1.0 s | stopped | \`${(' '.repeat(10) + '█'.repeat(10)).padEnd(40)}\` |`,
       `| Check | 2.0 s |  | \`${' '.repeat(20) + '█'.repeat(20)}\` |`,
     ]);
   });

@@ -393,7 +393,7 @@ describe('the job summary', () => {
   test('shows the outcome, the phases and why the usual way was not taken', async () => {
     const scenario = await scenarios.create();
     const cold = await scenario.run();
-    expect(cold.main.summary).toMatch(/^\*\*Cloned: no snapshot was used\*\*, in/m);
+    expect(cold.main.summary).toMatch(/^\*\*Cloned: no snapshot was available\*\*, in/m);
     for (const phase of ['Probe', 'Clone', 'Prime']) {
       expect(cold.main.summary).toMatch(new RegExp(`^\\| ${phase} \\| [^|]+ m?s \\|`, 'm'));
     }
@@ -409,8 +409,10 @@ describe('the job summary', () => {
     const upstream = 'http://x/<script>alert(1)&amp;</script>';
     await storeManifest(folder, { ...snapshot, upstream });
     const warm = await scenario.run();
-    expect(warm.main.summary).toMatch(/^\*\*Cloned afresh, after a failure\*\*, in/m);
-    expect(warm.main.summary).toMatch(/went wrong on the way:\s*- Snapshot 1 is not used/);
+    expect(warm.main.summary).toMatch(/^\*\*Cloned again, after a failure\*\*, in/m);
+    expect(warm.main.summary).toMatch(
+      /went wrong and was worked around:\s*- Snapshot 1 is not used/,
+    );
     expect(warm.main.summary).toContain('&lt;script&gt;alert(1)&amp;amp;&lt;/script&gt;');
     expect(warm.main.summary).not.toContain('<script');
     expect(warm.main.annotations).toMatchObject([

@@ -285,7 +285,7 @@ describe('the store at post', () => {
     await scenario.run();
     const before = await readTree(scenario.store);
     expect(verdict(await succeed(late.post()))).toBe(
-      'Nothing saved: another job saved snapshot 1 meanwhile',
+      'Nothing saved: another job saved snapshot 1 first',
     );
     expect(await readTree(scenario.store)).toEqual(before);
   });
@@ -328,7 +328,7 @@ describe('the store at post', () => {
       { level: 'warning', message: expect.stringMatching(/store.*ENOTDIR.*going on without/) },
     ]);
     expect(main.summary).toMatch(
-      /went wrong on the way:.*going on without.*nothing will be saved/s,
+      /went wrong and was worked around:.*going on without.*nothing will be saved/s,
     );
     await expectMirrorOf(main.outputs['mirror-path'] ?? '', scenario.upstream);
 

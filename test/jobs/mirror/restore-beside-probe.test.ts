@@ -50,6 +50,10 @@ describe('a restore beside the probe', () => {
     const main = await job.main();
     expect(failureOf(main)).toMatch(/upstream refused the credentials/);
     expect(main.log).not.toMatch(/did not answer|could not be restored|is not used/);
+    // It was stopped: there is one fault, and it is upstream's.
+    expect(main.log).toMatch(/^Restore: stopped after /m);
+    expect(main.summary).toMatch(/^\| Restore \|.*\| stopped \|/m);
+    expect(main.log.match(/: failed after /g)).toHaveLength(1);
     expect(await readdir(job.runnerWorkspace, { recursive: true })).not.toContainEqual(
       expect.stringContaining('staging'),
     );
