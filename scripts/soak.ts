@@ -20,6 +20,8 @@ const seed = values.seed ?? String(Math.floor(Math.random() * 2 ** 31));
 const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/faults/kill.test.ts': { KILLS: '40' },
   'test/jobs/faults/kill-repack.test.ts': { REPACK_KILLS: '40' },
+  'test/save/maintenance.slow.test.ts': { MAINTENANCE_ROUNDS: '100' },
+  'test/jobs/faults/poison.test.ts': { CORRUPTIONS: '20' },
   'test/jobs/faults/corruption.test.ts': { CORRUPTIONS: '20' },
   'test/jobs/stores/corruption-cache.test.ts': { CORRUPTIONS: '20' },
   'test/jobs/stores/corruption.s3.test.ts': { CORRUPTIONS: '20' },

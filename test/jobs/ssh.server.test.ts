@@ -28,7 +28,13 @@ import { isRunning, runProcess, waitUntil } from '../support/processes.ts';
 import { addCommits, createRepository, repositorySizes } from '../support/repository-fixture.ts';
 import { createKey, startSshServer, type SshServer } from '../support/git-server/ssh-server.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
-import { expectMirrorOf, failureOf, succeed, verdict } from './scenarios/scenario.ts';
+import {
+  outputsOfMirror,
+  expectMirrorOf,
+  failureOf,
+  succeed,
+  verdict,
+} from './scenarios/scenario.ts';
 
 let root: string;
 let server: SshServer;
@@ -263,7 +269,7 @@ describe('what the step says of', () => {
   async function expectFailure(job: Job, message: RegExp): Promise<StepResult> {
     const main = await job.main();
     expect(failureOf(main)).toMatch(message);
-    expect(main.outputs).toEqual({});
+    expect(outputsOfMirror(main)).toEqual({});
     expect(keyFolders(job)).toEqual([]);
     expect(findIn(main.log + main.summary)).toEqual([]);
     expect(verdict(await succeed(job.post()))).toMatch(/the fetch did not succeed/);

@@ -25,7 +25,8 @@ import {
   storeManifest,
 } from '../jobs/scenarios/scenario.ts';
 
-const ROUNDS = Number(process.env['ROUNDS'] ?? 100);
+/** A soak runs 100. */
+const ROUNDS = Number(process.env['MAINTENANCE_ROUNDS'] ?? 25);
 
 let root = '';
 let server: GitServer;

@@ -22,6 +22,7 @@ import type { Job, JobOptions } from '../../support/action-runner.ts';
 import { git } from '../../support/git.ts';
 import { addCommits, repositorySizes } from '../../support/repository-fixture.ts';
 import {
+  outputsOfMirror,
   expectMirrorOf,
   failureOf,
   readTree,
@@ -87,7 +88,7 @@ async function fail(inputs: Inputs, options: Partial<JobOptions> = {}): Promise<
   const before = await everything(job);
   const step = await job.main();
   expect(await everything(job)).toEqual(before);
-  expect(step.outputs).toEqual({});
+  expect(outputsOfMirror(step)).toEqual({});
   expect(step.state).toEqual({});
   return failureOf(step);
 }

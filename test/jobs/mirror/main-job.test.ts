@@ -13,6 +13,7 @@ import {
 } from '../../support/repository-change.ts';
 import { addCommits, repositorySizes } from '../../support/repository-fixture.ts';
 import {
+  outputsOfMirror,
   expectMirrorOf,
   failureOf,
   newestSnapshot,
@@ -433,6 +434,6 @@ describe('the job summary', () => {
     expect(failed.summary).toMatch(
       /^### ❌ Mirror of \S+: failed\s*> asking http.*no such repository.*What to do:/s,
     );
-    expect(failed.outputs).toEqual({});
+    expect(outputsOfMirror(failed)).toEqual({});
   });
 });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { createRandom, testSeed, type Random } from '../../support/random.ts';
 
 const asked = process.env['CORRUPTIONS'];
-export const ROUNDS = Number(asked ?? 2);
+export const ROUNDS = Number(asked ?? 1);
 /** Not a soak, which tries all there is. */
 export const IS_SAMPLE = asked === undefined;
 

@@ -175,6 +175,12 @@ export function failureOf(step: StepResult): string {
   );
 }
 
+/** The outputs that say something of a mirror: a step that fails still reports on itself. */
+export function outputsOfMirror(step: StepResult): Record<string, string> {
+  const outputs = Object.entries(step.outputs);
+  return Object.fromEntries(outputs.filter(([name]) => name !== 'summary-json'));
+}
+
 const BRANCHES_AND_TAGS = /^refs\/(?:heads|tags)\//;
 
 /**
