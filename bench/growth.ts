@@ -186,7 +186,9 @@ async function splitLayers(from: string, mirror: string, to: string, count: numb
       const pack = ['pack-objects', '--quiet', join(folder, 'pack')];
       await git(mirror, pack, { input, timeoutMs: TIMEOUT_MS });
       const names = await listPackFiles(folder);
-      const layer = await describeLayer(folder, names, objectFormat);
+      const layer = await describeLayer(folder, names, objectFormat, {
+        signal: new AbortController().signal,
+      });
       await store.putLayer(key, layer, folder, { signal });
       layers.push(layer);
     });

@@ -30,7 +30,7 @@ async function makeMirror(folder: string, serverUrl: string): Promise<PrimeSourc
   const record = await findRecord(path);
   if (typeof record !== 'object') throw new Error(`${path} has no record`);
   const refs = await readRefs(path, 'sha1');
-  const spec = { url: record.upstream, refspecs: [], cacheKey: '' };
+  const spec = { url: record.upstream, refspecs: [], depth: 'full' as const, cacheKey: '' };
   const identity = identify(spec, 'sha1');
   return { path, refs, head: record.head ?? undefined, identity };
 }

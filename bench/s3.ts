@@ -6,6 +6,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packDirectory } from '../src/mirror/directory.ts';
+import { ChunkDigester } from '../src/snapshot/chunks.ts';
 import { LayerCheck } from '../src/snapshot/layer-check.ts';
 import { parseManifest, type Layer } from '../src/snapshot/manifest.ts';
 import { createJob, type Job } from '../test/support/action-runner.ts';
@@ -102,7 +103,7 @@ async function makeSubject(server: S3Server, upstream: string, folder: string): 
     const stored = await storeOf(stores, server).findManifest(key, { signal });
     if (stored === undefined || layers.length !== 1) throw new Error('there is not one layer');
     const manifest = await parseManifest(stored.content, stored.number);
-    const [layer] = manifest.kind === 'snapshot' ? manifest.layers : [];
+    const [layer] = manifest.kind === 'repository' ? manifest.layers : [];
     if (layer === undefined) throw new Error('there is no layer');
     return {
       key,
@@ -162,7 +163,7 @@ async function timeRound(
 
   /** As the main step does it, without git's own checks. */
   async function restore(directory: string): Promise<void> {
-    const check = new LayerCheck(directory, layer);
+    const check = new LayerCheck(directory, layer, new ChunkDigester(new AbortController().signal));
     try {
       await store.getLayer(key, layer, directory, { signal, onFilled: check.note });
       await check.finish('sha1');

@@ -85,7 +85,7 @@ function accessOf(
 }
 
 export function specOf({ upstream, cacheKey }: Settings): MirrorSpec {
-  return { url: upstream.url, refspecs: upstream.refspecs, cacheKey };
+  return { url: upstream.url, refspecs: upstream.refspecs, depth: 'full', cacheKey };
 }
 
 export function restoreOptionsOf(settings: Settings): RestoreOptions {

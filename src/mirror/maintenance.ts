@@ -13,12 +13,16 @@
 import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { MirrorError } from '../lib/errors.ts';
+import { setImmediate } from 'node:timers/promises';
+import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
 import { removeTree } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
 import { listPacks, packDirectory, tidyPacks } from './directory.ts';
 import { PackIndex } from './pack-index.ts';
 import type { ObjectFormat } from './refs.ts';
+
+/** How many objects are looked up before other work gets a turn: some 20 ms. */
+const OBJECTS_IN_A_ROW = 20_000;
 
 const MAX_THREADS = 4;
 /** Each thread's, on top of some 150 bytes for each object: half a GiB for all of them. */
@@ -34,6 +38,7 @@ const CONFIGURATION = [
 export interface RepackOptions {
   objectFormat: ObjectFormat;
   timeoutMs: number;
+  signal: AbortSignal;
 }
 
 /**
@@ -49,7 +54,7 @@ export async function mergePacks(
   const kept = (await listPacks(directory)).filter((name) => !packs.includes(name));
   const lines = [...packs, ...kept.map((name) => `^${name}`)];
   const made = await packObjects(git, directory, ['--stdin-packs'], lines, options);
-  await checkNothingIsLost(directory, packs, [...made, ...kept], options.objectFormat);
+  await checkNothingIsLost(directory, packs, [...made, ...kept], options);
   await removePacks(directory, [...made, ...kept]);
 }
 
@@ -65,7 +70,7 @@ export async function repackEverything(
 ): Promise<void> {
   const made = await packObjects(git, directory, ['--revs'], oids, options);
   const ids = oids.map((oid) => Buffer.from(oid, 'hex'));
-  await checkHeld(directory, ids, made, options.objectFormat);
+  await checkHeld(directory, ids, made, options);
   await removePacks(directory, made);
 }
 
@@ -127,11 +132,11 @@ async function checkNothingIsLost(
   directory: string,
   old: readonly string[],
   others: readonly string[],
-  objectFormat: ObjectFormat,
+  options: RepackOptions,
 ): Promise<void> {
   for (const name of old) {
-    const index = await readIndex(directory, name, objectFormat);
-    await checkHeld(directory, index.oids(), others, objectFormat);
+    const index = await readIndex(directory, name, options.objectFormat);
+    await checkHeld(directory, index.oids(), others, options);
   }
 }
 
@@ -139,13 +144,20 @@ async function checkHeld(
   directory: string,
   oids: Iterable<Buffer>,
   packs: readonly string[],
-  objectFormat: ObjectFormat,
+  { objectFormat, signal }: RepackOptions,
 ): Promise<void> {
   let missing = oids;
+  let count = 0;
   for (const name of packs) {
     const index = await readIndex(directory, name, objectFormat);
     const left: Buffer[] = [];
-    for (const oid of missing) if (!index.has(oid)) left.push(oid);
+    for (const oid of missing) {
+      if (!index.has(oid)) left.push(oid);
+      count += 1;
+      // Of millions of objects: a cancel is to be heard.
+      if (count % OBJECTS_IN_A_ROW === 0) await setImmediate();
+      throwIfCancelled(signal);
+    }
     // The index of a large pack is large: it is read only where something is not in the new one.
     if (left.length === 0) return;
     missing = left;

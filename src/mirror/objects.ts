@@ -86,6 +86,33 @@ export async function walkNew(
   await walk(git, directory, ['--all', '--ignore-missing', '--stdin'], stdin);
 }
 
+/**
+ * Bytes on disk of what the given ids reach and refs do not; 0 where git can't tell. Takes about as long as a
+ * walk of just these objects.
+ */
+export async function measureUnreached(
+  git: Git,
+  directory: string,
+  oids: readonly string[],
+): Promise<number> {
+  const command = {
+    gitDirectory: directory,
+    args: [
+      'rev-list',
+      '--objects',
+      '--disk-usage',
+      '--ignore-missing',
+      '--stdin',
+      '--not',
+      '--all',
+    ],
+    stdin: oids.map((oid) => `${oid}\n`).join(''),
+    timeoutMs: WALK_TIMEOUT_MS,
+  };
+  const result = await git.run(command);
+  return isSuccess(result) ? Number(result.stdout.toString('latin1')) || 0 : 0;
+}
+
 async function walk(git: Git, directory: string, args: string[], stdin?: string): Promise<void> {
   const command = {
     gitDirectory: directory,

@@ -42,11 +42,18 @@ export function tierOf(bytes: number): number {
   return Math.max(0, Math.ceil(Math.log(bytes / LOWEST_TIER_BYTES) / Math.log(FAN_OUT)));
 }
 
-/** What a save stores, given the layers that it could name again and the packs in none of them. */
+/**
+ * What a save stores, given the layers that it could name again, the packs in none of them, and how many
+ * bytes of all these no ref reaches.
+ */
 export function planSave<T extends Sized>(
   layers: readonly T[],
   packs: readonly Sized[],
+  unreachableBytes = 0,
 ): SavePlan<T> {
+  if (isMostlyUnreachable(sum(layers) + sum(packs), unreachableBytes)) {
+    return { shared: [], repack: 'everything' };
+  }
   if (packs.length === 0) return { shared: [...layers], repack: 'nothing' };
   const shared = chooseShared(layers, sum(packs));
   const newBytes = sum(packs) + sum(layers) - sum(shared);
@@ -88,6 +95,14 @@ export function chooseShared<T extends Sized>(old: readonly T[], newBytes: numbe
 function findFullTier(all: readonly Sized[]): number | undefined {
   const tiers = all.map(({ bytes }) => tierOf(bytes)).sort((one, other) => one - other);
   return tiers.find((tier, index) => tiers[index + FAN_OUT - 1] === tier);
+}
+
+/**
+ * Whether less than half is reachable. Storing that again costs no more than was once stored of what goes, so
+ * all such saves together never store more than the others did.
+ */
+function isMostlyUnreachable(bytes: number, unreachableBytes: number): boolean {
+  return unreachableBytes > LOWEST_TIER_BYTES && unreachableBytes > bytes / 2;
 }
 
 function isOutgrown(all: readonly Sized[], newBytes: number): boolean {

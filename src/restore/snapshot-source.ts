@@ -110,13 +110,13 @@ async function advanceCursor(
 ): Promise<void> {
   const { below, store, newest } = cursor;
   if (cursor.next !== undefined) return;
-  const { url: upstream, refspecs } = spec;
+  const { url: upstream, refspecs, depth } = spec;
   try {
     const stored =
       below === undefined
         ? newest
         : await account.measure('look-up', () => store.findManifest(key, { below, signal }));
-    cursor.next = await readSnapshot(stored, { upstream, refspecs, objectFormat });
+    cursor.next = await readSnapshot(stored, { upstream, refspecs, depth, objectFormat });
   } catch (error) {
     const failure = storeFailure(error);
     account.fallBack(`${failure.message}; going on without a snapshot from there`, failure);

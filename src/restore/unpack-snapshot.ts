@@ -74,7 +74,7 @@ async function bringLayers(
   snapshot: Snapshot,
   directory: string,
 ): Promise<void> {
-  const digester = new ChunkDigester();
+  const digester = new ChunkDigester(signal);
   const brought = snapshot.layers.map(() => 0);
   await withProgress(log, 'bringing packs', countBytes(snapshot), (onBytes) =>
     forEachOf([...snapshot.layers.entries()], LAYERS_AT_ONCE, signal, async (entry, bounded) => {

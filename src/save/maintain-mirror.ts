@@ -120,27 +120,27 @@ class Upkeep {
     { head }: MirrorRecord,
     refs: readonly Ref[],
   ): Promise<boolean> {
-    const { git, account } = this.#job;
+    const { git, account, signal } = this.#job;
     const { path, objectFormat } = this.#options;
     const oids = listNeededOids(head ?? undefined, refs);
     // New packs have checksums of their own: nothing damaged is to get some.
     await describePacks(this.#job, this.#options, packs);
     const timeoutMs = this.#deadline.remainingMs() / 2;
     const isDone = await tryRepack(this.#job, path, sumBytes(packs), () =>
-      repackEverything(git, path, oids, { objectFormat, timeoutMs }),
+      repackEverything(git, path, oids, { objectFormat, timeoutMs, signal }),
     );
     if (isDone) await account.measure('walk', () => walkAll(git, path));
     return isDone;
   }
 
   async #merge(packs: readonly PackSize[]): Promise<void> {
-    const { git } = this.#job;
+    const { git, signal } = this.#job;
     const { path, objectFormat } = this.#options;
     const names = packs.map(({ name }) => name);
     await describePacks(this.#job, this.#options, packs);
     const timeoutMs = this.#deadline.remainingMs();
     await tryRepack(this.#job, path, sumBytes(packs), () =>
-      mergePacks(git, path, names, { objectFormat, timeoutMs }),
+      mergePacks(git, path, names, { objectFormat, timeoutMs, signal }),
     );
   }
 }

@@ -3,16 +3,17 @@
  * layer, made one where they are several (docs/decisions/0029).
  */
 import { MirrorError, describeError, throwIfCancelled } from '../lib/errors.ts';
+import type { Git } from '../git/git.ts';
 import type { Job } from '../job/job.ts';
 import { hasRoomForCopy, measurePacks, packDirectory, type PackSize } from '../mirror/directory.ts';
 import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
-import { walkAll } from '../mirror/objects.ts';
+import { measureUnreached, walkAll } from '../mirror/objects.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
 import { chooseShared, planSave, type SavePlan } from '../mirror/tiers.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store } from '../stores/store.ts';
 import { describeLayer } from '../snapshot/layers.ts';
-import { partnerOf, sumBytes, type Layer } from '../snapshot/manifest.ts';
+import { partnerOf, sumBytes, type Layer, type Snapshot } from '../snapshot/manifest.ts';
 import type { SavesSinceFullWalk } from './publish.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
 
@@ -30,6 +31,8 @@ export interface Content {
   /** Without files where only refs have moved. */
   layer: Layer;
   walked: SavesSinceFullWalk;
+  /** Of all layers; see the manifest. */
+  unreachableBytes: number;
 }
 
 export interface Planned extends SavePlan<Layer> {
@@ -37,81 +40,94 @@ export interface Planned extends SavePlan<Layer> {
   stored: readonly Layer[];
 }
 
-/** Of one save, alone at the mirror's place. */
-export class Packing {
-  readonly #job: Job;
-  readonly #store: Store;
-  readonly #options: PackingOptions;
+/** One save, alone at the mirror's place. */
+export interface Packing extends PackingOptions {
+  job: Job;
+  store: Store;
+}
 
-  constructor(job: Job, store: Store, options: PackingOptions) {
-    this.#job = job;
-    this.#store = store;
-    this.#options = options;
-  }
+/** Bytes of a base and of what a fetch brought since that refs no longer reach, as far as is known. */
+export async function measureUnreachable(
+  git: Git,
+  path: string,
+  { refs, unreachableBytes }: Snapshot,
+  oids: readonly string[],
+): Promise<number> {
+  const needed = new Set(oids);
+  const old = [...new Set(refs.map(({ oid }) => oid))].filter((oid) => !needed.has(oid));
+  return unreachableBytes + (old.length === 0 ? 0 : await measureUnreached(git, path, old));
+}
 
-  /** Of these layers those can be named again that are here, and that the store has still. */
-  async plan(layers: readonly Layer[]): Promise<Planned> {
-    const { path, key } = this.#options;
-    const held = await findHeld(packDirectory(path), layers);
-    const isThere = await Promise.all(
-      held.map(({ name }) => this.#store.hasLayer(key, name, this.#job.signal)),
-    );
-    const stored = held.filter((_, index) => isThere[index]);
-    return { ...planSave(stored, await this.#measureNew(stored)), stored };
-  }
+/** Names those of the layers again that the mirror has and the store still has. */
+export async function planPacking(
+  { job, store, path, key }: Packing,
+  layers: readonly Layer[],
+  unreachableBytes: number,
+): Promise<Planned> {
+  const held = await findHeld(packDirectory(path), layers);
+  const isThere = await Promise.all(held.map(({ name }) => store.hasLayer(key, name, job.signal)));
+  const stored = held.filter((_, index) => isThere[index]);
+  return { ...planSave(stored, await measureOthers(path, stored), unreachableBytes), stored };
+}
 
-  /** The layer of all packs that are in none of the shared ones; throws `corrupt-mirror`. */
-  async describe(shared: readonly Layer[]): Promise<Layer> {
-    const packs = await this.#measureNew(shared);
-    return describePacks(this.#job, this.#options, packs);
-  }
+/** The layer of all packs that are in none of the shared ones; throws `corrupt-mirror`. */
+export async function describeNewPacks(packing: Packing, shared: readonly Layer[]): Promise<Layer> {
+  return describePacks(packing.job, packing, await measureOthers(packing.path, shared));
+}
 
-  /**
-   * Does the repack that was planned, after all checks: nothing damaged is to get checksums of its
-   * own. `oids` are those of the refs. What refs reach is walked again in a new pack of everything.
-   * Throws `corrupt-mirror`.
-   */
-  async repack(found: Content, planned: Planned, oids: readonly string[]): Promise<Content> {
-    if (planned.repack === 'nothing') return found;
-    const isOfAll = planned.repack === 'everything';
-    const { path, objectFormat, repackTimeoutMs: timeoutMs } = this.#options;
-    const { account, git } = this.#job;
-    const { files, bytes } = found.layer;
-    const packs = files.map(({ name }) => name).filter((name) => name.endsWith('.pack'));
-    const isDone = await tryRepack(this.#job, path, bytes, () =>
-      isOfAll
-        ? repackEverything(git, path, oids, { objectFormat, timeoutMs })
-        : mergePacks(git, path, packs, { objectFormat, timeoutMs }),
-    );
-    if (isDone && isOfAll) await account.measure('walk', () => walkAll(git, path));
-    const shared = isDone ? planned.shared : await this.#chooseShared(planned.stored);
-    const layer = await this.describe(shared);
-    return { shared, layer, walked: isDone && isOfAll ? 0 : found.walked };
-  }
+/**
+ * Does the planned repack. It comes after all checks, so that nothing damaged gets checksums of its own.
+ * `oids` are those of the refs. Walks a new pack of everything again. Throws `corrupt-mirror`.
+ */
+export async function repackAsPlanned(
+  packing: Packing,
+  found: Content,
+  planned: Planned,
+  oids: readonly string[],
+): Promise<Content> {
+  if (planned.repack === 'nothing') return found;
+  const isOfAll = planned.repack === 'everything';
+  const { job, path, objectFormat, repackTimeoutMs: timeoutMs } = packing;
+  const { signal, account, git } = job;
+  const { files, bytes } = found.layer;
+  const packs = files.map(({ name }) => name).filter((name) => name.endsWith('.pack'));
+  const options = { objectFormat, timeoutMs, signal };
+  const isDone = await tryRepack(job, path, bytes, () =>
+    isOfAll ? repackEverything(git, path, oids, options) : mergePacks(git, path, packs, options),
+  );
+  if (!isDone) return { ...found, ...(await withoutRepack(packing, planned.stored)) };
+  const layer = await describeNewPacks(packing, planned.shared);
+  if (!isOfAll) return { ...found, shared: planned.shared, layer };
+  await account.measure('walk', () => walkAll(git, path));
+  return { shared: planned.shared, layer, walked: 0, unreachableBytes: 0 };
+}
 
-  /** After a repack that failed, perhaps as it removed packs: of what is there, without any repack. */
-  async #chooseShared(stored: readonly Layer[]): Promise<Layer[]> {
-    const held = await findHeld(packDirectory(this.#options.path), stored);
-    return chooseShared(held, sumBytes(await this.#measureNew(held)));
-  }
+/** After a repack that failed, perhaps while it removed packs: names what is left. */
+async function withoutRepack(
+  packing: Packing,
+  stored: readonly Layer[],
+): Promise<Pick<Content, 'shared' | 'layer'>> {
+  const held = await findHeld(packDirectory(packing.path), stored);
+  const shared = chooseShared(held, sumBytes(await measureOthers(packing.path, held)));
+  return { shared, layer: await describeNewPacks(packing, shared) };
+}
 
-  /** The packs that are in none of these layers. */
-  async #measureNew(layers: readonly Layer[]): Promise<PackSize[]> {
-    const old = new Set(layers.flatMap(({ files }) => files.map(({ name }) => name)));
-    return (await measurePacks(this.#options.path)).filter(({ name }) => !old.has(name));
-  }
+/** The packs that are in none of these layers. */
+export async function measureOthers(path: string, layers: readonly Layer[]): Promise<PackSize[]> {
+  const named = new Set(layers.flatMap(({ files }) => files.map(({ name }) => name)));
+  return (await measurePacks(path)).filter(({ name }) => !named.has(name));
 }
 
 /** Recomputes the checksums of some packs; throws `corrupt-mirror`. */
 export async function describePacks(
-  { account, log }: Job,
+  { account, log, signal }: Job,
   { path, objectFormat }: Pick<PackingOptions, 'path' | 'objectFormat'>,
   packs: readonly PackSize[],
 ): Promise<Layer> {
   const names = packs.flatMap(({ name }) => [partnerOf(name), name]);
   return account.measure('digest', () =>
     withProgress(log, 'reading packs', sumBytes(packs), (onBytes) =>
-      describeLayer(packDirectory(path), names, objectFormat, onBytes),
+      describeLayer(packDirectory(path), names, objectFormat, { signal, onBytes }),
     ),
   );
 }

@@ -169,7 +169,7 @@ export async function readBase(
   try {
     const content = await readFile(join(directory, BASE_MANIFEST_FILE));
     const manifest = await parseManifest(content, base.number);
-    const isIt = manifest.kind === 'snapshot' && snapshotId(base.number, content) === base.id;
+    const isIt = manifest.kind === 'repository' && snapshotId(base.number, content) === base.id;
     return isIt ? manifest : undefined;
   } catch (error) {
     const isGone = systemCode(error) === 'ENOENT';

@@ -69,7 +69,7 @@ async function findNamedLayers(
 async function readLayerNames(content: Uint8Array, number: number): Promise<string[]> {
   try {
     const manifest = await parseManifest(content, number);
-    return manifest.kind === 'snapshot' ? manifest.layers.map(nameOf) : [];
+    return manifest.kind === 'repository' ? manifest.layers.map(nameOf) : [];
   } catch (error) {
     if (error instanceof MirrorError && error.code === 'bad-snapshot') return [];
     throw error;

@@ -23,7 +23,13 @@ import {
   type SavePolicy,
   type SaveResult,
 } from './decide.ts';
-import { Packing, type Content } from './packing.ts';
+import {
+  describeNewPacks,
+  measureUnreachable,
+  planPacking,
+  repackAsPlanned,
+  type Content,
+} from './packing.ts';
 import {
   checkConnectivity,
   hasHole,
@@ -180,7 +186,7 @@ function judge(
   stored: readonly (StoredManifest | undefined)[],
 ): Promise<LookUp[]> {
   const { spec, objectFormat } = mirror.identity;
-  const identity = { upstream: spec.url, refspecs: spec.refspecs, objectFormat };
+  const identity = { upstream: spec.url, refspecs: spec.refspecs, depth: spec.depth, objectFormat };
   return Promise.all(stored.map((each) => readSnapshot(each, identity)));
 }
 
@@ -228,9 +234,11 @@ async function packAndPublish(save: Save, saved: Saved, lineage: Lineage): Promi
   const { base, layers } = lineage;
   const { key, objectFormat } = identity;
   const { repackTimeoutMs } = options;
-  const packing = new Packing(job, store, { path, key, objectFormat, repackTimeoutMs });
-  const planned = await packing.plan(layers);
-  const layer = await orWipe(save, () => packing.describe(planned.shared));
+  const packing = { job, store, path, key, objectFormat, repackTimeoutMs };
+  const oids = listNeededOids(record.head ?? undefined, refs);
+  const unreachableBytes = base === undefined ? 0 : await measureUnreachable(git, path, base, oids);
+  const planned = await planPacking(packing, layers, unreachableBytes);
+  const layer = await orWipe(save, () => describeNewPacks(packing, planned.shared));
   if ('result' in layer) return layer;
   // Damage that came with the snapshot is revoked, for all who would restore it.
   const revoke = async (): Promise<void> => {
@@ -243,9 +251,8 @@ async function packAndPublish(save: Save, saved: Saved, lineage: Lineage): Promi
     revoke,
   );
   if (typeof walked === 'object') return walked;
-  const found = { shared: planned.shared, layer, walked };
-  const oids = listNeededOids(record.head ?? undefined, refs);
-  const content = await orWipe(save, () => packing.repack(found, planned, oids), revoke);
+  const found = { shared: planned.shared, layer, walked, unreachableBytes };
+  const content = await orWipe(save, () => repackAsPlanned(packing, found, planned, oids), revoke);
   if ('result' in content) return content;
   return publish(save, record, describeSnapshot(save, saved, content), content.layer);
 }
@@ -304,14 +311,15 @@ async function publish(
 function describeSnapshot(
   save: Save,
   { record, refs, fence }: Saved,
-  { shared, layer, walked }: Content,
+  { shared, layer, walked, unreachableBytes }: Content,
 ): Snapshot {
   const { spec, objectFormat } = save.mirror.identity;
   return {
     ...describeWriter(save, fence),
-    kind: 'snapshot',
+    kind: 'repository',
     upstream: spec.url,
     objectFormat,
+    depth: spec.depth,
     refspecs: [...spec.refspecs],
     head: record.head ?? undefined,
     refs,
@@ -319,6 +327,7 @@ function describeSnapshot(
     // Refs can move without new objects.
     layers: layer.files.length === 0 ? shared : [...shared, layer],
     savesSinceFullWalk: walked,
+    unreachableBytes,
   };
 }
 

@@ -1,63 +1,52 @@
 /**
- * SHA-256 of chunks of files, by WebCrypto, which hashes on Node's thread pool, several chunks at once.
+ * SHA-256 of chunks of files, by WebCrypto, which hashes several chunks in parallel on Node's thread pool.
  *
- * In memory are the chunk that is read, and the copies that WebCrypto makes of those it hashes: at
- * most (1 + PARALLEL_CHUNKS) * CHUNK_BYTES, 64 MiB, however many are asked for.
+ * Memory holds the chunk being read, and WebCrypto's copies of those being hashed: at most
+ * (1 + PARALLEL_CHUNKS) * CHUNK_BYTES, 64 MiB, however many are asked for.
  */
 import { webcrypto } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { throwIfCancelled } from '../lib/errors.ts';
+import { Slots } from '../lib/parallel.ts';
 import { CHUNK_BYTES } from './manifest.ts';
 
-/** The pool has four threads, of which one is for what is read and written meanwhile. */
+/** The pool has four threads. One is left for reads and writes. */
 const PARALLEL_CHUNKS = Math.max(2, Math.min(3, availableParallelism()));
 
 export type OnChunk = (chunk: Uint8Array) => void;
 
+/** Throws the signal's reason instead of reading another chunk once the signal has fired. */
 export class ChunkDigester {
+  readonly #signal: AbortSignal;
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  readonly #running = new Set<Promise<unknown>>();
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #slots = new Slots(PARALLEL_CHUNKS);
+  #lastRead: Promise<unknown> = Promise.resolve();
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
 
   /**
-   * In hexadecimal, of that many bytes, at most CHUNK_BYTES, or of fewer where the file ends before.
-   * Chunks are read one after the other, in the order of the calls; `onChunk` is lent each.
+   * The digest, in hexadecimal, of up to CHUNK_BYTES bytes at a position, or of fewer where the file ends.
+   * Chunks are read one at a time, in the order of the calls; `onChunk` may use each until it returns.
    */
-  async digest(
-    file: FileHandle,
-    position: number,
-    bytes: number,
-    onChunk?: OnChunk,
-  ): Promise<string> {
-    const begun = this.#turn.then(() => this.#begin(file, position, bytes, onChunk));
-    this.#turn = begun.catch(() => undefined);
-    return (await begun).digest;
-  }
-
-  async #begin(
-    file: FileHandle,
-    position: number,
-    bytes: number,
-    onChunk: OnChunk | undefined,
-  ): Promise<{ digest: Promise<string> }> {
-    while (this.#running.size >= PARALLEL_CHUNKS) await Promise.race(this.#running);
-    const chunk = await readInto(this.#buffer.subarray(0, bytes), file, position);
-    onChunk?.(chunk);
-    // It has copied the chunk when it returns.
-    const hashed = webcrypto.subtle.digest('SHA-256', chunk);
-    const digest = hashed.then((hash) => Buffer.from(hash).toString('hex'));
-    const running = digest.then(ignore, ignore);
-    this.#running.add(running);
-    void running.then(() => this.#running.delete(running));
-    return { digest };
+  digest(file: FileHandle, position: number, bytes: number, onChunk?: OnChunk): Promise<string> {
+    return this.#slots.run(async () => {
+      const read = this.#lastRead.then(async () => {
+        throwIfCancelled(this.#signal);
+        const chunk = await readInto(this.#buffer.subarray(0, bytes), file, position);
+        onChunk?.(chunk);
+        // It has copied the chunk when it returns, so the buffer is free for the next one.
+        return { hash: webcrypto.subtle.digest('SHA-256', chunk) };
+      });
+      this.#lastRead = read.catch(() => undefined);
+      return Buffer.from(await (await read).hash).toString('hex');
+    });
   }
 }
 
-function ignore(): void {
-  // Whoever asked for the digest hears of it.
-}
-
-/** The buffer filled from a place in a file, or its beginning where the file ends before. */
+/** Fills a buffer from a position in a file. Returns its filled part, shorter where the file ends. */
 export async function readInto<T extends ArrayBufferLike>(
   buffer: Buffer<T>,
   file: FileHandle,
@@ -65,12 +54,8 @@ export async function readInto<T extends ArrayBufferLike>(
 ): Promise<Buffer<T>> {
   let filled = 0;
   while (filled < buffer.length) {
-    const { bytesRead } = await file.read(
-      buffer,
-      filled,
-      buffer.length - filled,
-      position + filled,
-    );
+    const length = buffer.length - filled;
+    const { bytesRead } = await file.read(buffer, filled, length, position + filled);
     if (bytesRead === 0) break;
     filled += bytesRead;
   }

@@ -2,12 +2,14 @@
 import type { ObjectFormat } from '../mirror/refs.ts';
 import type { Refspecs } from '../mirror/refspecs.ts';
 import { deriveKey } from './key.ts';
+import type { Depth } from './manifest.ts';
 
 /** What to mirror. Equal specs share snapshots. */
 export interface MirrorSpec {
   /** Upstream's URL, without credentials. */
   url: string;
   refspecs: Refspecs;
+  depth: Depth;
   /** The user's own addition to the key. */
   cacheKey: string;
 }
@@ -21,10 +23,10 @@ export interface MirrorIdentity {
 }
 
 export function identify(spec: MirrorSpec, objectFormat: ObjectFormat): MirrorIdentity {
-  const { url, refspecs, cacheKey } = spec;
+  const { url, refspecs, depth, cacheKey } = spec;
   return {
     spec,
     objectFormat,
-    key: deriveKey({ upstream: url, refspecs, objectFormat, cacheKey }),
+    key: deriveKey({ upstream: url, refspecs, objectFormat, depth, cacheKey }),
   };
 }

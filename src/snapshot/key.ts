@@ -1,12 +1,14 @@
 /** The key: what identifies "this upstream with these settings" in a store. Pure. */
 import { createHash } from 'node:crypto';
 import type { ObjectFormat } from '../mirror/refs.ts';
+import type { Depth } from './manifest.ts';
 
 export interface KeyIngredients {
   /** Without credentials. */
   upstream: string;
   refspecs: readonly string[];
   objectFormat: ObjectFormat;
+  depth: Depth;
   /** The user's own addition, `cache-key`. */
   cacheKey: string;
 }
@@ -19,8 +21,14 @@ const READABLE_CHARACTERS = 80;
  * A readable part for people and a digest that alone tells keys apart, since every spelling of the
  * readable part can collide. Characters: `[A-Za-z0-9._-]`, at most 113, never starting with a dot.
  */
-export function deriveKey({ upstream, refspecs, objectFormat, cacheKey }: KeyIngredients): string {
-  const ingredients = JSON.stringify([upstream, refspecs, objectFormat, cacheKey]);
+export function deriveKey({
+  upstream,
+  refspecs,
+  objectFormat,
+  depth,
+  cacheKey,
+}: KeyIngredients): string {
+  const ingredients = JSON.stringify([upstream, refspecs, objectFormat, depth, cacheKey]);
   const digest = createHash('sha256').update(ingredients).digest('hex').slice(0, DIGEST_CHARACTERS);
   const readable = upstream
     .replace(/^[a-z]+:\/\//, '')

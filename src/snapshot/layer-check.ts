@@ -6,7 +6,7 @@ import { open, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../lib/errors.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
-import { ChunkDigester } from './chunks.ts';
+import type { ChunkDigester } from './chunks.ts';
 import { checkPairs } from './layers.ts';
 import { CHUNK_BYTES, type Layer, type LayerFile } from './manifest.ts';
 
@@ -17,7 +17,7 @@ export class LayerCheck {
   readonly #files: Map<string, FileCheck>;
 
   /** Layers that are checked side by side share a digester: it bounds the memory. */
-  constructor(directory: string, layer: Layer, digester = new ChunkDigester()) {
+  constructor(directory: string, layer: Layer, digester: ChunkDigester) {
     this.#directory = directory;
     this.#layer = layer;
     this.#files = new Map(

@@ -33,11 +33,11 @@ export async function describeLayer(
   directory: string,
   names: readonly string[],
   objectFormat: ObjectFormat,
-  onBytes?: OnBytes,
+  { signal, onBytes }: { signal: AbortSignal; onBytes?: OnBytes },
 ): Promise<Layer> {
   const files: LayerFile[] = [];
   const count = counter(onBytes);
-  const digester = new ChunkDigester();
+  const digester = new ChunkDigester(signal);
   for (const name of names) {
     files.push(await describeFile(join(directory, name), name, objectFormat, digester, count));
   }

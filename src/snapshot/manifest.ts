@@ -1,5 +1,5 @@
 /**
- * The manifest: the small record that names a snapshot's refs and layers. Format version 1; gzipped
+ * The manifest: the small record that names a snapshot's refs and layers. Format version 2; gzipped
  * JSON. Readers reject what they don't know. Everything in it comes from a store that others may
  * write, so nothing of it is used before `parseManifest` has held it against its rules.
  */
@@ -11,7 +11,7 @@ import { MirrorError, describeError } from '../lib/errors.ts';
 import { digestRefs, findHeadFault, findRefsFault, type Head, type Ref } from '../mirror/refs.ts';
 import { createRefFilter } from '../mirror/refspecs.ts';
 
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /**
  * Layers are digested in chunks of 16 MiB, so that ranges of them can be verified and fetched again
@@ -69,10 +69,11 @@ const refSchema = v.union([
 
 const snapshotSchema = v.strictObject({
   ...common,
-  kind: v.literal('snapshot'),
+  kind: v.literal('repository'),
   /** Without credentials. */
   upstream: text,
   objectFormat: v.picklist(['sha1', 'sha256']),
+  depth: v.picklist(['full', 'tip']),
   refspecs: v.array(text),
   head: v.nullable(
     v.union([v.strictObject({ ref: text, oid: text }), v.strictObject({ oid: text })]),
@@ -83,6 +84,8 @@ const snapshotSchema = v.strictObject({
   layers: v.pipe(v.array(layerSchema), v.minLength(1), v.maxLength(MAX_LAYERS)),
   /** How many saves ago all objects were walked; a walk of what is new stands behind the others. */
   savesSinceFullWalk: count,
+  /** About how many bytes of the layers no ref reaches any more: known from refs that were rewritten. */
+  unreachableBytes: count,
 });
 
 /**
@@ -106,15 +109,19 @@ export type Snapshot = Omit<v.InferOutput<typeof snapshotSchema>, 'refs' | 'head
 };
 export type Manifest = Snapshot | Revocation;
 
+/** How much history a mirror has: all that its refs reach, or none but their tips. */
+export type Depth = 'full' | 'tip';
+
 /** What a snapshot must be of to be used here. */
 export interface Identity {
   upstream: string;
   refspecs: readonly string[];
   objectFormat: 'sha1' | 'sha256';
+  depth: Depth;
 }
 
 export async function encodeManifest(manifest: Manifest): Promise<Uint8Array> {
-  const written = manifest.kind === 'snapshot' ? toWritten(manifest) : manifest;
+  const written = manifest.kind === 'repository' ? toWritten(manifest) : manifest;
   return promisify(gzip)(Buffer.from(JSON.stringify(written), 'utf8'));
 }
 
@@ -134,6 +141,7 @@ export async function parseManifest(content: Uint8Array, number: number): Promis
 export function findIdentityFault(snapshot: Snapshot, identity: Identity): string | undefined {
   if (snapshot.upstream !== identity.upstream) return `it is of ${snapshot.upstream}`;
   if (snapshot.objectFormat !== identity.objectFormat) return `it has ${snapshot.objectFormat} ids`;
+  if (snapshot.depth !== identity.depth) return `it has the depth ${snapshot.depth}`;
   const same = JSON.stringify(snapshot.refspecs) === JSON.stringify(identity.refspecs);
   return same ? undefined : 'it was made with other refspecs';
 }

@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ChunkDigester } from '../../src/snapshot/chunks.ts';
 import { LayerCheck } from '../../src/snapshot/layer-check.ts';
 import { parseManifest } from '../../src/snapshot/manifest.ts';
 import { listManifests, listRefs, type StoredFile } from '../jobs/scenarios/scenario.ts';
@@ -59,7 +60,7 @@ export async function checkSnapshot(
   isDamaged: (layer: string) => boolean,
 ): Promise<string | undefined> {
   const manifest = await parseManifest(await readFile(file), number);
-  if (manifest.kind !== 'snapshot') return undefined;
+  if (manifest.kind !== 'repository') return undefined;
   const { layers, refs, head, objectFormat } = manifest;
   const scratch = await createTemporaryDirectory('snapshot');
   try {
@@ -67,7 +68,7 @@ export async function checkSnapshot(
     for (const layer of layers) {
       const stored = join(folder, 'layers', layer.name);
       if (isDamaged(layer.name)) continue;
-      const check = new LayerCheck(stored, layer);
+      const check = new LayerCheck(stored, layer, new ChunkDigester(new AbortController().signal));
       await check.finish(objectFormat).finally(() => check.end());
       for (const name of await readdir(stored)) {
         await copyFile(join(stored, name), join(scratch, 'objects', 'pack', name));

@@ -28,7 +28,8 @@ const repository = {
 
 const directories = temporaryDirectories();
 const random = createRandom(testSeed());
-const options = { objectFormat: 'sha1' as const, timeoutMs: 60_000 };
+const { signal } = new AbortController();
+const options = { objectFormat: 'sha1' as const, timeoutMs: 60_000, signal };
 let root = '';
 let mirrorGit: Git;
 const templates = new Map<string, string>();

@@ -71,6 +71,26 @@ describe('a save', () => {
   });
 });
 
+describe('a save whose refs reach less than half of what is stored', () => {
+  const layers = ofKib(100_000, 200, 60);
+  const bytes = sum(layers);
+
+  test('stores everything again, with new packs and without', () => {
+    const everything = { shared: [], repack: 'everything' };
+    expect(planSave(layers, ofKib(5), bytes * 0.6)).toEqual(everything);
+    expect(planSave(layers, [], bytes * 0.6)).toEqual(everything);
+  });
+
+  test('and no other does', () => {
+    const nothing = { shared: layers, repack: 'nothing' };
+    expect(planSave(layers, [], bytes * 0.5)).toEqual(nothing);
+    expect(planSave(layers, ofKib(5), bytes * 0.4)).toEqual(nothing);
+    // A few kilobytes cost a store less than another request.
+    const small = ofKib(20, 20);
+    expect(planSave(small, [], 39 * KIB)).toEqual({ shared: small, repack: 'nothing' });
+  });
+});
+
 describe('without a save', () => {
   test('packs are merged as they become four of a size', () => {
     expect(planUpkeep([], ofKib(300_000, 10, 20, 30))).toMatchObject({ repack: 'nothing' });

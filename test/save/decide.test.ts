@@ -30,10 +30,12 @@ function snapshot(number: number, refsDigest: string, layers: string[] = []): Sn
     version: FORMAT_VERSION,
     number,
     createdAt: new Date(NOW).toISOString(),
-    ...{ run: 'run', git: '2.39', action: '1.0.0', kind: 'snapshot', upstream: 'https://h/o/n' },
+    ...{ run: 'run', git: '2.39', action: '1.0.0', kind: 'repository', upstream: 'https://h/o/n' },
     ...{ objectFormat: 'sha1', refspecs: [], head: undefined, refs: [], refsDigest },
     layers: layers.map(layer),
     savesSinceFullWalk: 0,
+    unreachableBytes: 0,
+    depth: 'full',
   };
 }
 

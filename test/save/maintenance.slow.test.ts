@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../../src/lib/files.ts';
+import { countBytes as countSnapshotBytes } from '../../src/snapshot/manifest.ts';
 import { tierOf } from '../../src/mirror/tiers.ts';
 import { flipBit } from '../support/corruption.ts';
 import { git, tryGit } from '../support/git.ts';
@@ -19,6 +20,7 @@ import {
 import { storedBound } from '../support/stored-bound.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
 import {
+  expectMirrorOf,
   newestManifest,
   newestSnapshot,
   storeLayer,
@@ -318,4 +320,75 @@ describe('a mirror that is damaged is removed and not saved,', () => {
     const layer = await storeLayer(folder, packs);
     await storeManifest(folder, { ...snapshot, layers: [layer] });
   }
+});
+
+describe('what refs no longer reach', () => {
+  const large = { commits: 40, files: 20, changedFiles: 20, fileBytes: 4_000 };
+
+  test('leaves the snapshots when upstream is rewritten to a much smaller history', async () => {
+    const { upstream, store, newMachine } = await createUpstream({
+      commits: 3,
+      files: 3,
+      fileBytes: 400,
+    });
+    const start = await git(upstream, ['rev-parse', 'main']);
+    await addCommits(upstream, large);
+    const machine = await newMachine({ store });
+    await machine.main();
+    await machine.post();
+    const before = await newestSnapshot(store);
+    await git(upstream, ['update-ref', 'refs/heads/main', start]);
+    await addCommits(upstream, { commits: 1, files: 1, fileBytes: 100 });
+    await machine.main();
+    expect(await machine.post()).toMatchObject({ result: 'published' });
+    const after = await newestSnapshot(store);
+    expect(countSnapshotBytes(after.snapshot)).toBeLessThan(
+      countSnapshotBytes(before.snapshot) / 20,
+    );
+    expect(after.snapshot).toMatchObject({ unreachableBytes: 0, savesSinceFullWalk: 0 });
+    await expectMirrorOf(machine.path, upstream);
+    const next = await newMachine({ store });
+    expect((await next.main()).mirror.provenance).toBe('restored');
+    await expectMirrorOf(next.path, upstream);
+  });
+
+  test('adds up as branches are deleted one by one, without any new object', async () => {
+    const { upstream, store, newMachine } = await createUpstream({
+      commits: 3,
+      files: 3,
+      fileBytes: 400,
+    });
+    for (const name of ['one', 'two', 'three', 'four']) {
+      await createBranch(upstream, name, 'main');
+      await addCommits(upstream, { ...large, commits: 10, branch: name, seed: name.length });
+    }
+    const machine = await newMachine({ store });
+    const bytes: number[] = [];
+    for (const name of [undefined, 'one', 'two', 'three']) {
+      if (name !== undefined) await deleteBranch(upstream, name);
+      await machine.main();
+      await machine.post();
+      bytes.push(countSnapshotBytes((await newestSnapshot(store)).snapshot));
+    }
+    const [all = 0, first = 0, , last = 0] = bytes;
+    expect(first).toBe(all);
+    expect(last).toBeLessThan(all / 2);
+    await expectMirrorOf(machine.path, upstream);
+  });
+
+  test('stays while most of it is reachable', async () => {
+    const { upstream, store, newMachine } = await createUpstream(small);
+    await createBranch(upstream, 'short-lived', 'main');
+    await addCommits(upstream, { commits: 2, files: 2, fileBytes: 400, branch: 'short-lived' });
+    const machine = await newMachine({ store });
+    await machine.main();
+    await machine.post();
+    const { snapshot } = await newestSnapshot(store);
+    await deleteBranch(upstream, 'short-lived');
+    await machine.main();
+    await machine.post();
+    const after = (await newestSnapshot(store)).snapshot;
+    expect(after.layers).toEqual(snapshot.layers);
+    expect(after.unreachableBytes).toBeGreaterThan(0);
+  });
 });

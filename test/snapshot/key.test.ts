@@ -10,6 +10,7 @@ const plain: KeyIngredients = {
   upstream: 'https://github.com/owner/name',
   refspecs: HEADS,
   objectFormat: 'sha1',
+  depth: 'full',
   cacheKey: '',
 };
 
@@ -22,9 +23,10 @@ test('the key of an upstream with these settings never changes', () => {
       upstream: 'https://github.com/git/git',
       refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
       objectFormat: 'sha1',
+      depth: 'full',
       cacheKey: '',
     }),
-  ).toBe('github.com_git_git-cf033e80159ebacf00f42fe6d03fc7e2');
+  ).toBe('github.com_git_git-6d1bce33b3a83b593197bb99b407e235');
 });
 
 test('a mirror over SSH is told by its name', () => {
@@ -92,10 +94,11 @@ describe('two that differ have two keys', () => {
         upstream: text(),
         refspecs: Array.from({ length: random.integer(3) }, text),
         objectFormat: random.pick(['sha1', 'sha256']),
+        depth: random.pick(['full', 'tip']),
         cacheKey: text(),
       };
-      const { upstream, refspecs, objectFormat, cacheKey } = ingredients;
-      const identity = JSON.stringify([upstream, refspecs, objectFormat, cacheKey]);
+      const { upstream, refspecs, objectFormat, depth, cacheKey } = ingredients;
+      const identity = JSON.stringify([upstream, refspecs, objectFormat, depth, cacheKey]);
       const key = deriveKey(ingredients);
       expect(keys.get(key) ?? identity).toBe(identity);
       keys.set(key, identity);

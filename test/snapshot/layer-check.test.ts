@@ -3,13 +3,15 @@ import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
 import { open, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { MirrorError } from '../../src/lib/errors.ts';
+import { MirrorError } from '../../src/lib/errors.ts';
+import { ChunkDigester } from '../../src/snapshot/chunks.ts';
 import { LayerCheck } from '../../src/snapshot/layer-check.ts';
 import { describeLayer } from '../../src/snapshot/layers.ts';
 import { CHUNK_BYTES, type Layer } from '../../src/snapshot/manifest.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 
 const directories = temporaryDirectories();
+const { signal } = new AbortController();
 const pack = 'pack-0000000000000000000000000000000000000000.pack';
 const index = pack.replace('.pack', '.idx');
 /** Of three chunks, the last one short. */
@@ -31,7 +33,7 @@ async function makeLayer(): Promise<{ folder: string; layer: Layer }> {
   const folder = await directories.create('layer');
   await writeFile(join(folder, pack), packContent);
   await writeFile(join(folder, index), indexContent);
-  return { folder, layer: await describeLayer(folder, [index, pack], 'sha1') };
+  return { folder, layer: await describeLayer(folder, [index, pack], 'sha1', { signal }) };
 }
 
 async function damage(folder: string, position: number): Promise<void> {
@@ -72,7 +74,7 @@ const notes: [string, [number, number][]][] = [
 describe.each(notes)('where %s', (_, stretches) => {
   async function begin(): Promise<{ folder: string; check: LayerCheck }> {
     const { folder, layer } = await makeLayer();
-    return { folder, check: new LayerCheck(folder, layer) };
+    return { folder, check: new LayerCheck(folder, layer, new ChunkDigester(signal)) };
   }
   const tell = (check: LayerCheck): void => {
     for (const [start, end] of stretches) check.note(pack, start, end);
@@ -102,7 +104,29 @@ describe.each(notes)('where %s', (_, stretches) => {
 
 test('what was told of and is not there does no harm where nobody finishes', async () => {
   const { layer } = await makeLayer();
-  const check = new LayerCheck(await directories.create('empty'), layer);
+  const check = new LayerCheck(await directories.create('empty'), layer, new ChunkDigester(signal));
   check.note(pack, 0, packBytes);
   await check.end();
+});
+
+describe('a digest that is cancelled', () => {
+  test('reads no more chunks, and throws the reason', async () => {
+    const { folder } = await makeLayer();
+    const cancel = new AbortController();
+    let seen = 0;
+    const onBytes = (bytes: number): void => {
+      seen = bytes;
+      cancel.abort(new MirrorError('cancelled', 'enough'));
+    };
+    const work = describeLayer(folder, [pack, index], 'sha1', { signal: cancel.signal, onBytes });
+    await expect(work).rejects.toMatchObject({ code: 'cancelled', message: 'enough' });
+    expect(seen).toBe(CHUNK_BYTES);
+  });
+
+  test('ends a check of a layer that is there', async () => {
+    const { folder, layer } = await makeLayer();
+    const check = new LayerCheck(folder, layer, new ChunkDigester(AbortSignal.abort()));
+    await expect(check.finish('sha1')).rejects.toMatchObject({ code: 'cancelled' });
+    await check.end();
+  });
 });

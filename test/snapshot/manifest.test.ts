@@ -5,6 +5,7 @@ import { MirrorError } from '../../src/lib/errors.ts';
 import { digestRefs, sortRefs, type Head, type Ref } from '../../src/mirror/refs.ts';
 import {
   CHUNK_BYTES,
+  FORMAT_VERSION,
   countBytes,
   encodeManifest,
   findIdentityFault,
@@ -47,18 +48,20 @@ function createSnapshot(changed: Partial<Snapshot> = {}): Snapshot {
   ];
   const head = 'head' in changed ? changed.head : { ref: 'refs/heads/main', oid: OID };
   return {
-    version: 1,
+    version: FORMAT_VERSION,
     number: NUMBER,
     createdAt: '2026-11-22T16:00:00.000Z',
     run: 'owner/name/1000/1/build',
     git: '2.39.5',
     action: '0.1.0',
-    kind: 'snapshot',
+    kind: 'repository',
     upstream: 'https://github.com/owner/name',
     objectFormat: 'sha1',
+    depth: 'full',
     refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
     layers: [createLayer(), createLayer()],
     savesSinceFullWalk: 3,
+    unreachableBytes: 0,
     ...changed,
     head,
     refs,
@@ -67,7 +70,7 @@ function createSnapshot(changed: Partial<Snapshot> = {}): Snapshot {
 }
 
 const revocation: Revocation = {
-  version: 1,
+  version: FORMAT_VERSION,
   number: NUMBER,
   createdAt: '2026-11-22T16:00:00.000Z',
   run: '',
@@ -154,7 +157,7 @@ describe('what was written is read', () => {
       const parsed = await read(content);
       expect(performance.now() - startedAt).toBeLessThan(10_000);
       // jest takes longer to compare 100,000 objects than all the rest.
-      const found = typeof parsed === 'object' && parsed.kind === 'snapshot' ? parsed.refs : [];
+      const found = typeof parsed === 'object' && parsed.kind === 'repository' ? parsed.refs : [];
       expect(found.map(({ name, oid, peeled }) => `${name} ${oid} ${peeled}`).join()).toBe(
         refs.map(({ name, oid, peeled }) => `${name} ${oid} ${peeled}`).join(),
       );
@@ -188,7 +191,7 @@ describe('damage', () => {
       const position = random.integer(damaged.length);
       damaged.writeUInt8(damaged.readUInt8(position) ^ (1 << random.integer(8)), position);
       const result = await read(gzipSync(damaged, { level: 1 }));
-      if (typeof result === 'string' || result.kind !== 'snapshot') continue;
+      if (typeof result === 'string' || result.kind !== 'repository') continue;
       // The rest is held against the files (layers.ts), the objects (unpack.ts) or the identity.
       expect(namesAndIds(result)).toEqual(namesAndIds(snapshot));
     }
@@ -214,11 +217,11 @@ describe('damage', () => {
 
   test.each<[string, Uint8Array]>([
     ['nothing', Buffer.alloc(0)],
-    ['no gzip', Buffer.from('{"version":1}')],
+    ['no gzip', Buffer.from('{"version":2}')],
     ['a web page', Buffer.from('<html>')],
     ['random bytes', createRandom(1).bytes(2_000)],
     ['no JSON', gzipSync('<html>')],
-    ['JSON that is cut', gzipSync('{"version":1,')],
+    ['JSON that is cut', gzipSync('{"version":2,')],
     ['nothing inside', gzipSync('')],
     ['null', gzipSync('null')],
     ['a number', gzipSync('1')],
@@ -275,13 +278,13 @@ function withFile(index: number, change: (file: WrittenLayer['files'][number]) =
 
 describe('a manifest is refused', () => {
   test('where nothing was changed it is not', async () => {
-    expect(await readChanged(() => {})).toMatchObject({ kind: 'snapshot' });
+    expect(await readChanged(() => {})).toMatchObject({ kind: 'repository' });
   });
 
   test.each<[string, Change, RegExp]>([
-    ['of an unknown version', (json) => (json['version'] = 2), /version/],
+    ['of an unknown version', (json) => (json['version'] = 3), /version/],
     ['of no version', (json) => delete json['version'], /version/],
-    ['of a version that is a text', (json) => (json['version'] = '1'), /version/],
+    ['of a version that is a text', (json) => (json['version'] = '2'), /version/],
     ['of another number', (json) => (json['number'] = 8), /it says it is number 8/],
     ['of the number 0', (json) => (json['number'] = 0), /number/],
     ['of a negative number', (json) => (json['number'] = -7), /number/],
@@ -312,8 +315,8 @@ describe('a manifest is refused', () => {
   test.each<[string, Change, RegExp]>([
     ['out of order', withRefs('refs/heads/b', 'refs/heads/a'), /out of order/],
     ['twice', withRefs('refs/heads/a', 'refs/heads/a'), /there twice/],
-    ['under another', withRefs('refs/heads/a', 'refs/heads/a/b'), /lies under another/],
-    ['under another, far away', withRefs('refs/a', 'refs/a-b', 'refs/a/b/c'), /lies under another/],
+    ['under another', withRefs('refs/heads/a', 'refs/heads/a/b'), /lies under refs/],
+    ['under another, far away', withRefs('refs/a', 'refs/a-b', 'refs/a/b/c'), /lies under refs/],
     ['named ../x', withRefs('../x'), /not among its refspecs/],
     ['named refs/heads/../../config', withRefs('refs/heads/../../config'), /no ref name/],
     ['named refs/../x', withRefs('refs/../x'), /no ref name/],
@@ -505,7 +508,7 @@ describe('a revocation is refused', () => {
 
   test.each<[string, Json]>([
     ['of another number', { number: 8 }],
-    ['of an unknown version', { version: 2 }],
+    ['of an unknown version', { version: 1 }],
     ['without a reason', { reason: undefined }],
     ['with a reason that is none', { reason: 1 }],
     ['with refs', { refs: [['refs/heads/a', OID]] }],
@@ -550,9 +553,9 @@ describe('a decompression bomb', () => {
     const results = await Promise.all([
       detonate('', '0', 140),
       detonate('', '[', 30),
-      detonate('{"version":1,"kind":"snapshot","refs":[', '[],', 30),
+      detonate('{"version":2,"kind":"repository","refs":[', '[],', 30),
       // Each number is an issue of its own.
-      detonate('{"version":1,"kind":"snapshot","refs":[', '1111111111111,', 70, '1]}'),
+      detonate('{"version":2,"kind":"repository","refs":[', '1111111111111,', 70, '1]}'),
     ]);
     for (const result of results as { code?: string; durationMs: number; maxRSS: number }[]) {
       expect(result).toMatchObject({ code: 'bad-snapshot' });
@@ -567,6 +570,7 @@ describe('a snapshot of something else', () => {
     upstream: 'https://github.com/owner/name',
     refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
     objectFormat: 'sha1',
+    depth: 'full',
   } as const;
 
   test('is told from one of this upstream with these settings', () => {
@@ -578,6 +582,7 @@ describe('a snapshot of something else', () => {
     [{ upstream: 'https://github.com/Owner/name' }, 'it is of https://github.com/Owner/name'],
     [{ upstream: 'http://github.com/owner/name' }, 'it is of http://github.com/owner/name'],
     [{ objectFormat: 'sha256' as const }, 'it has sha256 ids'],
+    [{ depth: 'tip' as const }, 'it has the depth tip'],
     [{ refspecs: ['+refs/*:refs/*'] }, 'it was made with other refspecs'],
     [{ refspecs: [...identity.refspecs, '^refs/x'] }, 'it was made with other refspecs'],
     [{ refspecs: [identity.refspecs.join('","')] }, 'it was made with other refspecs'],

@@ -190,7 +190,7 @@ async function readNewest(store: string): Promise<Stored> {
   const name = (await readdir(folder)).sort().at(-1) ?? '';
   const content = await readFile(join(folder, name));
   const snapshot = await parseManifest(content, Number.parseInt(name, 10));
-  if (snapshot.kind !== 'snapshot') throw new Error(`${name} is a ${snapshot.kind}`);
+  if (snapshot.kind !== 'repository') throw new Error(`${name} is a ${snapshot.kind}`);
   return { snapshot, manifestBytes: content.length };
 }
 

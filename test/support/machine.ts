@@ -43,7 +43,7 @@ export class Machine {
     this.repackTimeoutMs = options.repackTimeoutMs ?? 60_000;
     this.#job = job;
     const refspecs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'];
-    this.#spec = { url: options.url, refspecs, cacheKey: '' };
+    this.#spec = { url: options.url, refspecs, depth: 'full', cacheKey: '' };
   }
 
   static async create(options: MachineOptions): Promise<Machine> {

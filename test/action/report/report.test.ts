@@ -46,7 +46,11 @@ const OID = 'a'.repeat(40);
 const url = 'https://h/o/n';
 
 const cloned: RestoredMirror = {
-  identity: { spec: { url, refspecs: [], cacheKey: '' }, objectFormat: 'sha1', key: 'key' },
+  identity: {
+    spec: { url, refspecs: [], depth: 'full', cacheKey: '' },
+    objectFormat: 'sha1',
+    key: 'key',
+  },
   path: '/work/name/_mirrors/key.git',
   isPrivate: false,
   provenance: 'cloned',

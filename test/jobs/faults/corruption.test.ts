@@ -10,6 +10,7 @@ import { cp, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/pr
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { formatPackedRefs } from '../../../src/mirror/refs.ts';
+import { ChunkDigester } from '../../../src/snapshot/chunks.ts';
 import { LayerCheck } from '../../../src/snapshot/layer-check.ts';
 import {
   empty,
@@ -121,7 +122,11 @@ async function expectSoundStore(scenario: Scenario): Promise<void> {
   const stored = await newestSnapshot(scenario.store);
   const { snapshot, folder } = stored;
   for (const layer of snapshot.layers) {
-    const check = new LayerCheck(join(folder, 'layers', layer.name), layer);
+    const check = new LayerCheck(
+      join(folder, 'layers', layer.name),
+      layer,
+      new ChunkDigester(new AbortController().signal),
+    );
     await check.finish(snapshot.objectFormat).finally(() => check.end());
   }
   copies += 1;

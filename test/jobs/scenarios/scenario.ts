@@ -286,7 +286,7 @@ export async function newestManifest(store: string): Promise<StoredFile & { mani
 /** The same where it has to be a snapshot. */
 export async function newestSnapshot(store: string): Promise<StoredFile & { snapshot: Snapshot }> {
   const { manifest, ...stored } = await newestManifest(store);
-  if (manifest.kind !== 'snapshot') throw new Error(`a ${manifest.kind} is newest in ${store}`);
+  if (manifest.kind !== 'repository') throw new Error(`a ${manifest.kind} is newest in ${store}`);
   return { ...stored, snapshot: manifest };
 }
 
@@ -308,7 +308,9 @@ export async function storeLayer(
   packs: string,
   objectFormat: 'sha1' | 'sha256' = 'sha1',
 ): Promise<Layer> {
-  const layer = await describeLayer(packs, await listPackFiles(packs), objectFormat);
+  const layer = await describeLayer(packs, await listPackFiles(packs), objectFormat, {
+    signal: new AbortController().signal,
+  });
   const target = join(folder, 'layers', layer.name);
   await mkdir(target);
   for (const { name } of layer.files) await copyFile(join(packs, name), join(target, name));
