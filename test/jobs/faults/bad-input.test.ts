@@ -65,6 +65,7 @@ function findGit(): string {
 }
 
 function watching(): Record<string, string> {
+  scenario.server.resetCounters();
   if (!isPosix) return {};
   rmSync(join(watchedGit, 'calls'), { force: true });
   return { PATH: `${watchedGit}${delimiter}${process.env['PATH'] ?? ''}` };

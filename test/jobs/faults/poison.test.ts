@@ -379,31 +379,32 @@ describe('upstream at fault', () => {
       name: '401',
       on: 'all',
       behave: { kind: 'status', status: 401 },
-      message: /^asking http\S+ for its refs: upstream refused the credentials; check `token`/,
+      message: /^asking http\S+ for its refs: upstream refused the credentials;.*; check `token`/,
     },
     {
       name: '403',
       on: 'all',
       behave: { kind: 'status', status: 403 },
-      message: /upstream refused the credentials; check `token`.*error: 403/,
+      message: /upstream refused the credentials;.*error: 403; check `token`/,
     },
     {
       name: '404',
       on: 'all',
       behave: { kind: 'status', status: 404 },
-      message: /upstream has no such repository, or the token or key may not see it/,
+      message:
+        /upstream has no such repository, or the credentials may not see it.*; check `repository`/,
     },
     {
       name: '401 to the fetch alone',
       on: 'fetch',
       behave: { kind: 'status', status: 401 },
-      message: /^fetching from http.*: upstream refused the credentials; check `token`/,
+      message: /^fetching from http.*: upstream refused the credentials;.*; check `token`/,
     },
     {
       name: '403 to the fetch alone',
       on: 'fetch',
       behave: { kind: 'status', status: 403 },
-      message: /^fetching from http.*: upstream refused the credentials; check `token`/,
+      message: /^fetching from http.*: upstream refused the credentials;.*; check `token`/,
     },
     {
       name: '404 to the fetch alone',
@@ -415,19 +416,20 @@ describe('upstream at fault', () => {
       name: '200 and nothing',
       on: 'all',
       behave: { kind: 'empty' },
-      message: /has no refs; nothing is deleted or saved$/,
+      message: /the answer is not git's protocol: .*; check `github-server-url`$/,
     },
     {
       name: '200 and a web page of one line',
       on: 'all',
       behave: { kind: 'html', page: '<html/>' },
-      message: /has no refs; nothing is deleted or saved$/,
+      message: /the answer is not git's protocol: .*; check `github-server-url`$/,
     },
     {
       name: 'a redirection',
       on: 'all',
       behave: { kind: 'redirect', status: 301, to: '' },
-      message: /upstream answers from another address, which is not followed; set `repository`/,
+      message:
+        /upstream answers from another address, which is not followed;.*; check `repository`/,
     },
   ];
 
@@ -522,7 +524,8 @@ describe('upstream at fault', () => {
     for (const ref of (await readRefs(upstream)).keys()) {
       if (!ref.startsWith('refs/pull/')) await deleteRef(upstream, ref);
     }
-    const none = /has 1 refs, none of those in `refs`; nothing is deleted or saved$/;
+    const none =
+      /has 1 refs, none of which is to be mirrored; nothing is deleted or saved; check `refs`$/;
     await expectFailure(scenario, { root }, none);
     await expectFailure(scenario, {}, none);
     await deleteRef(upstream, 'refs/pull/1/head');
