@@ -62,7 +62,9 @@ export async function openJob(
   const log = actionsLog;
   const { environment, runner, run: holder } = settings;
   const { temporaryFolder } = runner;
-  const opened = await openStore(settings.store, { holder, environment, temporaryFolder });
+  const { contenders } = settings;
+  const surroundings = { holder, contenders, environment, temporaryFolder };
+  const opened = await openStore(settings.store, surroundings);
   const workingDirectory = temporaryFolder;
   const git = await openGit({ environment, workingDirectory, signal, log });
   return {

@@ -73,13 +73,15 @@ export function startAgain({ recloned }: Extract<End, { name: 'waiting' }>): Sta
 }
 
 /**
- * Failures of a fetch that no other mirror would cure. Everything else, after a probe that upstream
- * answered, is taken for the mirror's fault.
+ * Failures of a fetch that no other mirror would cure: a line that was cut several times would be cut in a
+ * clone, which moves more. Everything else, after a probe that upstream answered, is taken for the mirror's
+ * fault.
  */
 const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'authentication',
   'not-found',
   'moved',
+  'network',
   'empty-upstream',
   'shallow-upstream',
   'no-space',

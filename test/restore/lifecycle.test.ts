@@ -24,7 +24,7 @@ const CODES: Record<ErrorCode, 'ends' | 'is retried' | 'clones'> = {
   'ssh-unusable': 'ends',
   'mirror-refused': 'ends',
   timeout: 'clones',
-  network: 'is retried',
+  network: 'ends',
   'corrupt-mirror': 'is retried',
   unknown: 'is retried',
   'invalid-input': 'is retried',
@@ -200,7 +200,7 @@ interface Path {
 }
 
 /** One code of each kind, or there would be millions of paths; the table has every code. */
-const WALKED_CODES: readonly ErrorCode[] = ['cancelled', 'timeout', 'network'];
+const WALKED_CODES: readonly ErrorCode[] = ['cancelled', 'timeout', 'unknown'];
 const WALKED_EVENTS = EVENTS.filter(
   (event) => event.name !== 'failed' || WALKED_CODES.includes(event.code),
 );

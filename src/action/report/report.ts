@@ -55,7 +55,9 @@ function reportSummaryJson(summary: StepSummary): void {
 
 /** Post has no outputs that anything could read: its summary is a line of the log. */
 function logSummaryJson(summary: StepSummary): void {
+  actionsLog.group('Summary for programs');
   actionsLog.info(`summary-json: ${JSON.stringify(summary)}`);
+  actionsLog.endGroup();
 }
 
 /** What was chosen, before anything is done with it. */

@@ -264,7 +264,9 @@ describe('post says in one line', () => {
     expect(annotations.map(({ level }) => level)).toEqual(levels);
     expect(lines).toEqual([
       levels.length > 0 ? `::warning::${line}` : line,
+      '::group::Summary for programs',
       expect.stringMatching(/^summary-json: \{"version":1,"step":"post"/),
+      '::endgroup::',
     ]);
     expect(summary()).toMatch(/^### (?:⚠️ )?Snapshot of o\/n: (?:saved|unchanged|not saved)$/m);
     expect(summary()).toContain(`**${line}**`);
@@ -278,7 +280,12 @@ describe('post says in one line', () => {
     expect(summary()).toContain('### ⚠️ Snapshot of o/n: not saved\n\n> Nothing saved: no\n');
     const cancelled = new MirrorError('cancelled', 'it was cancelled');
     expect(await listen(() => reportNotSaved(cancelled, jobOf(), url))).toEqual({
-      lines: ['Nothing saved: it was cancelled', expect.stringMatching(/"failure":"cancelled"/)],
+      lines: [
+        'Nothing saved: it was cancelled',
+        '::group::Summary for programs',
+        expect.stringMatching(/"failure":"cancelled"/),
+        '::endgroup::',
+      ],
       annotations: [],
     });
   });
