@@ -4,9 +4,19 @@
  * lies there belongs to a process that is gone.
  */
 import type { Dirent } from 'node:fs';
-import { mkdtemp, readdir, readFile, rename, rmdir, stat, statfs } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rmdir,
+  stat,
+  statfs,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { toMirrorError } from '../lib/errors.ts';
+import { MirrorError, systemCode, toMirrorError } from '../lib/errors.ts';
 import {
   countBytes,
   isPresent,
@@ -118,9 +128,49 @@ export async function layOut(directory: string, objectFormat: ObjectFormat): Pro
     await removeOthers(folder, () => false);
   }
   await tidyPacks(directory);
+  await repairPacks(directory);
   await writeWhole(join(directory, 'config'), formatConfig(objectFormat));
   // git takes a directory without HEAD for no repository and looks further up.
   if (!(await isPresent(join(directory, 'HEAD')))) await writeHead(directory, undefined);
+}
+
+/** Whether somebody works in worktrees of the mirror, whose files and new objects `layOut` would remove. */
+export async function hasWorktrees(directory: string): Promise<boolean> {
+  const folder = join(directory, 'worktrees');
+  return (await isPresent(folder)) && (await readdir(folder)).length > 0;
+}
+
+/**
+ * Makes packs readable again after a `chmod` or `chown` in a workspace, which reaches them through hard links:
+ * restores the mode, or replaces another user's file by a copy. Throws `corrupt-mirror` for one that this
+ * user can't read.
+ */
+async function repairPacks(directory: string): Promise<void> {
+  const user = process.getuid?.();
+  // Windows has neither such modes nor owners, and root reads everything.
+  if (user === undefined || user === 0) return;
+  const folder = packDirectory(directory);
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(folder, entry.name);
+    const { uid, mode } = await stat(path);
+    if (uid !== user) await replaceByCopy(path, uid);
+    else if ((mode & 0o444) !== 0o444) await chmod(path, 0o444);
+  }
+}
+
+async function replaceByCopy(path: string, owner: number): Promise<void> {
+  const copy = `${path}.copy`;
+  try {
+    await copyFile(path, copy);
+    await chmod(copy, 0o444);
+    await renameStubbornly(copy, path);
+  } catch (error) {
+    if (systemCode(error) !== 'EACCES') throw error;
+    const what = `${path} belongs to user ${String(owner)} and can't be read`;
+    const hint = 'chown or chmod in a workspace reaches it through a hard link';
+    throw new MirrorError('corrupt-mirror', `${what}: ${hint}`, { cause: error });
+  }
 }
 
 /**

@@ -7,6 +7,7 @@ import { createDeadline, type Deadline } from '../lib/deadline.ts';
 import { MirrorError, describeError } from '../lib/errors.ts';
 import { bindSignal, type Job } from '../job/job.ts';
 import {
+  hasWorktrees,
   layOut,
   measurePacks,
   packDirectory,
@@ -78,7 +79,7 @@ class Upkeep {
     const { path, key, objectFormat, url } = this.#options;
     const { account } = this.#job;
     const occupant = await inspectPlace(path, key, url);
-    if (occupant.is !== 'mirror') return;
+    if (occupant.is !== 'mirror' || (await hasWorktrees(path))) return;
     const { record } = occupant;
     await layOut(path, objectFormat);
     const packs = await measurePacks(path);

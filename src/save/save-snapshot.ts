@@ -6,7 +6,7 @@ import { bindSignal, type Job } from '../job/job.ts';
 import { MirrorError, describeError, reasonOf, throwIfCancelled } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Hold } from '../locks/lock.ts';
-import { layOut, parseRefs, readPackedRefs, wipe } from '../mirror/directory.ts';
+import { hasWorktrees, layOut, parseRefs, readPackedRefs, wipe } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
 import { digestPackedRefs, listNeededOids, type Ref } from '../mirror/refs.ts';
@@ -122,6 +122,10 @@ export async function saveEarly(
   }
 }
 
+/** A save would remove them, and the commits that were made there. */
+const WORKTREES =
+  'somebody works in a worktree of the mirror: remove it before the job ends, or use a clone of the mirror';
+
 function skip(reason: string): SaveResult {
   return { result: 'skipped', reason };
 }
@@ -153,6 +157,7 @@ async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult
   const occupant = await inspectPlace(path, identity.key, identity.spec.url);
   if (occupant.is !== 'mirror') return refuse(`the mirror of this job is no longer at ${path}`);
   const { record } = occupant;
+  if (await hasWorktrees(path)) return refuse(WORKTREES);
   await layOut(path, identity.objectFormat);
   const packedRefs = await readPackedRefs(path);
   if (digestPackedRefs(record.head ?? undefined, packedRefs) !== record.refsDigest) {
