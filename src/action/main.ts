@@ -1,7 +1,7 @@
 /** Entry of the main step: restore the mirror, publish it early if asked to, prime the workspace. */
 import { leaveHungCalls } from '../lib/hung-calls.ts';
 import type { Job } from '../job/job.ts';
-import { primeWorkspace } from '../prime/prime-workspace.ts';
+import { primeWorkspace, type PrimeResult } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
 import { saveEarly } from '../save/save-snapshot.ts';
 import { isDisabled } from './inputs/runner.ts';
@@ -50,7 +50,11 @@ async function run(opened: Job, chosen: Settings): Promise<void> {
     reportEarlySave(saved);
     isSaved = saved !== undefined;
   }
-  const primed = await primeWorkspace(session.job, mirror, chosen.workspace);
+  const { workspace } = chosen;
+  const primed: PrimeResult =
+    workspace === undefined
+      ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
+      : await primeWorkspace(session.job, mirror, workspace);
   writeStepState([toSavedState(mirror, session.claim?.staysTaken === true && !isSaved)]);
   reportOutputs(mirror, primed, opened);
   await reportMirror(mirror, primed, opened);

@@ -26,6 +26,8 @@ const OLDEST_GIT = [2, 32] as const;
 
 /** For commands that only read local files: minutes mean a broken disk. */
 const LOCAL_TIMEOUT_MS = 10 * 60_000;
+/** `git version` reads nothing. */
+const VERSION_TIMEOUT_MS = 30_000;
 
 export interface GitCommand extends Pick<ChildOptions, 'onOutput' | 'stallMs' | 'signsOfLife'> {
   /** Absolute. Never found by looking upwards, which can end in an enclosing repository. */
@@ -78,9 +80,13 @@ export async function openGit(options: GitOptions): Promise<Git> {
   if (executable === undefined) {
     throw new MirrorError('git-unusable', `git is not on PATH: ${NEEDED}`);
   }
-  const environment = buildGitEnvironment(options.environment);
-  const { workingDirectory } = options;
-  const announced = await runBrief([executable, 'version'], { environment, workingDirectory });
+  const { workingDirectory, signal } = options;
+  // Not as a brief command: a git that hangs, on a network disk say, has to end with the job.
+  const announced = await runChild([executable, 'version'], {
+    environment: buildGitEnvironment(options.environment),
+    ...{ workingDirectory, signal, timeoutMs: VERSION_TIMEOUT_MS },
+  });
+  if (announced.ended === 'cancelled') throw gitFailure(announced, 'git version');
   const version = checkVersion(announced.stdout.toString('utf8'));
   let listing: Promise<string> | undefined;
   const listMachine = () => (listing ??= listConfiguration(executable, options));

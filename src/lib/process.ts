@@ -178,7 +178,7 @@ function signalTree(
 export type BriefOptions = Pick<ChildOptions, 'environment' | 'workingDirectory'>;
 
 /**
- * Runs a short local command to its end, such as `git version`, by the toolkit's own `exec`. That has
+ * Runs a short local command to its end, such as `git config --get`, by the toolkit's own `exec`. That has
  * neither a signal nor a process id to end a command by, so a fetch or whatever else may wait goes by
  * `runChild`. So does a command that reads stdin: `exec` leaves it open, and given an input it throws where
  * nobody can catch it when the command ends first. Throws only if the command cannot be started.

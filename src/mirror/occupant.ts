@@ -23,7 +23,7 @@ export async function inspectPlace(path: string, key: string, upstream: string):
   if (isForeign(found.uid)) throw refused(path, `belongs to user ${String(found.uid)}`);
   // Nothing can be renamed over a mount point, and its lock would lie outside the mount.
   if (found.dev !== (await stat(dirname(path))).dev) {
-    throw refused(path, 'is where a disk is mounted, name a folder in it');
+    throw refused(path, 'is a mount point, where no mirror can be put');
   }
   const names = new Set(await readdir(path));
   if (names.size === 0) return { is: 'absent' };
@@ -36,7 +36,7 @@ export async function inspectPlace(path: string, key: string, upstream: string):
   if (record === 'damaged') return { is: 'unusable', reason: 'its record is damaged' };
   if (record === 'unknown-version') throw refused(path, 'is of another version of this action');
   if (record.upstream !== upstream) throw refused(path, `is a mirror of ${record.upstream}`);
-  if (record.key !== key) throw refused(path, 'is a mirror with other `refs` or `cache-key`');
+  if (record.key !== key) throw refused(path, 'is a mirror with other refs or another key');
   return { is: 'mirror', record };
 }
 
@@ -45,7 +45,7 @@ async function findEntry(path: string) {
     return await lstat(path);
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined;
-    throw refused(path, 'cannot be looked at', error);
+    throw refused(path, 'cannot be read', error);
   }
 }
 
@@ -54,6 +54,5 @@ function isForeign(owner: number): boolean {
 }
 
 function refused(path: string, what: string, cause?: unknown): MirrorError {
-  const message = `${path} ${what}: choose another \`mirror-path\`, or remove it`;
-  return new MirrorError('mirror-refused', message, { cause });
+  return new MirrorError('mirror-refused', `${path} ${what}`, { cause, concern: 'mirror-place' });
 }

@@ -45,11 +45,8 @@ export type PrimeSource = Pick<RestoredMirror, 'identity' | 'path' | 'head' | 'r
 export async function primeWorkspace(
   job: Job,
   mirror: PrimeSource,
-  target: PrimeTarget | undefined,
+  target: PrimeTarget,
 ): Promise<PrimeResult> {
-  if (target === undefined) {
-    return { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' };
-  }
   const { folder } = target;
   try {
     await sweepStaging(job, folder);

@@ -40,7 +40,7 @@ describe('a place is refused, and left as it is,', () => {
     ['a file of our name that is no JSON', 'hello', 'not a mirror of this action'],
     ['a record of a later version', { version: 2 }, 'of another version of this action'],
     ['a record of another upstream', { ...record, upstream: 'https://e.com/x' }, 'of https://e'],
-    ['a record of other settings', { ...record, key: 'other' }, 'with other `refs`'],
+    ['a record of other settings', { ...record, key: 'other' }, 'with other refs'],
   ])('where a folder holds %s', async (_, content, message) => {
     const path = await folderWith(content);
     const refusal = expect.objectContaining({

@@ -196,7 +196,7 @@ describe('a dumb server', () => {
     await mkdir(workspace);
     const { mirror, used } = await machine.main(workspace);
     expect(mirror.provenance).toBe(provenance);
-    expect(used.result).toBe('primed');
+    expect(used?.result).toBe('primed');
     await expectMirrorOf(machine.path, world.upstream);
     expect(await readdir(join(machine.path, 'objects'))).toEqual(['info', 'pack']);
     await git(workspace, ['fsck', '--full', '--strict', '--no-progress']);

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
+import { readActionDefinition } from '../support/action-definition.ts';
 
 const root = fileURLToPath(new URL('../../src', import.meta.url));
 
@@ -209,6 +210,20 @@ describe('only some files', () => {
       /\bprocess\.env\b/.test(readFileSync(join(root, file), 'utf8')),
     );
     expect(readers.filter((file) => !file.startsWith('action/'))).toEqual([]);
+  });
+
+  test('name inputs: those of action/, in whose words errors reach people', () => {
+    const { inputs } = readActionDefinition(fileURLToPath(new URL('../..', import.meta.url)));
+    const named = new RegExp(`\\\\?\`(?:${[...inputs.keys()].join('|')})\\\\?\``);
+    const isComment = (line: string) => /^\s*(?:\/\/|\/?\*)/.test(line);
+    const below = files.filter((file) => !file.startsWith('action/'));
+    const lines = below.flatMap((file) =>
+      readFileSync(join(root, file), 'utf8')
+        .split('\n')
+        .filter((line) => named.test(line) && !isComment(line))
+        .map((line) => `${file}: ${line.trim()}`),
+    );
+    expect(lines).toEqual([]);
   });
 
   test('use packages: as few as there are', () => {

@@ -67,7 +67,7 @@ export class Machine {
   }
 
   /** Main; with a workspace, that is primed. */
-  async main(workspace?: string): Promise<{ mirror: RestoredMirror; used: PrimeResult }> {
+  async main(workspace?: string): Promise<{ mirror: RestoredMirror; used?: PrimeResult }> {
     this.account = new Account(silentLog);
     const options = {
       ...{ isPublishedEarly: false, verification: 'standard' as const },
@@ -78,9 +78,8 @@ export class Machine {
     const job = { ...this.#job, account: this.account };
     await using session = await restoreMirror(job, this.#spec, options);
     this.#mirror = session.mirror;
-    const { url: remoteUrl } = this.#spec;
-    const target =
-      workspace === undefined ? undefined : { folder: workspace, remoteUrl, commit: undefined };
+    if (workspace === undefined) return { mirror: session.mirror };
+    const target = { folder: workspace, remoteUrl: this.#spec.url, commit: undefined };
     const used = await primeWorkspace(session.job, session.mirror, target);
     return { mirror: session.mirror, used };
   }

@@ -338,7 +338,7 @@ onPosix('main is stopped', () => {
       expect(main.durationMs).toBeGreaterThan(2_000);
       expect(main.log).toMatch(/waiting for it/);
       expect(main.annotations).toMatchObject([
-        { level: 'warning', message: expect.stringMatching(/`lock-timeout`.*mirror of its own/) },
+        { level: 'warning', message: expect.stringMatching(/mirror of its own.*`lock-timeout`/) },
       ]);
       const own = main.outputs['mirror-path'] ?? '';
       expect(own.startsWith(next.temp)).toBe(true);

@@ -355,7 +355,7 @@ describe('where the mirror goes', () => {
     for (const other of [{ refs: 'refs/heads/*' }, { 'cache-key': 'other' }]) {
       const main = await scenario.job({ root, inputs: { ...inputs, ...other } }).main();
       expect(failureOf(main)).toMatch(
-        /is a mirror with other `refs` or `cache-key`: choose another/,
+        /is a mirror with other refs or another key; set `mirror-path` to another folder/,
       );
     }
     expect(await readTree(mirror)).toEqual(before);

@@ -370,7 +370,7 @@ describe('the store at post', () => {
     await succeed(job.main());
     await rm(scenario.store, { recursive: true });
     const post = await succeed(job.post());
-    expect(verdict(post)).toMatch(/^Nothing saved: .*`disk-path`.*ENOENT/);
+    expect(verdict(post)).toMatch(/^Nothing saved: .*ENOENT.*check `disk-path`/);
     expect(existsSync(scenario.store)).toBe(false);
   });
 });
