@@ -9,6 +9,10 @@ import { create, find, outcomeOf } from '../contract/store-contract.ts';
 
 const bench = useCacheBench();
 
+/** Azure's own words. */
+const AZURE_REFUSAL =
+  'Server failed to authenticate the request. Make sure the value of Authorization header is formed correctly including the signature.';
+
 describe('a download that fails', () => {
   const contents = { file: randomBytes(300_000) };
 
@@ -130,7 +134,7 @@ describe('a download that breaks once', () => {
 
   test.each<[string, CacheFault['behave'], BlobHost]>([
     ['a damaged archive', { kind: 'garbage-stream', afterBytes: 0 }, 'loopback'],
-    ['a refusal', { kind: 'status', status: 403 }, 'azure'],
+    ['a refusal', { kind: 'status', status: 403, message: AZURE_REFUSAL }, 'azure'],
   ])('by %s is not tried again', async (_, behave, blobHost) => {
     const reader = bench.open(bench.environmentOf(MAIN, blobHost));
     const layer = await bench.put(contents, reader);
