@@ -260,7 +260,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'the job restores and doesn’t save; the log says so without a warning',
     tests: [
       ['jobs/stores/actions-cache', 'a job that may only read'],
-      ['jobs/mirror/post', 'save auto: low-trust events'],
+      ['jobs/mirror/post', 'save auto: untrusted events'],
       ['action/trust', ''],
     ],
   },

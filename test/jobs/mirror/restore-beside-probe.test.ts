@@ -65,13 +65,13 @@ describe('a restore beside the probe', () => {
     expect(next.outputs['provenance']).toBe('restored');
   });
 
-  test('that found a bad snapshot is of no account where upstream has nothing', async () => {
+  test('that found a bad snapshot is of no account where upstream answers with nothing', async () => {
     const scenario = await scenarios.create(repositorySizes.small);
     const { job } = await jobWithNews(scenario);
     await cache().evict(({ key }) => key.includes('/layers/'));
     scenario.server.fault({ on: 'probe', behave: { kind: 'empty' } });
     const main = await job.main();
-    expect(failureOf(main)).toMatch(/has no refs; nothing is deleted or saved/);
+    expect(failureOf(main)).toMatch(/the answer is not git's protocol/);
     const mirrors = dirname(main.outputs['mirror-path'] ?? job.runnerWorkspace);
     expect(await readdir(mirrors).catch(() => [])).not.toContainEqual(
       expect.stringMatching(/\.git$/),

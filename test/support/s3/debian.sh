@@ -3,10 +3,10 @@
 # into a folder of the cache and run in a chroot, in a mount namespace of their own: nothing is
 # installed on the machine but mmdebstrap, and nothing is mounted that outlives the server.
 #
-#   s3-<name>.sh install       unpacks the packages, unless that is done; needs the network
-#   s3-<name>.sh run FOLDER    starts the server with its files below FOLDER, prints one line of JSON
-#                              when it answers, and ends it when standard input ends; logs are in
-#                              FOLDER/log
+#   <name>.sh install       unpacks the packages, unless that is done; needs the network
+#   <name>.sh run FOLDER    starts the server with its files below FOLDER, prints one line of JSON
+#                           when it answers, and ends it when standard input ends; logs are in
+#                           FOLDER/log
 #
 # Both need root on Linux; run also the right to make mounts. The script that sources this has
 # $name, $suite and $packages, and `start`, which starts daemons by `daemon` and prints the line.

@@ -515,7 +515,7 @@ describe('a server named by the environment', () => {
     const ran = await runProcess('bash', [script, 'run', directory], { environment });
     expect(ran).toMatchObject({
       exitCode: 1,
-      stderr: `s3-${name}.sh: not installed: run bash ${script} install\n`,
+      stderr: `${name}.sh: not installed: run bash ${script} install\n`,
     });
   });
 
