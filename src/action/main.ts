@@ -3,6 +3,7 @@ import { leaveHungCalls } from '../lib/hung-calls.ts';
 import type { Job } from '../job/job.ts';
 import { primeWorkspace, type PrimeResult } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
+import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
 import { saveEarly } from '../save/save-snapshot.ts';
 import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
@@ -16,7 +17,7 @@ import {
   reportStores,
 } from './report/report.ts';
 import { isPublishedEarly, saveOptionsOf } from './save-policy.ts';
-import { toSavedState, writeStepState } from './step-state.ts';
+import { toSavedState, writeStepState, type MirrorState } from './step-state.ts';
 import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './step.ts';
 
 const signal = listenForCancel();
@@ -40,22 +41,39 @@ async function start(): Promise<void> {
 
 async function run(opened: Job, chosen: Settings): Promise<void> {
   reportStores(opened);
+  const { mirror, primed, state } = await bringRepository(opened, chosen);
+  writeStepState([state]);
+  reportOutputs(mirror, primed, opened);
+  await reportMirror(mirror, primed, opened);
+}
+
+/** Brings the job's repository up to date, primes its workspace, and leaves the mirror's place. */
+async function bringRepository(opened: Job, chosen: Settings): Promise<Repository> {
   await using session = await restoreMirror(opened, specOf(chosen), restoreOptionsOf(chosen));
-  const { mirror } = session;
-  const isClone = mirror.provenance === 'cloned';
-  let isSaved = false;
-  if (isClone && isPublishedEarly(chosen)) {
-    const options = saveOptionsOf(chosen, opened);
-    const saved = await saveEarly(session.job, mirror, options, session.claim);
-    reportEarlySave(saved);
-    isSaved = saved !== undefined;
-  }
+  const { mirror, claim } = session;
+  const isSaved = await publishEarly(session, chosen);
   const { workspace } = chosen;
   const primed: PrimeResult =
     workspace === undefined
       ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
       : await primeWorkspace(session.job, mirror, workspace);
-  writeStepState([toSavedState(mirror, session.claim?.staysTaken === true && !isSaved)]);
-  reportOutputs(mirror, primed, opened);
-  await reportMirror(mirror, primed, opened);
+  const state = toSavedState(mirror, claim?.staysTaken === true && !isSaved);
+  return { mirror, primed, state };
+}
+
+interface Repository {
+  mirror: RestoredMirror;
+  primed: PrimeResult;
+  state: MirrorState;
+}
+
+/** Saves a clone if `publish` asks for that now; returns whether it was saved. */
+async function publishEarly(
+  { job: bound, mirror, claim }: MirrorSession,
+  chosen: Settings,
+): Promise<boolean> {
+  if (mirror.provenance !== 'cloned' || !isPublishedEarly(chosen)) return false;
+  const saved = await saveEarly(bound, mirror, saveOptionsOf(chosen, bound), claim);
+  reportEarlySave(saved);
+  return saved !== undefined;
 }

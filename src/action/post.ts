@@ -18,7 +18,7 @@ import {
 } from './report/report.ts';
 import { REPACK_TIMEOUT_MS, findSaveBan, saveOptionsOf } from './save-policy.ts';
 import { readStepState, type MirrorState } from './step-state.ts';
-import { listenForCancel, openJob, specOf, sweepKeys } from './step.ts';
+import { listenForCancel, openJob, sweepKeys } from './step.ts';
 
 const signal = listenForCancel();
 let settings: Settings | undefined;
@@ -44,8 +44,8 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
   try {
     job = await openJob(settings, signal);
     reportStores(job);
-    for (const mirror of mirrors) {
-      await reportSave(await save(job, settings, mirror), job, specOf(settings).url);
+    for (const state of mirrors) {
+      await reportSave(await save(job, settings, state), job, state.spec.url);
     }
   } finally {
     const { temporaryFolder } = settings.runner;
@@ -57,12 +57,8 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
 }
 
 async function save(opened: Job, chosen: Settings, state: MirrorState): Promise<SaveResult> {
-  const { path, isPrivate, key, objectFormat, isClaimed } = state;
-  const identity = identify(specOf(chosen), objectFormat);
-  if (identity.key !== key) {
-    return { result: 'refused', reason: 'the inputs changed between the main and post steps' };
-  }
-  const mirror = { identity, path, isPrivate };
+  const { spec, objectFormat, path, isPrivate, isClaimed } = state;
+  const mirror = { identity: identify(spec, objectFormat), path, isPrivate };
   const reason = findSaveBan(chosen);
   try {
     if (reason !== undefined) return { result: 'skipped', reason };

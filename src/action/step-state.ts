@@ -1,7 +1,7 @@
 /**
- * What main hands to post: the mirrors that it opened. The runner evaluates inputs again for post, so
- * whatever both must agree on travels here: versioned, validated, without secrets. It is written only
- * after all fetches succeeded, so no state means that nothing may be saved.
+ * What main hands to post: the mirrors that it brought up to date. The runner evaluates inputs again for
+ * post, so whatever both must agree on travels here: versioned, validated, without secrets. Only a mirror
+ * whose fetch succeeded is in it, so no state means that nothing may be saved.
  */
 import { getState, saveState } from '@actions/core';
 import * as v from 'valibot';
@@ -11,10 +11,15 @@ import type { RestoredMirror } from '../restore/session.ts';
 const NAME = 'mirrors';
 
 const mirrorSchema = v.strictObject({
+  spec: v.strictObject({
+    url: v.string(),
+    refspecs: v.array(v.string()),
+    depth: v.picklist(['full', 'tip']),
+    cacheKey: v.string(),
+  }),
+  objectFormat: v.picklist(['sha1', 'sha256']),
   path: v.string(),
   isPrivate: v.boolean(),
-  key: v.string(),
-  objectFormat: v.picklist(['sha1', 'sha256']),
   /** Whether this job still has main's claim on the snapshot that is to be made. */
   isClaimed: v.boolean(),
 });
@@ -27,8 +32,10 @@ export function toSavedState(
   { path, isPrivate, identity }: RestoredMirror,
   isClaimed: boolean,
 ): MirrorState {
-  const { key, objectFormat } = identity;
-  return { path, isPrivate, key, objectFormat, isClaimed };
+  const { spec, objectFormat } = identity;
+  const { url, depth, cacheKey } = spec;
+  const refspecs = [...spec.refspecs];
+  return { spec: { url, refspecs, depth, cacheKey }, objectFormat, path, isPrivate, isClaimed };
 }
 
 export function writeStepState(mirrors: readonly MirrorState[]): void {

@@ -11,10 +11,15 @@ const directories = temporaryDirectories();
 let file: string;
 
 const mirror: MirrorState = {
+  spec: {
+    url: 'https://github.com/owner/name',
+    refspecs: ['+refs/heads/*:refs/heads/*'],
+    depth: 'full',
+    cacheKey: 'a "key"',
+  },
+  objectFormat: 'sha256',
   path: '/work/name/_mirrors/kéy "x"\n.git',
   isPrivate: false,
-  key: 'github.com_owner_name-0',
-  objectFormat: 'sha256',
   isClaimed: true,
 };
 
@@ -77,7 +82,8 @@ describe('post refuses', () => {
     ['another version', JSON.stringify({ ...written, version: 2 })],
     ['no version', JSON.stringify({ mirrors: [mirror] })],
     ['a field more', withChange({ token: 'x' })],
-    ['a field less', withChange({ key: undefined })],
+    ['a field less', withChange({ spec: undefined })],
+    ['a spec without its refspecs', withChange({ spec: { ...mirror.spec, refspecs: undefined } })],
     ['a field of another type', withChange({ isPrivate: 'false' })],
     ['an unknown object format', withChange({ objectFormat: 'md5' })],
   ])('%s', (_, text) => {
