@@ -1,15 +1,23 @@
 /**
- * `npm start [URL or path]`: runs the action's two steps on a repository as a runner does, cold and then warm
- * on another machine (two folders), with a disk store in between.
+ * `npm start [URL or path]`: whether a repository should adopt the action. Runs the action's two steps and
+ * actions/checkout as a runner does, cold and then warm on another machine (two folders) with a disk store in
+ * between, and actions/checkout alone.
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { StepSummary } from '../src/action/report/summary-json.ts';
+import { describeError } from '../src/lib/errors.ts';
 import { createJob, type StepResult } from '../test/support/action-runner.ts';
+import { checkout } from '../test/support/checkout/checkout.ts';
 import { git } from '../test/support/git.ts';
 import { startGitServer, type GitServer } from '../test/support/git-server/server.ts';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
+import { drawComparison, judge, type Comparison, type Run } from './start/verdict.ts';
 
+const TIMEOUT_MS = 3_600_000;
+const token = process.env['GITHUB_TOKEN'] ?? '';
+const folder = await createTemporaryDirectory('mirror-action');
 const project = fileURLToPath(new URL('..', import.meta.url));
 
 interface Upstream {
@@ -31,7 +39,8 @@ async function openUpstream(argument: string | undefined, folder: string): Promi
   }
   console.log(`${url.href} can't be named by \`repository\`: cloning it, then serving the clone.`);
   const copy = join(folder, `${basename(url.pathname, '.git') || 'repository'}.git`);
-  await git(folder, ['clone', '--quiet', '--mirror', '--', url.href, copy]);
+  const command = ['clone', '--quiet', '--mirror', '--', url.href, copy];
+  await git(folder, command, { timeoutMs: TIMEOUT_MS });
   return serve(copy);
 }
 
@@ -43,52 +52,90 @@ async function serve(path: string): Promise<Upstream> {
   return { serverUrl: server.url, repository, server };
 }
 
-async function runJob(title: string, root: string, store: string, upstream: Upstream) {
+/** mirror-action, actions/checkout and the post step, on a machine of its own. */
+async function runJob(title: string, machine: string, store: string, upstream: Upstream) {
   console.log(`\n=== ${title}`);
   const job = createJob({
-    root,
+    root: join(folder, machine),
     repository: upstream.repository,
     serverUrl: upstream.serverUrl,
-    token: process.env['GITHUB_TOKEN'] ?? '',
+    token,
     inputs: { store: 'disk', 'disk-path': store },
     onLine: (line) => {
       if (!line.startsWith('::')) console.log(line);
     },
   });
-  upstream.server?.resetCounters();
-  const main = await job.main();
-  const bytes = upstream.server?.bytesSent;
-  const post = await job.post();
-  return { title, main, post, bytes };
-}
-
-function describe({ title, main, post, bytes }: Awaited<ReturnType<typeof runJob>>) {
-  return {
-    job: title,
-    provenance: main.outputs['provenance'] ?? 'failed',
-    'cache-hit': main.outputs['cache-hit'] ?? '',
-    'main, s': seconds(main),
-    'post, s': seconds(post),
-    'MiB from upstream': bytes === undefined ? 'not counted' : (bytes / 1024 ** 2).toFixed(2),
+  const main = succeeded(await job.main());
+  const { bytes } = JSON.parse(main.outputs['summary-json'] ?? '') as StepSummary;
+  const sha = main.outputs['head'] ?? '';
+  const checkedOut = await checkOut(job.workspace, upstream, 0, sha);
+  const post = succeeded(await job.post());
+  const run: Run = {
+    ms: main.durationMs + checkedOut.ms,
+    postMs: post.durationMs,
+    bytes: (bytes?.fromUpstream ?? 0) + checkedOut.bytes,
   };
+  return { run, sha };
 }
 
-function seconds({ durationMs }: StepResult): string {
-  return (durationMs / 1_000).toFixed(1);
+function succeeded(result: StepResult): StepResult {
+  if (result.exitCode !== 0) throw new Error('a step failed: see its log above');
+  return result;
 }
 
-const folder = await createTemporaryDirectory('mirror-action');
+/** actions/checkout alone, or in a workspace that was primed. */
+async function checkOut(
+  workspace: string,
+  { repository, serverUrl }: Upstream,
+  fetchDepth: number,
+  sha: string,
+): Promise<Run> {
+  const temp = `${workspace}-temp`;
+  await mkdir(temp, { recursive: true });
+  const objects = join(workspace, '.git', 'objects');
+  const bytesBefore = await countTreeBytes(objects);
+  const startedAt = performance.now();
+  const runner = { workspace, temp, home: temp, timeoutMs: TIMEOUT_MS };
+  await checkout(runner, { repository, serverUrl, token, sha, fetchDepth });
+  const ms = performance.now() - startedAt;
+  return { ms, bytes: (await countTreeBytes(objects)) - bytesBefore };
+}
+
+async function countTreeBytes(path: string): Promise<number> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => []);
+  const files = entries.filter((entry) => entry.isFile());
+  const sizes = await Promise.all(
+    files.map(async ({ parentPath, name }) => (await stat(join(parentPath, name))).size),
+  );
+  return sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+async function compare(upstream: Upstream): Promise<Comparison> {
+  const store = join(folder, 'store');
+  await mkdir(store);
+  const checkOutAlone = (name: string, fetchDepth: number, sha: string) => {
+    console.log(`\n=== actions/checkout alone, fetch-depth: ${String(fetchDepth)}`);
+    return checkOut(join(folder, name), upstream, fetchDepth, sha);
+  };
+  // Cold first: what the server has to read for the first time is then no advantage of ours.
+  const cold = await runJob('cold: no snapshot yet', 'one', store, upstream);
+  const shallow = await checkOutAlone('shallow', 1, cold.sha);
+  const deep = await checkOutAlone('deep', 0, cold.sha);
+  const warm = await runJob('warm: another machine', 'two', store, upstream);
+  return { deep, shallow, cold: cold.run, warm: warm.run };
+}
+
 let upstream: Upstream | undefined;
 try {
   upstream = await openUpstream(process.argv[2], folder);
-  const store = join(folder, 'store');
-  await mkdir(store);
-  const cold = await runJob('cold: no snapshot yet', join(folder, 'one'), store, upstream);
-  const warm = await runJob('warm: another machine', join(folder, 'two'), store, upstream);
-  console.log(`\n${upstream.serverUrl}/${upstream.repository}`);
-  console.table([cold, warm].map(describe));
-  const steps = [cold.main, cold.post, warm.main, warm.post];
-  process.exitCode = steps.every(({ exitCode }) => exitCode === 0) ? 0 : 1;
+  const comparison = await compare(upstream);
+  console.log(`\n${upstream.serverUrl}/${upstream.repository}, snapshot on a disk\n`);
+  console.log(drawComparison(comparison));
+  console.log(`\n${judge(comparison).join('\n')}`);
+  console.log('\nMeasured once; nothing was pushed between the cold and the warm job.');
+} catch (error) {
+  console.error(`\nNo verdict: ${describeError(error)}`);
+  process.exitCode = 1;
 } finally {
   await upstream?.server?.stop();
   await removeDirectory(folder);
