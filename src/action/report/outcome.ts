@@ -1,5 +1,4 @@
 /** What became of a step, in sentences without markup. Pure. */
-import type { Account } from '../../job/account.ts';
 import { formatBytes } from '../../lib/bytes.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import type { Job } from '../../job/job.ts';
@@ -24,41 +23,51 @@ export function describeStores({ store, otherStores, noStoreReason }: Job): stri
   return [store, ...otherStores].map(({ location }) => location).join(', else ');
 }
 
-/** How the mirror came to be, without an end. */
-export function describeMirror(
-  { provenance, recloned, snapshot }: RestoredMirror,
-  job: Job,
-): string {
+/** How the mirror came to be and what upstream sent for it: one sentence, without its full stop. */
+export function describeMirror(mirror: RestoredMirror, { store, account }: Job): string {
+  const { provenance, recloned, packBytes } = mirror;
+  const time = formatDuration(account.elapsedMs);
+  const bytes = account.bytesMoved('from upstream');
+  const sent = `upstream sent ${bytes === 0 ? 'nothing' : formatBytes(bytes)}`;
   switch (provenance) {
     case 'existing':
-      return 'Updated the mirror on this machine';
-    case 'restored':
-      return `Restored snapshot ${String(snapshot)} and updated it`;
-    case 'cloned':
-      if (recloned) return 'Cloned again, after a failure';
-      return job.store === undefined
-        ? 'Cloned: there is no store'
-        : 'Cloned: no snapshot was available';
+      return `Updated the mirror on this machine in ${time}; ${sent} instead of ${formatBytes(packBytes)}`;
+    case 'restored': {
+      const restored = formatBytes(account.bytesMoved('from the store'));
+      return `Restored ${restored} in ${time}; ${sent} instead of ${formatBytes(packBytes)}`;
+    }
+    case 'cloned': {
+      if (recloned) return `Cloned again in ${time}, after a failure; ${sent}`;
+      const reason = store === undefined ? 'there is no store' : 'no snapshot was available';
+      return `Cloned in ${time}, because ${reason}; ${sent}`;
+    }
   }
 }
 
 /**
- * Why there was no snapshot for a clone, as far as the stores can tell; undefined where there was one, or
- * where a fallback gives the reason.
+ * Why a clone was necessary, and when that is wrong; undefined where it wasn't, or where a fallback gives
+ * the reason.
  */
-export function explainMiss(
+export function explainClone(
   { provenance, recloned }: RestoredMirror,
-  { store, otherStores, account }: Job,
+  { store, otherStores, noStoreReason, account }: Job,
 ): string | undefined {
-  const hasReason = account.fallbacks.some(({ code }) => EXPLAINS_MISS.has(code));
-  if (provenance !== 'cloned' || recloned || store === undefined || hasReason) return undefined;
+  const hasReason = account.fallbacks.some(({ code }) => EXPLAINS_CLONE.has(code));
+  if (provenance !== 'cloned' || recloned || hasReason) return undefined;
+  if (store === undefined) {
+    return `Every new machine clones the whole repository, because there is no store: ${noStoreReason}.`;
+  }
   const places = [store, ...otherStores].map(({ location }) => location).join(' or ');
   const hint = store.absenceHint === undefined ? '' : `; ${store.absenceHint}`;
-  return `No snapshot in ${places} has this key yet. The key depends on the repository, \`refs\` and \`cache-key\`${hint}.`;
+  return (
+    `No snapshot in ${places} has this key yet. That is normal in the first run. If every run clones, ` +
+    'no job saves (the post step says why), or jobs differ in what the key depends on: ' +
+    `the repository, \`refs\` and \`cache-key\`${hint}.`
+  );
 }
 
 /** Fallbacks without a usable snapshot. */
-const EXPLAINS_MISS: ReadonlySet<string> = new Set([
+const EXPLAINS_CLONE: ReadonlySet<string> = new Set([
   'bad-snapshot',
   'snapshot-revoked',
   'store-unavailable',
@@ -66,20 +75,6 @@ const EXPLAINS_MISS: ReadonlySet<string> = new Set([
   'no-space',
   'unknown',
 ]);
-
-/** What was moved, compared with what a clone would have moved. */
-export function describeTransfer(
-  { provenance, packBytes }: RestoredMirror,
-  account: Account,
-): string {
-  const upstream = account.bytesMoved('from upstream');
-  const store = account.bytesMoved('from the store');
-  const fromUpstream = `${upstream === 0 ? 'Nothing' : formatBytes(upstream)} came from upstream`;
-  const moved =
-    store === 0 ? fromUpstream : `${fromUpstream}, ${formatBytes(store)} from the store`;
-  if (provenance === 'cloned') return `${moved}.`;
-  return `${moved}; a clone would have moved about ${formatBytes(packBytes)} from upstream.`;
-}
 
 export function describeHead({ head }: RestoredMirror): string {
   if (head === undefined) return 'none';

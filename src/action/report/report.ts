@@ -6,7 +6,7 @@ import { basicCredential } from '../../git/environment.ts';
 import type { Job } from '../../job/job.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import { adviseOn, describeFailure } from './advice.ts';
-import { describeMirror, describeSave, describeStores, explainMiss } from './outcome.ts';
+import { describeMirror, describeSave, describeStores, explainClone } from './outcome.ts';
 import { summarizeFailure, summarizeMirror, summarizeNotSaved, summarizeSave } from './summary.ts';
 import {
   DISABLED,
@@ -72,14 +72,13 @@ export async function reportMirror(
   job: Job,
 ): Promise<void> {
   const { url } = mirror.identity.spec;
-  actionsLog.info(`${describeMirror(mirror, job)}: ${url} at ${mirror.path}`);
-  if (mirror.provenance === 'cloned' && job.store === undefined) {
-    actionsLog.notice(
-      `Every new machine clones the whole repository, because there is no store: ${job.noStoreReason}`,
-    );
+  actionsLog.info(describeMirror(mirror, job));
+  actionsLog.info(`Mirror of ${url}: ${mirror.path}`);
+  const explanation = explainClone(mirror, job);
+  if (explanation !== undefined) {
+    if (job.store === undefined) actionsLog.notice(explanation);
+    else actionsLog.info(explanation);
   }
-  const miss = explainMiss(mirror, job);
-  if (miss !== undefined) actionsLog.info(miss);
   await writeSummary(summarizeMirror(mirror, prime, job));
 }
 

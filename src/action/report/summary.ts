@@ -16,8 +16,7 @@ import {
   describeSave,
   describeState,
   describeStores,
-  describeTransfer,
-  explainMiss,
+  explainClone,
   nameOf,
 } from './outcome.ts';
 import { drawTimeline } from './timeline.ts';
@@ -27,24 +26,26 @@ export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job:
   const { account } = job;
   const { url } = mirror.identity.spec;
   const claim = describeClaim(mirror);
-  const miss = explainMiss(mirror, job);
-  const lead = `**${toMarkdown(describeMirror(mirror, job))}**, in ${formatDuration(account.elapsedMs)}.`;
+  const explanation = explainClone(mirror, job);
+  // A clone is what this action is there to avoid: one in every run must look wrong.
+  const isWrong = mirror.provenance === 'cloned' || account.fallbacks.length > 0;
   return join(
-    heading('Mirror', url, describeState(mirror), account.fallbacks.length > 0 ? WARNED : ''),
-    [`${lead} ${describeTransfer(mirror, account)}`],
-    miss === undefined ? [] : [toMarkdown(miss)],
+    heading('Mirror', url, describeState(mirror), isWrong ? WARNED : ''),
+    [`**${toMarkdown(describeMirror(mirror, job))}.**`],
+    explanation === undefined ? [] : [toMarkdown(explanation)],
     listFallbacks(account),
     listPhases(account),
-    tabulate([
-      ['Upstream', toCode(url)],
-      ['HEAD', toMarkdown(describeHead(mirror))],
-      ['Refs', String(mirror.refs.length)],
-      ['Mirror', toCode(mirror.path)],
-      ['Store', toMarkdown(describeStores(job))],
-      ['Lock', toMarkdown(describeLock(mirror))],
-      ...(claim === undefined ? [] : [['Claim', toMarkdown(claim)] as const]),
-      ['Workspace', toMarkdown(describePrime(prime))],
-    ]),
+    listDetails({
+      Upstream: toCode(url),
+      HEAD: toMarkdown(describeHead(mirror)),
+      Refs: String(mirror.refs.length),
+      Snapshot: mirror.snapshot,
+      Store: toMarkdown(describeStores(job)),
+      Mirror: toCode(mirror.path),
+      Lock: toMarkdown(describeLock(mirror)),
+      Claim: claim && toMarkdown(claim),
+      Workspace: toMarkdown(describePrime(prime)),
+    }),
   );
 }
 
@@ -64,10 +65,7 @@ export function summarizeFailure(
       : [
           listFallbacks(job.account),
           listPhases(job.account),
-          tabulate([
-            ['Upstream', toCode(url)],
-            ['Store', toMarkdown(describeStores(job))],
-          ]),
+          listDetails({ Upstream: toCode(url), Store: toMarkdown(describeStores(job)) }),
         ]),
   );
 }
@@ -136,10 +134,11 @@ function fold(title: string, lines: readonly string[]): string[] {
   return [`<details><summary>${title}</summary>`, '', ...lines, '', '</details>'];
 }
 
-/** In HTML: Markdown has no tables with their headers on the left. */
-function tabulate(facts: readonly (readonly [string, string])[]): string[] {
-  const rows = facts.map(
-    ([name, value]) => `<tr><th align="left">${name}</th><td>${value}</td></tr>`,
+/** What few people look for. Undefined values are left out. */
+function listDetails(facts: Record<string, string | undefined>): string[] {
+  const known = Object.entries(facts).filter(([, value]) => value !== undefined);
+  return fold(
+    'Details',
+    known.map(([name, value]) => `- **${name}:** ${String(value)}`),
   );
-  return ['<table>', ...rows, '</table>'];
 }

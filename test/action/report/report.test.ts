@@ -25,10 +25,10 @@ import { toCode, toMarkdown } from '../../../src/action/report/markdown.ts';
 import {
   describeClaim,
   describeLock,
+  describeMirror,
   describePrime,
   describeSave,
-  describeTransfer,
-  explainMiss,
+  explainClone,
   nameOf,
 } from '../../../src/action/report/outcome.ts';
 import { drawBar, drawTimeline } from '../../../src/action/report/timeline.ts';
@@ -79,6 +79,20 @@ const restored: RestoredMirror = { ...cloned, provenance: 'restored', snapshot: 
 /** As much of a job as reports look at. */
 function jobOf(account = new Account(silentLog), store: Job['store'] = createMemoryStore()): Job {
   return { account, store, otherStores: [] } as Partial<Job> as Job;
+}
+
+/** The account of a job that restored a snapshot and fetched. */
+async function moved(): Promise<Account> {
+  const account = new Account(silentLog);
+  const sizes = { restore: 320 * 1024 ** 2, fetch: 2_048 } as const;
+  for (const [name, bytes] of Object.entries(sizes)) {
+    await account.measure(
+      name as keyof typeof sizes,
+      () => Promise.resolve(),
+      () => bytes,
+    );
+  }
+  return account;
 }
 
 /** The summary's file is looked up once in a process, so all tests share it. */
@@ -178,14 +192,13 @@ describe('the job summary of main', () => {
     await listen(() => reportMirror(mirror, primed, jobOf(account)));
     for (const text of [
       '### ⚠️ Mirror of o/n: cloned again\n',
-      '**Cloned again, after a failure**, in ',
-      '3.0 MiB came from upstream.',
+      ', after a failure; upstream sent 3.0 MiB.**\n',
       '\n- Snapshot 7 is not used: it is damaged\n',
       '| 3.0 MiB from upstream |',
-      `<td>refs/heads/main at ${OID}</td>`,
-      '<th align="left">Store</th><td>a store in memory</td>',
-      '<th align="left">Lock</th><td>waited 1 min 5 s for another job</td>',
-      '<td>primed /work/name/name: 1.0 KiB by hard links</td>',
+      `- **HEAD:** refs/heads/main at ${OID}\n`,
+      '- **Store:** a store in memory\n',
+      '- **Lock:** waited 1 min 5 s for another job\n',
+      '- **Workspace:** primed /work/name/name: 1.0 KiB by hard links\n',
     ]) {
       expect(summary()).toContain(text);
     }
@@ -196,6 +209,21 @@ describe('the job summary of main', () => {
     await listen(() => reportMirror(restored, primed, jobOf()));
     expect(summary()).toContain('### Mirror of o/n: restored\n');
     expect(summary()).not.toContain('went wrong');
+  });
+
+  test('begins with the outcome and what it saved, and folds the details', async () => {
+    await listen(async () => reportMirror(restored, primed, jobOf(await moved())));
+    expect(summary()).toMatch(
+      /^### .*\n\n\*\*Restored 320 MiB in [^;]+; upstream sent 2\.0 KiB instead of 314 MiB\.\*\*\n/,
+    );
+    expect(summary().split('<details>')[0]).not.toContain('**Store:**');
+    expect(summary()).toMatch(/<details><summary>Details<\/summary>\n\n- [^]*\n\n<\/details>\n+$/);
+  });
+
+  test('warns of every clone, for which a job in which nothing failed is no excuse', async () => {
+    await listen(() => reportMirror(cloned, primed, jobOf()));
+    expect(summary()).toContain('### ⚠️ Mirror of o/n: cloned\n');
+    expect(summary()).toMatch(/^No snapshot in .* has this key yet\..*If every run clones, /m);
   });
 
   test('shows names as people wrote them', async () => {
@@ -209,8 +237,10 @@ describe('the job summary of main', () => {
     const noStoreReason = 'the cache is not <here>, and `disk-path` is not set';
     const job = { ...jobOf(account), store: undefined, noStoreReason };
     const first = await listen(() => reportMirror(cloned, primed, job));
-    expect(summary()).toContain('**Cloned: there is no store**');
-    expect(summary()).toContain('<td>none: the cache is not &lt;here&gt;, and <code>disk-path');
+    expect(summary()).toMatch(/^\*\*Cloned in [^;]+, because there is no store; /m);
+    expect(summary()).toContain(
+      'no store: the cache is not &lt;here&gt;, and <code>disk-path</code>',
+    );
     expect(first.annotations).toMatchObject([
       { level: 'notice', message: expect.stringContaining(noStoreReason) },
     ]);
@@ -330,24 +360,25 @@ describe('what is said of', () => {
     expect(describePrime(prime)).toBe(expected);
   });
 
-  test('what was moved, against a clone', async () => {
-    const account = new Account(silentLog);
-    const move = (name: 'fetch' | 'restore', bytes: number) =>
-      account.measure(
-        name,
-        () => Promise.resolve(bytes),
-        (moved) => moved,
-      );
-    expect(describeTransfer({ ...cloned, provenance: 'existing' }, account)).toBe(
-      'Nothing came from upstream; a clone would have moved about 314 MiB from upstream.',
-    );
-    await move('restore', 320 * 1024 ** 2);
-    await move('fetch', 2_048);
-    expect(describeTransfer(restored, account)).toBe(
-      '2.0 KiB came from upstream, 320 MiB from the store; a clone would have moved about 314 MiB from upstream.',
-    );
-    expect(describeTransfer(cloned, account)).toBe(
-      '2.0 KiB came from upstream, 320 MiB from the store.',
+  test.each([
+    [restored, /^Restored 320 MiB in .+; upstream sent 2\.0 KiB instead of 314 MiB$/],
+    [
+      { ...restored, provenance: 'existing' } as const,
+      /^Updated the mirror on this machine in .+; upstream sent 2\.0 KiB instead of 314 MiB$/,
+    ],
+    [cloned, /^Cloned in .+, because no snapshot was available; upstream sent 2\.0 KiB$/],
+    [
+      { ...cloned, recloned: true },
+      /^Cloned again in .+, after a failure; upstream sent 2\.0 KiB$/,
+    ],
+  ])('a mirror, with what upstream sent for it: %#', async (mirror, expected) => {
+    expect(describeMirror(mirror, jobOf(await moved()))).toMatch(expected);
+  });
+
+  test('a mirror for which upstream had nothing to send', () => {
+    const existing = { ...restored, provenance: 'existing' } as const;
+    expect(describeMirror(existing, jobOf())).toMatch(
+      /; upstream sent nothing instead of 314 MiB$/,
     );
   });
 
@@ -395,14 +426,16 @@ describe('advice', () => {
 
 describe('a clone without a snapshot', () => {
   test('says that the key has none yet, and what that depends on', () => {
-    expect(explainMiss(cloned, jobOf())).toBe(
-      'No snapshot in a store in memory has this key yet. The key depends on the repository, `refs` and `cache-key`.',
+    expect(explainClone(cloned, jobOf())).toBe(
+      'No snapshot in a store in memory has this key yet. That is normal in the first run. If every run ' +
+        'clones, no job saves (the post step says why), or jobs differ in what the key depends on: the ' +
+        'repository, `refs` and `cache-key`.',
     );
   });
 
   test('says what hides and removes snapshots where the store has such rules', () => {
     const store = { ...createMemoryStore(), absenceHint: 'old ones are evicted' };
-    expect(explainMiss(cloned, jobOf(undefined, store))).toMatch(/; old ones are evicted\.$/);
+    expect(explainClone(cloned, jobOf(undefined, store))).toMatch(/; old ones are evicted\.$/);
   });
 
   test.each(['bad-snapshot', 'store-unavailable'] as const)(
@@ -410,14 +443,13 @@ describe('a clone without a snapshot', () => {
     (code) => {
       const account = new Account(silentLog);
       account.fallBack('why', new MirrorError(code, 'why'));
-      expect(explainMiss(cloned, jobOf(account))).toBeUndefined();
+      expect(explainClone(cloned, jobOf(account))).toBeUndefined();
     },
   );
 
   test('is no news of a mirror that was not cloned, or was cloned for another reason', () => {
-    expect(explainMiss(restored, jobOf())).toBeUndefined();
-    expect(explainMiss({ ...cloned, recloned: true }, jobOf())).toBeUndefined();
-    expect(explainMiss(cloned, { ...jobOf(), store: undefined })).toBeUndefined();
+    expect(explainClone(restored, jobOf())).toBeUndefined();
+    expect(explainClone({ ...cloned, recloned: true }, jobOf())).toBeUndefined();
   });
 });
 
@@ -498,8 +530,8 @@ describe('text of others in the summary', () => {
     const tags = new Set(summary().match(/<[^>]*>/g));
     expect([...tags].sort()).toEqual(
       [
-        ...['<code>', '</code>', '<table>', '</table>', '<tr>', '</tr>', '<td>', '</td>'],
-        ...['<th align="left">', '</th>', '<span>', '</span>'],
+        ...['<code>', '</code>', '<span>', '</span>'],
+        ...['<details>', '</details>', '<summary>', '</summary>'],
       ].sort(),
     );
   });

@@ -392,12 +392,12 @@ describe('the job summary', () => {
   test('shows the outcome, the phases and why the usual way was not taken', async () => {
     const scenario = await scenarios.create();
     const cold = await scenario.run();
-    expect(cold.main.summary).toMatch(/^\*\*Cloned: no snapshot was available\*\*, in/m);
+    expect(cold.main.summary).toMatch(/^\*\*Cloned in .*, because no snapshot was available; /m);
     for (const phase of ['Probe', 'Clone', 'Prime']) {
       expect(cold.main.summary).toMatch(new RegExp(`^\\| ${phase} \\| [^|]+ m?s \\|`, 'm'));
     }
     expect(cold.main.summary).toMatch(/^\| Clone \| [^|]+ \| [\d.]+ KiB from upstream \|/m);
-    expect(cold.main.summary).toMatch(/Lock<\/th><td>free</);
+    expect(cold.main.summary).toContain('\n- **Lock:** free\n');
     expect(cold.main.summary).not.toMatch(/went wrong/);
     expect(cold.post.summary).toMatch(/^\*\*Saved snapshot 1-/m);
     for (const phase of ['Checksums', 'Walk', 'Save']) {
@@ -408,7 +408,7 @@ describe('the job summary', () => {
     const upstream = 'http://x/<script>alert(1)&amp;</script>';
     await storeManifest(folder, { ...snapshot, upstream });
     const warm = await scenario.run();
-    expect(warm.main.summary).toMatch(/^\*\*Cloned again, after a failure\*\*, in/m);
+    expect(warm.main.summary).toMatch(/^\*\*Cloned again in .*, after a failure; /m);
     expect(warm.main.summary).toMatch(
       /went wrong and was worked around:\s*- Snapshot 1 is not used/,
     );
