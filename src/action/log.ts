@@ -6,8 +6,8 @@ import { PROGRESS_INTERVAL_MS } from '../lib/progress.ts';
 /**
  * Groups are folded; notices and warnings are annotations of the run, in a group or out of it.
  *
- * A group shows with its first line: one that says nothing would be a fold with nothing in it. Work
- * that lasts shows its title in any case, for whoever watches.
+ * A group is written with its first line, so that no group is empty. If work takes longer, its title is written
+ * anyway, for people who watch.
  */
 class ActionsLog implements Log {
   /** Of a group that has not shown yet. */

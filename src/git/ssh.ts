@@ -1,9 +1,9 @@
 /**
- * What git needs to reach upstream over SSH: the key and the known hosts as files in a private
- * folder, and the command that uses them. As actions/checkout does it, so that a key that works
- * there works here; the folder is gone before the step ends.
+ * What git needs to reach upstream over SSH: the key and the known hosts as files in a private folder, and the command
+ * that uses them. It is set up as in actions/checkout, so a key that works there works here. The folder is removed
+ * before the step ends.
  *
- * The machine owner's ssh_config is read (a proxy, a jump host), with what must hold for us
+ * The machine's ssh_config is read (for a proxy or a jump host), and options that must have a certain value are
  * overridden.
  */
 import { mkdtemp, open, readFile, readdir } from 'node:fs/promises';
@@ -15,27 +15,27 @@ import { runBrief } from '../lib/process.ts';
 import { composeKnownHosts } from './known-hosts.ts';
 
 export interface SshIdentity {
-  /** A private key without passphrase, whole lines. */
+  /** A private key without a passphrase; its last line ends with a line feed. */
   privateKey: string;
-  /** Lines of known_hosts, beside those that the machine and this file have. */
+  /** Lines of known_hosts, in addition to the user's and those of github.com. */
   knownHosts: string;
-  /** False: a host that nobody knows is taken for the right one. */
+  /** False: the key of an unknown host is accepted. */
   isStrict: boolean;
 }
 
 export interface SshOptions {
-  /** Emptied by the runner after each job; the private folder goes there. */
+  /** The private folder is created here. The runner empties it after each job. */
   temporaryFolder: string;
-  /** The user's home, whose known hosts count too; undefined for a user without one. */
+  /** The user's home folder, whose known hosts are used; undefined if there is none. */
   home: string | undefined;
   environment: NodeJS.ProcessEnv;
 }
 
-/** Files that hold a secret: whoever opened it has to close it, whatever happens. */
+/** Files that hold a secret. The caller has to close it in any case. */
 export interface Ssh {
   /** For GIT_SSH_COMMAND. */
   command: string;
-  /** Removes the files; a second time does nothing. */
+  /** Removes the files. A second call does nothing. */
   close(): Promise<void>;
 }
 
@@ -44,20 +44,20 @@ const KEY = 'key';
 const KNOWN_HOSTS = 'known_hosts';
 
 /**
- * A network that is dead is noticed after 30 s * 10, in the middle of a fetch too. It is the SSH
- * server that answers, beside what it runs: git may compute a large pack for as long as it likes.
+ * A dead network is noticed after 30 s * 10, also during a fetch. The SSH server answers these requests, not the git
+ * behind it, so git may compute a large pack for any time.
  */
 const ALIVE_INTERVAL_S = 30;
 const ALIVE_COUNT = 10;
-/** Until keys are exchanged. A firewall that drops packets would take two minutes (Linux). */
+/** Until keys are exchanged. Linux would wait two minutes for a firewall that drops packets. */
 const CONNECT_TIMEOUT_S = 60;
 
 const FIXED_OPTIONS = [
-  // Nobody is there to answer.
+  // Nobody can answer a prompt.
   'BatchMode=yes',
-  // Not with what an agent offers: a server ends the connection after some wrong keys.
+  // Offer no keys of an agent: a server ends the connection after some wrong keys.
   'IdentitiesOnly=yes',
-  // A connection of its own, ended with the job, and not one that a user's master keeps open.
+  // Open a new connection, which ends with the job, instead of using one that a master keeps open.
   'ControlMaster=no',
   'ControlPath=none',
   `ConnectTimeout=${String(CONNECT_TIMEOUT_S)}`,
@@ -68,7 +68,7 @@ const FIXED_OPTIONS = [
   'CheckHostIP=no',
 ];
 
-/** Writes the files. Throws `ssh-unusable`, or `no-space`, and leaves nothing then. */
+/** Writes the files. Throws `ssh-unusable` or `no-space`, and leaves no file behind then. */
 export async function openSsh(identity: SshIdentity, options: SshOptions): Promise<Ssh> {
   const executable = await findSsh(options.environment);
   const folder = await mkdtemp(join(options.temporaryFolder, FOLDER)).catch(rethrow);
@@ -87,7 +87,7 @@ export async function openSsh(identity: SshIdentity, options: SshOptions): Promi
   return { command: buildSshCommand(executable, folder, identity.isStrict), close };
 }
 
-/** Removes what killed steps of this job left behind; tells how many there were. */
+/** Removes the folders that killed steps left behind. Returns their number. */
 export async function sweepSsh(temporaryFolder: string): Promise<number> {
   const left = (await findNames(temporaryFolder)).filter((name) => name.startsWith(FOLDER));
   await Promise.all(left.map((name) => removeTree(join(temporaryFolder, name))));
@@ -104,20 +104,20 @@ async function findNames(folder: string): Promise<string[]> {
 }
 
 /**
- * git hands it to a shell. ssh is started in the folder, so that names without any odd character
- * are all that its own rules (spaces, quotes, %, ~, ${}) see.
+ * git runs it in a shell. ssh starts in the folder, so its options contain only plain names, to which its own rules for
+ * spaces, quotes, %, ~ and ${} don't apply.
  */
 export function buildSshCommand(executable: string, folder: string, isStrict: boolean): string {
   const options = [
     ...FIXED_OPTIONS,
-    // Not `no`: a host that is known and has another key is refused in any case.
+    // Not `no`: a known host with another key must be refused.
     `StrictHostKeyChecking=${isStrict ? 'yes' : 'accept-new'}`,
     `UserKnownHostsFile=${KNOWN_HOSTS}`,
   ].map((option) => `-o ${option}`);
   return `cd ${quote(folder)} && exec ${quote(executable)} -i ${KEY} ${options.join(' ')}`;
 }
 
-/** For a POSIX shell, which takes everything between single quotes as it is. */
+/** Quotes a word for a POSIX shell, which expands nothing between single quotes. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
@@ -142,11 +142,11 @@ async function readUserKnownHosts(home: string | undefined): Promise<string> {
   }
 }
 
-/** ssh refuses a key that others can read. */
+/** Writes a file that only this user can read: ssh refuses a key that others can read. */
 async function writePrivate(path: string, content: string, options: SshOptions): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
-    // Before there is anything to read.
+    // While the file is still empty.
     if (process.platform === 'win32') await shutOut(path, options);
     await file.writeFile(content);
   } finally {
@@ -154,7 +154,7 @@ async function writePrivate(path: string, content: string, options: SshOptions):
   }
 }
 
-/** Windows: nobody but this user, and nothing from the folder above. */
+/** Windows: gives access to this user only, and removes inherited access. */
 async function shutOut(path: string, { environment }: SshOptions): Promise<void> {
   const user = `${environment['USERDOMAIN'] ?? ''}\\${environment['USERNAME'] ?? ''}`;
   const folder = join(environment['SystemRoot'] ?? 'C:\\Windows', 'System32');

@@ -76,7 +76,7 @@ export async function unlessSilent<T>(
   }
 }
 
-/** Tidies up as far as a short time allows; what remains is left to whoever tidies next. */
+/** Cleans up as far as a short time allows. A later job removes the rest. */
 export async function tidy(work: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
   await work(AbortSignal.timeout(TIDY_MS)).catch(() => undefined);
 }

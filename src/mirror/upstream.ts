@@ -71,7 +71,7 @@ export async function probeUpstream(
 }
 
 function describeConflicts(url: string, conflicts: SeparatedRefs['conflicts']): string {
-  const pairs = conflicts.slice(0, 3).map(({ omitted, kept }) => `${omitted} (beside ${kept})`);
+  const pairs = conflicts.slice(0, 3).map(({ omitted, kept }) => `${omitted} (next to ${kept})`);
   const more = conflicts.length > 3 ? ` and ${String(conflicts.length - 3)} more` : '';
   return `${url} has refs that no repository can hold together; the mirror leaves out ${pairs.join(', ')}${more}. Rename or delete one of each pair upstream.`;
 }

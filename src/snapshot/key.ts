@@ -13,13 +13,13 @@ export interface KeyIngredients {
   cacheKey: string;
 }
 
-/** 128 bits: no two keys meet by chance. */
+/** 128 bits: two keys are never equal by accident. */
 const DIGEST_CHARACTERS = 32;
 const READABLE_CHARACTERS = 80;
 
 /**
- * A readable part for people and a digest that alone tells keys apart, since every spelling of the
- * readable part can collide. Characters: `[A-Za-z0-9._-]`, at most 113, never starting with a dot.
+ * A readable part for people, and a digest, which alone distinguishes keys: readable parts can be equal. At most 113
+ * characters of `[A-Za-z0-9._-]`, the first one no dot.
  */
 export function deriveKey({
   upstream,

@@ -1,6 +1,6 @@
 /**
- * A layer's files held against their description: each chunk as soon as all of it is there, so that
- * what a store tells of is checked while the rest still comes.
+ * Compares a layer's files with their description. Each chunk is checked as soon as all of it is written, so that
+ * the first chunks are checked while others are still downloaded.
  */
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,13 +10,13 @@ import type { ChunkDigester } from './chunks.ts';
 import { checkPairs } from './layers.ts';
 import { CHUNK_BYTES, type Layer, type LayerFile } from './manifest.ts';
 
-/** Begin it with an empty folder, or with one where the files are; it is to be ended. */
+/** Start it with an empty folder, or with one that has the files. The caller has to `end` it. */
 export class LayerCheck {
   readonly #directory: string;
   readonly #layer: Layer;
   readonly #files: Map<string, FileCheck>;
 
-  /** Layers that are checked side by side share a digester: it bounds the memory. */
+  /** Layers that are checked in parallel share a digester, which bounds the memory. */
   constructor(directory: string, layer: Layer, digester: ChunkDigester) {
     this.#directory = directory;
     this.#layer = layer;
@@ -28,12 +28,12 @@ export class LayerCheck {
     );
   }
 
-  /** A stretch of a file is there, and stays as it is; each byte is told of once at most. */
+  /** Bytes written to a file, which no longer change; each byte is reported at most once. */
   readonly note = (name: string, start: number, end: number): void => {
     this.#files.get(name)?.note(start, end);
   };
 
-  /** When all files are there: checks what was not told of, and throws `bad-snapshot`. */
+  /** Once all files are complete: also checks bytes that were not reported. Throws `bad-snapshot`. */
   async finish(objectFormat: ObjectFormat): Promise<void> {
     for (const { name, bytes } of this.#layer.files) {
       const found = (await stat(join(this.#directory, name))).size;
@@ -48,7 +48,7 @@ export class LayerCheck {
     await checkPairs(this.#directory, names, objectFormat, 'bad-snapshot');
   }
 
-  /** Waits for what is being read, and closes the files. Does not throw. */
+  /** Waits for unfinished reads, and closes the files. Doesn't throw. */
   async end(): Promise<void> {
     await Promise.all([...this.#files.values()].map((file) => file.end()));
   }
@@ -64,9 +64,9 @@ class FileCheck {
   readonly #bytes: number;
   readonly #chunks: readonly string[];
   readonly #digester: ChunkDigester;
-  /** Of each chunk, the bytes that were not told of. */
+  /** The number of bytes of each chunk that were not reported yet. */
   readonly #missing: number[];
-  /** Of each chunk that was begun, whether it is as described. */
+  /** For each chunk whose check has started: whether it is as described. */
   readonly #sound: (Promise<boolean> | undefined)[];
   #opened: Promise<FileHandle> | undefined;
 
@@ -83,14 +83,14 @@ class FileCheck {
     for (let index = Math.floor(start / CHUNK_BYTES); index < this.#chunks.length; index += 1) {
       const from = index * CHUNK_BYTES;
       if (from >= end) break;
-      const told = Math.min(end, from + this.#sizeOf(index)) - Math.max(start, from);
-      const missing = (this.#missing[index] ?? 0) - told;
+      const written = Math.min(end, from + this.#sizeOf(index)) - Math.max(start, from);
+      const missing = (this.#missing[index] ?? 0) - written;
       this.#missing[index] = missing;
       if (missing === 0) void this.#begin(index);
     }
   }
 
-  /** The first chunk that is not as described, when all have been read. */
+  /** Checks the remaining chunks. Returns the index of the first one that is not as described. */
   async findWrong(): Promise<number | undefined> {
     const sound = await Promise.all(this.#chunks.map((_, index) => this.#begin(index)));
     const wrong = sound.indexOf(false);
@@ -105,7 +105,7 @@ class FileCheck {
   #begin(index: number): Promise<boolean> {
     const begun = this.#sound[index] ?? this.#check(index);
     this.#sound[index] = begun;
-    // Whoever finishes hears of it.
+    // `findWrong` rejects with it.
     begun.catch(() => undefined);
     return begun;
   }

@@ -1,6 +1,6 @@
 /**
- * Layers: immutable sets of pack files. Described (sizes, digests, name) when they are saved, held
- * against their description when they are restored (layer-check.ts).
+ * Layers: immutable sets of pack files. A save describes them (sizes, digests, name), and a restore compares them with
+ * that description (layer-check.ts).
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { open, readdir, stat } from 'node:fs/promises';
@@ -16,7 +16,7 @@ const TRAILER_BYTES: Record<ObjectFormat, number> = { sha1: 20, sha256: 32 };
 
 const PACK_FILE = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
 
-/** Names of the packs in a folder and their indexes, sorted; what else git keeps there is left out. */
+/** Names of the packs in a folder and of their indexes, sorted. Other files of git are ignored. */
 export async function listPackFiles(directory: string): Promise<string[]> {
   const names = (await readdir(directory)).filter((name) => PACK_FILE.test(name));
   const whole = new Set(names);
@@ -24,10 +24,9 @@ export async function listPackFiles(directory: string): Promise<string[]> {
 }
 
 /**
- * Describes files as a new layer. The checksum that git put at the end of each is recomputed on the
- * way, since digests over bytes already damaged would make them look sound: throws
- * `corrupt-mirror`. The name ends in a nonce: a fresh clone gives packs of the same content, and a
- * layer that was damaged in the store must never be taken for the one that replaces it.
+ * Describes files as a new layer. It also recomputes the checksum that git wrote at the end of each file, because
+ * digests of damaged bytes would make them look valid; throws `corrupt-mirror`. The name ends in a nonce: a fresh
+ * clone can produce the same packs, and a damaged layer in the store must never be mistaken for its replacement.
  */
 export async function describeLayer(
   directory: string,
@@ -93,7 +92,7 @@ async function digestChunks(
       const bytes = Math.min(CHUNK_BYTES, size - position);
       digests.push(digester.digest(file, position, bytes, onChunk));
     }
-    // The file is open until nothing is read any more.
+    // The file must stay open until all reads have ended.
     await Promise.allSettled(digests);
     return await Promise.all(digests);
   } finally {
@@ -101,7 +100,7 @@ async function digestChunks(
   }
 }
 
-/** An index names the checksum of its pack just before its own: they must belong together. */
+/** Throws `code` unless each index belongs to its pack, whose checksum it has just before its own. */
 export async function checkPairs(
   directory: string,
   names: readonly string[],

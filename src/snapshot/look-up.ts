@@ -1,4 +1,4 @@
-/** From what a store has under a number to a snapshot that may be used. */
+/** Reads what a store has under a number, and decides whether it is a snapshot that this job may use. */
 import { MirrorError } from '../lib/errors.ts';
 import type { StoredManifest } from '../stores/store.ts';
 import {
@@ -17,14 +17,14 @@ export interface FoundSnapshot {
   snapshot: Snapshot;
 }
 
-/** What lies under a number; `createdAt` (milliseconds) is the word of its writer's clock. */
+/** What is stored under a number; `createdAt` (milliseconds) is by its writer's clock. */
 export type LookUp =
   | { found: 'nothing'; number: 0 }
   | { found: 'snapshot'; number: number; id: string; createdAt: number; snapshot: FoundSnapshot }
   | { found: 'revocation'; number: number; id: string; createdAt: number; reason: string }
   | { found: 'bad-manifest'; number: number; id: string; reason: string };
 
-/** What a stored manifest is, to somebody who wants a snapshot of that identity. */
+/** Judges a stored manifest for a job that needs a snapshot of that identity. */
 export async function readSnapshot(
   stored: StoredManifest | undefined,
   identity: Identity,

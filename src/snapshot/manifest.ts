@@ -1,7 +1,7 @@
 /**
- * The manifest: the small record that names a snapshot's refs and layers. Format version 2; gzipped
- * JSON. Readers reject what they don't know. Everything in it comes from a store that others may
- * write, so nothing of it is used before `parseManifest` has held it against its rules.
+ * The manifest: the small record that names a snapshot's refs and layers. Gzipped JSON, format version 2. Readers
+ * reject fields that they don't know. Others may write to the store, so nothing in a manifest is used before
+ * `parseManifest` has checked it.
  */
 import { createHash } from 'node:crypto';
 import { gunzip, gzip } from 'node:zlib';
@@ -14,17 +14,16 @@ import { createRefFilter } from '../mirror/refspecs.ts';
 export const FORMAT_VERSION = 2;
 
 /**
- * Layers are digested in chunks of 16 MiB, so that ranges of them can be verified and fetched again
- * by themselves, side by side.
+ * Layers have a digest for each 16 MiB, so that ranges of them can be downloaded and verified in parallel, and again
+ * on their own.
  */
 export const CHUNK_BYTES = 16 * 1024 * 1024;
 
-/** 100,000 refs are some 10 MB of JSON; a decompression bomb ends here. */
+/** 100,000 refs take about 10 MB of JSON. Ends a decompression bomb. */
 const MAX_JSON_BYTES = 128 * 1024 * 1024;
 /**
- * A ref, `["refs/a","<40 digits>"],`, has 18 bytes for each sign of structure, and nothing has
- * fewer. JSON that is nothing but structure takes 40 bytes of memory for each of its own, and a
- * process that has no more memory is not to be saved.
+ * A ref, `["refs/a","<40 digits>"],`, has 18 bytes for each structural character, and nothing has fewer. JSON that is
+ * nothing but brackets takes 40 times its size in memory, and a process that runs out of memory can't recover.
  */
 const BYTES_PER_SIGN = 12;
 const MAX_REASON_CHARACTERS = 300;

@@ -1,13 +1,13 @@
 /**
- * Which layers of its base a new snapshot can name again, so that a save stores what a fetch brought
- * and not the repository; tiers.ts chooses among them.
+ * Which layers of its base a new snapshot can reference again, so that a save stores only what a fetch brought.
+ * tiers.ts chooses among them.
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode } from '../lib/errors.ts';
 import type { Layer } from './manifest.ts';
 
-/** The layers whose files are all in a folder of packs, as large as they are there. */
+/** The layers whose files are all in a folder of packs, with the same sizes. */
 export async function findHeld(packs: string, layers: readonly Layer[]): Promise<Layer[]> {
   const held: Layer[] = [];
   for (const layer of layers) if (await holds(packs, layer)) held.push(layer);

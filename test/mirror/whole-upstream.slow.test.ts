@@ -253,8 +253,8 @@ test('refs that no repository can hold together are left out, and named', async 
   const { mirror } = await machine.main();
   expect(mirror.refs.map(({ name }) => name)).not.toContain('refs/heads/branch-1/under');
   expect(warnings).toHaveLength(1);
-  expect(warnings[0]).toContain('refs/heads/branch-1/under (beside refs/heads/branch-1)');
-  expect(warnings[0]).toContain('refs/tags/light-1/x/y (beside refs/tags/light-1)');
+  expect(warnings[0]).toContain('refs/heads/branch-1/under (next to refs/heads/branch-1)');
+  expect(warnings[0]).toContain('refs/tags/light-1/x/y (next to refs/tags/light-1)');
   await expectMirrorOf(
     machine.path,
     world.upstream,

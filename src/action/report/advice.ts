@@ -20,7 +20,7 @@ export const ADVICE: Record<ErrorCode, string> = {
   'no-space':
     'Free space on the disk of this runner, or set `mirror-path` to a folder on a larger disk.',
   cancelled: `${AGAIN}.`,
-  'lost-lock': `${AGAIN}. Nothing may remove or replace the lock file beside the mirror while jobs run.`,
+  'lost-lock': `${AGAIN}. Nothing may remove or replace the lock file next to the mirror while jobs run.`,
   unknown: `${AGAIN} with debug logging, which shows every git command.`,
   'invalid-input': 'Set the input, or the variable of the runner, to an expected value.',
   'git-unusable': 'Install git 2.32 or newer on the runner, or in the container of the job.',
@@ -56,7 +56,7 @@ const CONCERNS: Record<Concern, string> = {
   repository: 'check `repository`, `github-server-url`, and `token` or `ssh-key`',
   server: 'check `github-server-url`',
   refs: 'check `refs`',
-  'mirror-place': 'set `mirror-path` to another folder, or remove what is there',
+  'mirror-place': 'set `mirror-path` to another folder, or remove its content',
   'cache-key': 'set `cache-key` to start with an empty store',
   'lock-timeout': 'set `lock-timeout` to a longer time',
   'fetch-timeout': 'set `fetch-timeout` to a longer time',
