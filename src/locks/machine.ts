@@ -2,17 +2,17 @@
  * The lock on this machine: for runners that share a disk, released by the kernel when its holder
  * dies, however it dies.
  *
- * It is a write transaction of SQLite in an empty file beside the mirror. Nothing is ever
- * committed: the file stays empty, holds no pid, needs no space on the disk, and is never removed
- * (who removes a lock file lets the next one lock another file of the same name).
+ * It is a write transaction of SQLite in an empty file next to the mirror. Nothing is ever committed: the file stays
+ * empty, has no pid and needs no disk space. It is never removed: otherwise the next job could lock another file of the
+ * same name.
  *
  * Limits:
  * - POSIX drops a process's locks on a file when the process closes any descriptor of that file.
- *   SQLite keeps count of its own; nothing else in this process may open the file.
- * - On network file systems the answer is `unavailable`. They are known on Linux by type, on
- *   Windows by the share's path. Not detected: macOS; types that the table below does not name;
- *   an overlayfs whose upper layer is remote.
- * - Whoever may write the file may hold the lock for ever: waiting always ends at its deadline.
+ *   SQLite counts its own; nothing else in this process may open the file.
+ * - On network file systems the outcome is `unavailable`. They are recognised on Linux by their type, on Windows by the
+ *   share's path. Not detected: macOS, types that the table below doesn't list, and an overlayfs whose upper layer is
+ *   remote.
+ * - Anybody who may write the file may hold the lock for ever. Waiting always ends at its deadline.
  */
 import { closeSync, existsSync, fchmodSync, lstatSync, openSync } from 'node:fs';
 import { realpath, statfs } from 'node:fs/promises';
@@ -27,22 +27,21 @@ import { makeFolder } from '../lib/files.ts';
 import type { Acquisition, Hold, Lock } from './lock.ts';
 
 /**
- * What is waited for takes seconds to minutes, so half a second late is little; what comes free
- * soon (the look-up of another job) is seen soon. An attempt costs 0.2 ms of the event loop. The
- * jitter keeps jobs that started together from asking together.
+ * Other jobs hold the lock for seconds to minutes, so half a second more matters little; short holds are noticed soon. An
+ * attempt blocks the event loop for 0.2 ms. Jitter spreads the attempts of jobs that started together.
  */
 const FIRST_POLL_MS = 100;
 const LONGEST_POLL_MS = 500;
 const POLL_GROWTH = 1.5;
 
-/** How often a holder looks whether its file is still the one that others find. */
+/** How often a holder checks that its file was not replaced. */
 const WATCH_INTERVAL_MS = 1_000;
 
 /**
- * The journal is kept in memory, so that nothing lies beside the file when the holder is killed.
- * IMMEDIATE takes the one lock that only one can have, in one step. EXCLUSIVE takes a second: two
- * contenders for a free file then turned each other away, up to once in seven simultaneous tries.
- * The write proves that the lock is held: with a file it may not write, SQLite lets anybody begin.
+ * The journal is kept in memory, so that a killed holder leaves no file. IMMEDIATE takes in one step the lock that only
+ * one process can have. EXCLUSIVE takes a second one: two contenders for a free lock then rejected each other, up to
+ * once in seven simultaneous attempts. The write proves that the lock is held: SQLite lets anybody begin in a file that
+ * they may not write.
  */
 const TAKE = 'PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE; PRAGMA user_version = 1';
 
@@ -53,10 +52,9 @@ const SQLITE_READONLY = 8;
 const SQLITE_CANTOPEN = 14;
 
 /**
- * Types of file systems that other machines may write too, as statfs(2) numbers them. Source: the
- * types that coreutils' src/stat.c marks "remote", less those that it says are not (aufs,
- * overlayfs, pipefs, and control file systems), with 9p and OrangeFS from Linux' own headers.
- * FUSE is among them because its type does not tell sshfs or virtiofs from a local disk.
+ * Types of file systems that other machines may also write to, as statfs(2) numbers them: the types that coreutils'
+ * src/stat.c marks "remote", without those that aren't (aufs, overlayfs, pipefs, control file systems), plus 9p and
+ * OrangeFS from Linux's headers. FUSE is included because its type doesn't distinguish sshfs from a local disk.
  */
 const NETWORK_FILE_SYSTEMS = new Map([
   [0x0000517b, 'SMB'],
@@ -91,7 +89,7 @@ export interface MachineLockOptions {
   fileSystemType?: (folder: string) => Promise<number>;
 }
 
-/** What tells a file from another that took its name. */
+/** Distinguishes a file from another one of the same name. */
 interface Identity {
   device: bigint;
   inode: bigint;
@@ -105,8 +103,8 @@ type Attempt =
 const BUSY: Attempt = { outcome: 'busy' };
 
 /**
- * Databases that hold a lock. A database that nothing refers to is closed by the garbage
- * collector, and with it the lock is gone while the holder still works.
+ * Databases that hold a lock. The garbage collector would close a database that nothing references, and so release the
+ * lock of a holder that is still working.
  */
 const held = new Set<DatabaseSync>();
 
@@ -128,7 +126,7 @@ export function createMachineLock(file: string, options: MachineLockOptions = {}
         if (attempt.outcome === 'unavailable') return attempt;
         if (attempt.outcome === 'taken') {
           const hold = createHold(path, attempt.database, attempt.identity);
-          // What it took to look at the folder was no wait for anybody.
+          // The first look at the folder doesn't count as waiting.
           return { outcome: 'acquired', hold, waitedMs: attempts === 1 ? 0 : waitedMs };
         }
         if (waitedMs >= timeoutMs) return { outcome: 'timed-out', waitedMs };
@@ -150,16 +148,16 @@ async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Makes the folder, and says why a lock in it could not be trusted, if so. */
+/** Creates the folder. Returns why a lock in it would be unreliable, if so. */
 async function prepareFolder(
   folder: string,
   fileSystemType: (folder: string) => Promise<number>,
 ): Promise<string | undefined> {
   try {
     await makeFolder(folder);
-    // A drive letter may stand for a share: its real path shows it.
+    // A drive letter may be mapped to a share; the real path shows that.
     const share = process.platform === 'win32' && isNetworkShare(await realpath(folder));
-    // A 32-bit system gives types of this size as negative numbers.
+    // A 32-bit system returns large types as negative numbers.
     const type = share ? 'a share' : NETWORK_FILE_SYSTEMS.get((await fileSystemType(folder)) >>> 0);
     if (type === undefined) return undefined;
     return `the lock's folder ${folder} is on a file system that other machines may share (${type})`;
@@ -177,7 +175,7 @@ export function isNetworkShare(path: string): boolean {
   return /^[\\/]{2}(?:[^\\/?.]|\?[\\/]UNC[\\/])/i.test(path);
 }
 
-/** One attempt, without waiting. It is synchronous so that nothing of ours comes in between. */
+/** One attempt, without waiting. It is synchronous, so that none of our own code runs in between. */
 function tryToTake(file: string): Attempt {
   let database: DatabaseSync | undefined;
   try {
@@ -195,20 +193,20 @@ function tryToTake(file: string): Attempt {
   }
 }
 
-/** The identity of the lock file, why it is not one, or undefined where there is none. */
+/** The identity of the lock file, or why the file isn't one; undefined if there is none. */
 function findFile(file: string): Identity | string | undefined {
-  // lstat: a link could point at a file of the user's, or off this disk.
+  // lstat, because a link could point at a user's file, or to another disk.
   const stats = lstatSync(file, { bigint: true, throwIfNoEntry: false });
   if (stats === undefined) return undefined;
   if (!stats.isFile()) return `${file} is not a plain file: remove it, it has the lock's name`;
-  // SQLite would work in any database of that name, and play back a journal left beside it.
+  // SQLite would open any database of that name, and replay a journal next to it.
   if (stats.size > 0n) return `${file} is not empty, so it is not a lock: remove it`;
   return { device: stats.dev, inode: stats.ino };
 }
 
 /**
- * Creates the file for all users of the machine; undefined if it is gone again. Synchronous:
- * while it is open nobody in this process can lock it, so closing it drops no lock.
+ * Creates the file for all users of the machine; undefined if it was removed again. It is synchronous: while the file is
+ * open, nothing in this process can lock it, so closing it drops no lock.
  */
 function createFile(file: string): Identity | string | undefined {
   let descriptor;
@@ -221,7 +219,7 @@ function createFile(file: string): Identity | string | undefined {
   try {
     fchmodSync(descriptor, 0o666);
   } catch {
-    // Some file systems have no modes: whoever can open the file contends.
+    // Some file systems have no modes: every user who can open the file contends.
   } finally {
     closeSync(descriptor);
   }
@@ -233,7 +231,7 @@ function isAt(file: string, identity: Identity): boolean {
   return found?.dev === identity.device && found.ino === identity.inode;
 }
 
-/** Whether others would lock another file now; an error of the disk says nothing about that. */
+/** Whether the file was removed or replaced. A disk error doesn't count as that. */
 function isGone(file: string, identity: Identity): boolean {
   try {
     return !isAt(file, identity);
@@ -244,8 +242,8 @@ function isGone(file: string, identity: Identity): boolean {
 
 function openDatabase(file: string): DatabaseSync {
   const url = pathToFileURL(file);
-  // Never with O_CREAT: SQLite would create it 0644, and Linux refuses O_CREAT on a file of
-  // another user in a sticky folder such as /tmp (fs.protected_regular).
+  // Never with O_CREAT: SQLite would create the file with mode 0644, and Linux refuses O_CREAT for another user's file in
+  // a sticky folder such as /tmp (fs.protected_regular).
   url.searchParams.set('mode', 'rw');
   sqlite ??= loadSqlite();
   return new sqlite.DatabaseSync(url);
@@ -254,11 +252,11 @@ function openDatabase(file: string): DatabaseSync {
 let sqlite: typeof Sqlite | undefined;
 
 /**
- * `node:sqlite`, loaded when first needed and without the warning that Node 24 before 24.15 prints
- * into the job's log. Loading is synchronous: nothing else can warn meanwhile.
+ * `node:sqlite`, loaded when it is first needed, without the warning that Node 24 before 24.15 prints into the job's log.
+ * Loading is synchronous, so no other warning is lost.
  */
 function loadSqlite(): typeof Sqlite {
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- put back below, as it was
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- restored below
   const original = process.emitWarning;
   process.emitWarning = (...warning: unknown[]) => {
     if (warning[1] !== 'ExperimentalWarning') Reflect.apply(original, process, warning);
@@ -273,7 +271,7 @@ function loadSqlite(): typeof Sqlite {
 function explain(error: unknown, file: string): Attempt {
   const code = sqliteCode(error);
   if (code === SQLITE_BUSY || code === SQLITE_LOCKED) return BUSY;
-  // Removed between the look and the opening: the next attempt creates it.
+  // The file was removed before it was opened. The next attempt creates it.
   if (code === SQLITE_CANTOPEN && !existsSync(file)) return BUSY;
   const isForbidden = code === SQLITE_CANTOPEN || code === SQLITE_READONLY;
   const needs = isForbidden ? ' (it needs read and write permission for this user, mode 0666)' : '';
@@ -303,7 +301,7 @@ function createHold(file: string, database: DatabaseSync, identity: Identity): H
     staysTaken: false,
     release: () => {
       clearInterval(watch);
-      // Closing rolls back, so the file stays as it was.
+      // Closing rolls back, so the file stays empty.
       if (held.delete(database)) database.close();
       return Promise.resolve();
     },

@@ -1,7 +1,6 @@
 /**
- * A candidate: a directory that is to become, or again be, the mirror. It is made from what stands
- * at the mirror's place, from a snapshot (snapshot/unpack.ts), or empty for a clone; after
- * `bringUpToDate` it is what upstream has.
+ * A candidate: a directory that may become, or stay, the mirror. It is the existing mirror at its place, or made from a
+ * snapshot (restore/unpack-snapshot.ts), or empty for a clone. After `bringUpToDate` it has what upstream has.
  */
 import type { Deadline } from '../lib/deadline.ts';
 import { MirrorError, describeError } from '../lib/errors.ts';
@@ -33,24 +32,24 @@ import { fetchObjects, type Asking } from './upstream.ts';
 
 export interface Candidate {
   directory: string;
-  /** Peeled by git, which has found what they point at. */
+  /** As git peeled them, so the objects that they point at exist. */
   refs: readonly Ref[];
-  /** The content of packed-refs, where that holds just these. */
+  /** The content of packed-refs, if it has exactly these refs. */
   packedRefs?: string | undefined;
-  /** Of HEAD and these, since it was brought up to date. */
+  /** Digest of HEAD and these refs, once the candidate is up to date. */
   refsDigest?: string;
   base: MirrorRecord['base'];
-  /** Ids of snapshots that were found bad since the mirror was saved last. */
+  /** Ids of snapshots that were found to be bad since the mirror was last saved. */
   rejected: readonly string[];
   walkedRefsDigest: string | null;
 }
 
-/** What the record says of whose mirror it is. */
+/** The fields of the record that say whose mirror it is. */
 export type Ownership = Pick<MirrorRecord, 'key' | 'upstream' | 'fence' | 'rejected'>;
 
 /**
- * Opens the mirror that stands at its place: what is foreign is removed, then git is asked whether
- * everything that refs point at and HEAD's whole tree are there. Throws `corrupt-mirror`.
+ * Opens the existing mirror at its place: removes foreign files, then checks with git that every object that a ref points
+ * at, and HEAD's whole tree, exist. Throws `corrupt-mirror`.
  */
 export async function openMirror(
   git: Git,
@@ -68,7 +67,7 @@ export async function openMirror(
   return { directory, refs, packedRefs, base, rejected, walkedRefsDigest };
 }
 
-/** The very refs of the probe, which need no other look, where packed-refs holds just these. */
+/** The probe's refs, without reading them again, if packed-refs has exactly these. */
 async function readRefsOrThrow(
   directory: string,
   objectFormat: ObjectFormat,
@@ -84,7 +83,7 @@ async function readRefsOrThrow(
   }
 }
 
-/** Makes an empty directory the beginning of a clone. */
+/** Prepares an empty directory for a clone. */
 export async function beginClone(
   directory: string,
   objectFormat: ObjectFormat,
@@ -94,8 +93,8 @@ export async function beginClone(
 }
 
 /**
- * Fetches what the probe saw and the candidate lacks, then puts the probe's refs in place and
- * writes the record. Returns the bytes of the new packs. After a failed fetch, refs and packs are as before.
+ * Fetches the objects that the probe named and the candidate lacks, then replaces the refs by the probe's and writes the
+ * record. Returns the bytes of the new packs. After a failed fetch, refs and packs are as before.
  */
 export async function bringUpToDate(
   asking: Asking,
@@ -107,26 +106,26 @@ export async function bringUpToDate(
   const { directory } = candidate;
   const packsBefore = await listPacks(directory);
   const bytesBefore = await countPackBytes(directory);
-  // A detached HEAD's commit need not be among what refs reach, and git takes HEAD for a ref.
+  // The commit of a detached HEAD may not be reachable from refs, and git treats HEAD as a ref.
   const isDetached = head !== undefined && !('ref' in head);
   const isMoved = findMovedRefs(candidate.refs, probed).length > 0;
   const isSame = !isMoved && candidate.refs.length === probed.length;
   if (isDetached || isMoved) {
-    // All ids and not only the new ones: git then knows at once what both sides have. With 20,000
-    // refs that made 16 haves in one round of what were 20,000 haves in five.
+    // All ids and not only the new ones: git then knows at once what both sides have. With 20,000 refs, git sent 16
+    // haves in one round instead of 20,000 in five.
     try {
       await fetchObjects(asking, directory, listNeededOids(head, probed), deadline);
       await packLooseObjects(asking.git, directory);
     } catch (error) {
-      // Packs that arrived although the fetch failed need not be connected to anything.
+      // Packs that arrived although the fetch failed may lack objects that they refer to.
       await removePacks(directory, packsBefore);
       throw error;
     } finally {
-      // An interrupted attempt leaves its temporary pack, even if the next one succeeds.
+      // An interrupted attempt leaves its temporary pack behind, even if the next one succeeds.
       await tidyPacks(directory);
     }
   }
-  // A fetch that succeeded proves little; that what refs point at is there is cheap to see.
+  // A successful fetch proves little. Whether the objects that refs point at exist is cheap to check.
   const refs = isSame ? candidate.refs : await peelRefs(asking.git, directory, probed);
   const packedRefs = (isSame ? candidate.packedRefs : undefined) ?? formatPackedRefs(refs);
   if (packedRefs !== candidate.packedRefs) await writePackedRefs(directory, packedRefs);
@@ -137,7 +136,7 @@ export async function bringUpToDate(
     ...ownership,
     head: head ?? null,
     refsDigest,
-    // That git fetch exited with 0 proves nothing: the save walks what this brought.
+    // Exit code 0 of git fetch proves nothing, so the save walks what the fetch brought.
     walkedRefsDigest: candidate.walkedRefsDigest,
     base: candidate.base,
   });

@@ -1,7 +1,7 @@
 /**
- * The mirror's directory: laid out in a staging directory beside its place, adopted by rename,
- * wiped by rename first. Only the holder of the mirror's lock calls any of this, so whatever staging
- * lies there belongs to a process that is gone.
+ * The mirror's directory. It is created in a staging directory next to its place and adopted by a rename. A wipe also
+ * renames it first. Only the holder of the mirror's lock calls these functions, so an existing staging directory
+ * belongs to a process that has ended.
  */
 import type { Dirent } from 'node:fs';
 import {
@@ -35,19 +35,19 @@ import {
   type Ref,
 } from './refs.ts';
 
-/** The manifest of the record's base snapshot, as its store has it. */
+/** The file with the manifest of the record's base snapshot, as the store has it. */
 export const BASE_MANIFEST_FILE = 'mirror-action-base.json.gz';
 
 const PACKED_REFS = 'packed-refs';
 
 const STAGING = '.staging-mirror-action-';
 const TRASH = '.trash-mirror-action-';
-/** What mkdtemp appends. */
+/** The suffix that mkdtemp appends. */
 const NONCE = /^[A-Za-z0-9]{6}$/;
 
 /**
- * All that a mirror holds. Hooks, alternates, a commit-graph and the like change what git runs or
- * what an object id delivers, so what is not named here is removed whenever a mirror is opened.
+ * Everything that a mirror may hold. Hooks, alternates or a commit-graph would change what git runs or which content an
+ * object id has, so all other entries are removed whenever a mirror is opened.
  */
 const KEPT_FILES = new Set(['HEAD', 'config', PACKED_REFS, RECORD_FILE, BASE_MANIFEST_FILE]);
 const KEPT_FOLDERS = new Set(['objects', 'refs']);
@@ -67,7 +67,7 @@ export async function countPackBytes(directory: string): Promise<number> {
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
 }
 
-/** Names of the packs that have an index: the others are none to git. */
+/** Names of the packs that have an index. git ignores the others. */
 export async function listPacks(directory: string): Promise<string[]> {
   const names = new Set(await readdir(packDirectory(directory)));
   const packs = [...names].filter((name) => name.endsWith('.pack'));
@@ -75,9 +75,9 @@ export async function listPacks(directory: string): Promise<string[]> {
 }
 
 export interface PackSize {
-  /** Of its pack. */
+  /** Name of its pack. */
   name: string;
-  /** With its index. */
+  /** Of the pack and its index. */
   bytes: number;
 }
 
@@ -96,16 +96,15 @@ function stemOf(name: string): string {
   return name.replace(/\.(?:pack|idx)$/, '');
 }
 
-/** A new, empty directory beside the mirror's place, which only this user can enter. */
+/** Creates an empty directory next to the mirror's place, which only this user can enter. */
 export async function createStaging(path: string): Promise<string> {
   await makeFolder(dirname(path));
   return mkdtemp(`${path}${STAGING}`);
 }
 
 /**
- * Makes a directory a bare repository of ours and nothing else, new or used before: the
- * configuration is written afresh, and everything that is not a pack, its index or our own file is
- * gone. Refs stand in packed-refs alone.
+ * Turns a new or an existing directory into a bare repository that holds only known files: it writes the configuration
+ * again, and removes everything except packs, their indexes and our own files. Refs are kept only in packed-refs.
  */
 export async function layOut(directory: string, objectFormat: ObjectFormat): Promise<void> {
   const objects = join(directory, 'objects');
@@ -118,8 +117,7 @@ export async function layOut(directory: string, objectFormat: ObjectFormat): Pro
   );
   for (const folder of [objects, refs]) await makeFolder(folder);
   await removeOthers(objects, isFolder(KEPT_OBJECTS));
-  // Never the folders themselves: without refs/ git takes the mirror for no repository, and other
-  // steps may be reading it.
+  // The folders stay: without refs/ git doesn't recognise the repository, and other steps may be reading it.
   await removeOthers(refs, isFolder(KEPT_REFS));
   for (const folder of ['objects/info', 'objects/pack', 'refs/heads', 'refs/tags']) {
     await makeFolder(join(directory, folder));
@@ -130,11 +128,11 @@ export async function layOut(directory: string, objectFormat: ObjectFormat): Pro
   await tidyPacks(directory);
   await repairPacks(directory);
   await writeWhole(join(directory, 'config'), formatConfig(objectFormat));
-  // git takes a directory without HEAD for no repository and looks further up.
+  // Without HEAD git doesn't recognise the repository and searches the parent folders.
   if (!(await isPresent(join(directory, 'HEAD')))) await writeHead(directory, undefined);
 }
 
-/** Whether somebody works in worktrees of the mirror, whose files and new objects `layOut` would remove. */
+/** Whether the mirror has worktrees, whose files and new objects `layOut` would remove. */
 export async function hasWorktrees(directory: string): Promise<boolean> {
   const folder = join(directory, 'worktrees');
   return (await isPresent(folder)) && (await readdir(folder)).length > 0;
@@ -174,8 +172,8 @@ async function replaceByCopy(path: string, owner: number): Promise<void> {
 }
 
 /**
- * Removes what is neither a pack nor its index: temporary packs, locks, `.keep`, `.promisor`, and
- * of a pack that was being made or removed the half that is left.
+ * Removes what is neither a pack nor its index: temporary packs, locks, `.keep`, `.promisor`, and the pack or index that
+ * an interrupted write or removal left without its partner.
  */
 export async function tidyPacks(directory: string): Promise<void> {
   const whole = new Set((await listPacks(directory)).map(stemOf));
@@ -185,7 +183,7 @@ export async function tidyPacks(directory: string): Promise<void> {
   );
 }
 
-/** A link is never kept: what it leads to is not the mirror's, to use or to tidy. */
+/** Removes all other entries. Links are never kept, because their targets aren't part of the mirror. */
 async function removeOthers(directory: string, isKept: (entry: Dirent) => boolean): Promise<void> {
   const entries = await readdir(directory, { withFileTypes: true });
   for (const { name } of entries.filter((entry) => !isKept(entry))) {
@@ -197,7 +195,7 @@ function formatConfig(objectFormat: ObjectFormat): string {
   const isSha1 = objectFormat === 'sha1';
   const lines = [
     '[core]',
-    // Version 1 is what makes git look at extensions.
+    // git reads extensions only if the version is 1.
     `\trepositoryformatversion = ${isSha1 ? '0' : '1'}`,
     '\tfilemode = false',
     '\tbare = true',
@@ -207,8 +205,8 @@ function formatConfig(objectFormat: ObjectFormat): string {
 }
 
 /**
- * Puts all refs in place, by one rename: all change at once, those that are gone upstream are gone,
- * and names that differ only in case stay apart on every file system.
+ * Replaces all refs by one rename: all change at once, refs that upstream deleted disappear, and names that differ only
+ * in case stay separate on every file system.
  */
 export async function writePackedRefs(directory: string, packedRefs: string): Promise<void> {
   await writeWhole(join(directory, PACKED_REFS), Buffer.from(packedRefs, 'latin1'));
@@ -223,7 +221,7 @@ export async function readPackedRefs(directory: string): Promise<string> {
   return readFile(join(directory, PACKED_REFS), 'latin1');
 }
 
-/** The refs of a mirror; throws SyntaxError or RangeError where packed-refs is not what we wrote. */
+/** The refs of a mirror. Throws SyntaxError or RangeError if packed-refs isn't as we wrote it. */
 export async function readRefs(directory: string, objectFormat: ObjectFormat): Promise<Ref[]> {
   return parseRefs(await readPackedRefs(directory), objectFormat);
 }
@@ -236,8 +234,8 @@ export function parseRefs(packedRefs: string, objectFormat: ObjectFormat): Ref[]
 }
 
 /**
- * Renames a finished staging directory into the mirror's place; what was there is removed. Throws
- * `mirror-refused` where the file system does not let it: no other mirror would cure that.
+ * Renames a finished staging directory into the mirror's place, and removes the previous one. Throws `mirror-refused` if
+ * the file system refuses: it would refuse another mirror, too.
  */
 export async function adopt(staging: string, path: string): Promise<void> {
   let trash: string | undefined;
@@ -251,7 +249,7 @@ export async function adopt(staging: string, path: string): Promise<void> {
   if (trash !== undefined) await removeTree(trash);
 }
 
-/** Deletes the mirror; it is out of its place at once, whatever happens to the rest. */
+/** Deletes the mirror: renames it first, so that its place is free at once. */
 export async function wipe(path: string): Promise<void> {
   const trash = await moveAside(path);
   if (trash !== undefined) await removeTree(trash);
@@ -260,15 +258,15 @@ export async function wipe(path: string): Promise<void> {
 async function moveAside(path: string): Promise<string | undefined> {
   if (!(await isPresent(path))) return undefined;
   const trash = await mkdtemp(`${path}${TRASH}`);
-  // Windows does not rename over a folder, not even an empty one.
+  // Windows can't rename over a folder, not even over an empty one.
   await rmdir(trash);
   await renameStubbornly(path, trash);
   return trash;
 }
 
 /**
- * Removes staging and trash that dead processes left beside the mirror's place; gives how many. For
- * a place that has been inspected: beside one that is not ours nothing is.
+ * Removes staging and trash folders that dead processes left next to the mirror's place. Returns their number. Call it
+ * only for a place that was found to be ours.
  */
 export async function sweep(path: string): Promise<number> {
   const parent = dirname(path);
@@ -285,7 +283,7 @@ function isLeftover(name: string, path: string): boolean {
   });
 }
 
-/** True where a second mirror as large as this one fits on its disk, with a tenth to spare. */
+/** Whether a second mirror of this size fits on its disk, with a tenth to spare. */
 export async function hasRoomForCopy(path: string, bytes: number): Promise<boolean> {
   const { bavail, bsize } = await statfs(dirname(path));
   return bavail * bsize > bytes * 1.1;

@@ -1,14 +1,12 @@
 /**
- * Makes many packs one. The planner is tiers.ts; this does what it says, alone at the mirror's place.
+ * Merges packs as tiers.ts planned it, under the mirror's lock.
  *
- * A new pack is whole before the first old one goes, and that it holds what they held is proven by
- * their indexes: a process that is killed leaves objects twice, never not at all. Whatever else it
- * leaves is swept with the rest (directory.ts). Who reads an old pack meanwhile, or has a link to
- * it, keeps it: it is removed, never changed.
+ * The new pack is complete, and its index is compared with the old ones, before the first old pack is removed. So a
+ * killed process leaves objects twice, but never loses one. Its other leftovers are removed when the mirror is opened
+ * (directory.ts). Old packs are removed and never changed, so a process that reads one, or has a link to it, keeps it.
  *
- * `git pack-objects` and not `git repack`: that one decides by numbers of objects which packs are
- * to be one, keeps others by `.keep` files or loses objects (`--keep-pack` in git 2.34), and
- * removes packs without a look at the new one.
+ * It uses `git pack-objects` instead of `git repack`, which chooses packs by their number of objects, keeps others only
+ * by `.keep` files (`--keep-pack` loses objects in git 2.34), and removes packs without checking the new one.
  */
 import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -21,17 +19,17 @@ import { listPacks, packDirectory, tidyPacks } from './directory.ts';
 import { PackIndex } from './pack-index.ts';
 import type { ObjectFormat } from './refs.ts';
 
-/** How many objects are looked up before other work gets a turn: some 20 ms. */
+/** How many objects are looked up before other work gets a turn: about 20 ms. */
 const OBJECTS_IN_A_ROW = 20_000;
 
 const MAX_THREADS = 4;
-/** Each thread's, on top of some 150 bytes for each object: half a GiB for all of them. */
+/** Memory of each thread, in addition to about 150 bytes for each object: half a GiB for all threads. */
 const WINDOW_MEMORY = '128m';
 
 const CONFIGURATION = [
-  // Larger files are copied as they are and never held whole in memory, to look for a delta.
+  // Larger files are copied without looking for deltas, for which they would be read into memory.
   ['core.bigFileThreshold', '32m'],
-  // What a user's configuration may say, and would make several packs.
+  // A user's configuration may set this, which would make several packs.
   ['pack.packSizeLimit', '0'],
 ] as const;
 
@@ -42,8 +40,8 @@ export interface RepackOptions {
 }
 
 /**
- * Makes some packs one, without what the others hold as well. Throws `corrupt-mirror` for an object
- * that is missing or damaged; after any failure all packs are there that were.
+ * Merges some packs into one, without objects that the other packs also have. Throws `corrupt-mirror` if an object is
+ * missing or damaged. After a failure all old packs still exist.
  */
 export async function mergePacks(
   git: Git,
@@ -59,8 +57,8 @@ export async function mergePacks(
 }
 
 /**
- * Makes all packs one, of nothing but what these ids reach. Throws as `mergePacks`. What is reached
- * is to be walked afterwards: here only the ids themselves are looked for in the new pack.
+ * Merges all packs into one that has only objects that these ids reach. Throws as `mergePacks` does. The caller has to
+ * walk the result: this only checks that the new pack has the ids themselves.
  */
 export async function repackEverything(
   git: Git,
@@ -97,7 +95,7 @@ export async function packLooseObjects(git: Git, directory: string): Promise<voi
   for (const folder of folders) await removeTree(join(objects, folder));
 }
 
-/** Names of the packs that it made: one, or none where there was nothing to put into it. */
+/** Returns the names of the new packs: one, or none if there were no objects. */
 async function packObjects(
   git: Git,
   directory: string,
@@ -123,7 +121,7 @@ async function packObjects(
     const hashes = output.toString('latin1').split('\n');
     return hashes.filter((hash) => hash !== '').map((hash) => `pack-${hash}.pack`);
   } finally {
-    // Temporary packs of a git that was ended, and reverse indexes, which no mirror of ours keeps.
+    // Temporary packs of a git that was ended, and reverse indexes, which our mirrors don't keep.
     await tidyPacks(directory);
   }
 }
@@ -154,11 +152,11 @@ async function checkHeld(
     for (const oid of missing) {
       if (!index.has(oid)) left.push(oid);
       count += 1;
-      // Of millions of objects: a cancel is to be heard.
+      // There may be millions of objects: this lets a cancel interrupt the loop.
       if (count % OBJECTS_IN_A_ROW === 0) await setImmediate();
       throwIfCancelled(signal);
     }
-    // The index of a large pack is large: it is read only where something is not in the new one.
+    // The index of a large pack is large, so it is read only if an object isn't in the new one.
     if (left.length === 0) return;
     missing = left;
   }
@@ -180,7 +178,7 @@ function readIndex(
 /** Removes all packs but these. */
 export async function removePacks(directory: string, kept: readonly string[]): Promise<void> {
   for (const name of (await listPacks(directory)).filter((each) => !kept.includes(each))) {
-    // Its index first: one without its pack is an error to git.
+    // The index first: git reports an index without its pack as an error.
     for (const file of [name.replace(/\.pack$/, '.idx'), name]) {
       await removeTree(join(packDirectory(directory), file));
     }

@@ -10,7 +10,7 @@ import type { Ref } from './refs.ts';
 export const WALK_TIMEOUT_MS = 30 * 60_000;
 
 /**
- * The refs with the ids that their tags really point at, the same list where it has just these.
+ * The refs with the ids that their tags really point at; the same list if they are unchanged.
  * Throws `corrupt-mirror` if an object that a ref points at is missing.
  */
 export async function peelRefs(
@@ -18,8 +18,7 @@ export async function peelRefs(
   directory: string,
   refs: readonly Ref[],
 ): Promise<readonly Ref[]> {
-  // Only tags are peeled: that reads and hashes an object, which takes six times as long as a look
-  // at what it is.
+  // Only tags are peeled, because that reads and hashes an object: six times as slow as asking for its type.
   const types = await askFor(git, directory, '%(objecttype)', refs, ({ oid }) => oid);
   const tags = refs.filter((_, index) => types[index] === 'tag');
   const targets = await askFor(git, directory, '%(objectname)', tags, ({ oid }) => `${oid}^{}`);
@@ -31,7 +30,7 @@ export async function peelRefs(
   return peeledRefs.every((ref, index) => ref === refs[index]) ? refs : peeledRefs;
 }
 
-/** What git says of one object for each ref, in a word. */
+/** What git prints for the object of each ref: one word. */
 async function askFor(
   git: Git,
   directory: string,
@@ -42,21 +41,21 @@ async function askFor(
   if (refs.length === 0) return [];
   const command = {
     gitDirectory: directory,
-    // Buffered, or every answer is a write of its own.
+    // Otherwise git writes each answer separately.
     args: ['cat-file', '--buffer', `--batch-check=${format}`],
     stdin: `${refs.map(objectOf).join('\n')}\n`,
   };
   const output = await readObjects(git, command, 'reading what refs point at');
   const text = output.toString('latin1');
   const answers = text.split('\n');
-  // `<object> missing`, or whatever else git may say that is no word.
+  // `<object> missing`, or another answer that isn't one word.
   if (!/[^0-9a-z\n]/.test(text) && answers.length === refs.length + 1) return answers;
   const missing = refs.find((_, index) => !/^[0-9a-z]+$/.test(answers[index] ?? ''));
   const what = `${missing?.name ?? 'a ref'} points at ${missing?.oid ?? 'an object'}`;
   throw new MirrorError('corrupt-mirror', `${what}, which is not there`);
 }
 
-/** Throws `corrupt-mirror` if a commit's tree is not all there: every folder and file it has. */
+/** Throws `corrupt-mirror` unless a commit's tree is complete, with all folders and files. */
 export async function checkTree(git: Git, directory: string, commit: string): Promise<void> {
   await walk(git, directory, ['--no-walk', commit]);
 }
@@ -75,7 +74,7 @@ export async function walkFrom(
   await walk(git, directory, ['--stdin'], oids.map((oid) => `${oid}\n`).join(''));
 }
 
-/** Walks what refs reach and the given ids do not. Blind to a hole behind those ids. */
+/** Walks what refs reach and the given ids don't. It can't see a missing object behind those ids. */
 export async function walkNew(
   git: Git,
   directory: string,
@@ -141,9 +140,8 @@ const NOT_THE_OBJECTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 ]);
 
 /**
- * The stdout of a command that only reads objects. What stops such a command is objects that are
- * missing or cannot be read, whatever it says of it (`early EOF`, as of a network, for an empty
- * pack): throws `corrupt-mirror`.
+ * The stdout of a command that only reads objects. If it fails, an object is missing or unreadable, whatever git reports
+ * (for an empty pack `early EOF`, as for a network): throws `corrupt-mirror`.
  */
 export async function readObjects(git: Git, command: GitCommand, what: string): Promise<Buffer> {
   const result = await git.run(command);
@@ -153,7 +151,7 @@ export async function readObjects(git: Git, command: GitCommand, what: string): 
   throw new MirrorError('corrupt-mirror', failure.message, { cause: failure });
 }
 
-/** Linux ends a process by SIGKILL where a container or the machine has no memory left. */
+/** Linux kills a process by SIGKILL if the container or the machine runs out of memory. */
 function hasNoMemory({ exitCode, stderr }: ChildResult): boolean {
   const isKilled = exitCode === 128 + constants.signals.SIGKILL;
   return isKilled || /out of memory|cannot allocate memory/i.test(stderr);

@@ -1,4 +1,4 @@
-/** What stands at a mirror's place, and whether it is ours. */
+/** What is at a mirror's place, and whether this job may use or replace it. */
 import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { MirrorError, systemCode } from '../lib/errors.ts';
@@ -8,27 +8,27 @@ import { findRecord, type MirrorRecord } from './record.ts';
 export type Occupant =
   | { is: 'absent' }
   | { is: 'mirror'; record: MirrorRecord }
-  /** One of ours that cannot be used, and may be replaced. */
+  /** An unusable mirror of ours, which may be replaced. */
   | { is: 'unusable'; reason: string };
 
 /**
- * Looks at the mirror's place. Throws `mirror-refused` for whatever is not ours to replace: a link,
- * a file, a folder without our record, another user's, another upstream's, or one with other
- * settings, which another workflow may be using.
+ * Looks at the mirror's place. Throws `mirror-refused` for anything that this job must not replace: a link, a file, a
+ * folder without our record or of another user, and a mirror of another upstream or with other settings, which another
+ * workflow may be using.
  */
 export async function inspectPlace(path: string, key: string, upstream: string): Promise<Occupant> {
   const found = await findEntry(path);
   if (found === undefined) return { is: 'absent' };
   if (!found.isDirectory()) throw refused(path, 'is not a directory');
   if (isForeign(found.uid)) throw refused(path, `belongs to user ${String(found.uid)}`);
-  // Nothing can be renamed over a mount point, and its lock would lie outside the mount.
+  // A mount point can't be renamed over, and its lock would be outside the mount.
   if (found.dev !== (await stat(dirname(path))).dev) {
     throw refused(path, 'is a mount point, where no mirror can be put');
   }
   const names = new Set(await readdir(path));
   if (names.size === 0) return { is: 'absent' };
   const record = await findRecord(path);
-  // A file of the record's name alone makes nobody's folder ours.
+  // A file with the record's name doesn't make a folder ours.
   const isOurs = record !== 'damaged' || (names.has('objects') && names.has('HEAD'));
   if (record === undefined || !isOurs) {
     throw refused(path, 'holds something that is not a mirror of this action');

@@ -1,4 +1,4 @@
-/** What packs hold, by their indexes (gitformat-pack, version 2: the one that git writes). */
+/** Reads pack indexes (gitformat-pack, version 2, which git writes). */
 import { readFile } from 'node:fs/promises';
 import { MirrorError } from '../lib/errors.ts';
 import type { ObjectFormat } from './refs.ts';
@@ -6,7 +6,7 @@ import type { ObjectFormat } from './refs.ts';
 const OID_BYTES: Record<ObjectFormat, number> = { sha1: 20, sha256: 32 };
 /** `\377tOc`, then the version. */
 const HEADER = Buffer.from('ff744f6300000002', 'hex');
-/** How many ids begin with each byte or a lower one: 256 numbers of four bytes. */
+/** For each byte, how many ids begin with it or a lower one: 256 numbers of four bytes. */
 const FANOUT_BYTES = 256 * 4;
 
 /** The ids of one pack's objects, sorted. */
@@ -19,7 +19,7 @@ export class PackIndex {
     this.#oidBytes = oidBytes;
   }
 
-  /** Throws `corrupt-mirror` for what is no such index. */
+  /** Throws `corrupt-mirror` if the file isn't such an index. */
   static async read(path: string, objectFormat: ObjectFormat): Promise<PackIndex> {
     const content = await readFile(path);
     const index = new PackIndex(content, OID_BYTES[objectFormat]);

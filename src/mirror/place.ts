@@ -1,6 +1,6 @@
 /**
- * A mirror's place, entered alone. Where its lock cannot be had the job goes on in a place of its
- * own, which nobody else knows and which is gone with the job.
+ * A mirror's place, which one job enters at a time. If its lock is unavailable, the job continues in a private place that
+ * no other job knows and that is removed with the job.
  */
 import { mkdtemp } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -15,9 +15,9 @@ export interface Place {
   isPrivate: boolean;
   /** Why the mirror's own place could not be entered. */
   obstacle?: MirrorError;
-  /** How long another job was waited for. */
+  /** How long this job waited for another one. */
   waitedMs: number;
-  /** Fires when somebody else may be in this place. */
+  /** Fires when another job may have entered this place. */
   lost: AbortSignal;
   leave(): Promise<void>;
 }
@@ -26,13 +26,13 @@ export interface EntryOptions {
   path: string;
   lock: Lock;
   timeoutMs: number;
-  /** Where a private place goes: the runner empties it after each job. */
+  /** Private places are created here. The runner empties it after each job. */
   temporaryFolder: string;
   signal: AbortSignal;
   onWait: () => void;
 }
 
-/** Waits for the lock up to its deadline, then settles for a private place. */
+/** Waits for the lock up to its deadline, then enters a private place. */
 export async function enterPlace(options: EntryOptions): Promise<Place> {
   const { path, lock, timeoutMs, signal, onWait } = options;
   const acquisition = await lock.acquire({ timeoutMs, signal, onWait });
@@ -50,7 +50,7 @@ export async function enterPlace(options: EntryOptions): Promise<Place> {
   return { ...(await makePrivatePlace(path, options.temporaryFolder)), obstacle, waitedMs };
 }
 
-/** A place for a mirror of that name, which only this job knows. */
+/** Creates a private place for a mirror of that name. */
 export async function makePrivatePlace(path: string, temporaryFolder: string): Promise<Place> {
   return {
     path: join(await mkdtemp(join(temporaryFolder, PRIVATE)), basename(path)),
@@ -61,7 +61,7 @@ export async function makePrivatePlace(path: string, temporaryFolder: string): P
   };
 }
 
-/** Removes a private place before the runner does; a path that is none is left alone. */
+/** Removes a private place before the runner does. Other paths are ignored. */
 export async function removePrivatePlace(path: string, temporaryFolder: string): Promise<void> {
   const folder = dirname(resolve(path));
   const isPrivate =

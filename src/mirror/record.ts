@@ -1,8 +1,8 @@
 /**
- * The mirror's record: the completion marker in its directory. It says whose mirror it is, what its
- * last successful fetch left, and which snapshot it equals or descends from. Written last, so a
- * directory without one is not a mirror of ours. It carries its own digest: a flipped bit must not
- * make it another's, whose mirror would be left alone for ever.
+ * The mirror's record: the completion marker in its directory. It says whose mirror it is, what its last successful
+ * fetch left, and which snapshot it equals or descends from. It is written last, so a directory without one isn't a
+ * mirror of ours. It has its own digest: after a flipped bit it could name another owner, and the mirror would never
+ * be replaced.
  */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -31,20 +31,20 @@ const recordSchema = v.strictObject({
   refsDigest: v.string(),
   /** Digest of the refs when everything they reach was last walked, or null. */
   walkedRefsDigest: v.nullable(v.string()),
-  /** The snapshot it was restored from or saved as last; its manifest lies beside this record. */
+  /** The snapshot that it was restored from or last saved as. Its manifest is next to this record. */
   base: v.nullable(v.strictObject({ number: v.number(), id: v.string(), refsDigest: v.string() })),
   /**
-   * The highest number that the store had before the last successful fetch: whatever has a higher
-   * one may be newer than this mirror. Null where the store could not be asked.
+   * The highest number that the store had before the last successful fetch: snapshots with a higher number may be newer
+   * than this mirror. Null if the store could not be asked.
    */
   fence: v.nullable(v.number()),
-  /** Ids of snapshots that were found bad here: they must be replaced, whatever they say. */
+  /** Ids of snapshots that were found to be bad: they must be replaced, even if they have the same refs. */
   rejected: v.array(v.string()),
 });
 
 export type MirrorRecord = v.InferOutput<typeof recordSchema>;
 
-/** The record, undefined where there is none; `damaged` for one that cannot be read as one. */
+/** The record; undefined if there is none, `damaged` if it can't be parsed. */
 export async function findRecord(
   directory: string,
 ): Promise<MirrorRecord | 'damaged' | 'unknown-version' | undefined> {
@@ -68,7 +68,7 @@ function parseRecord(text: string): MirrorRecord | 'damaged' | 'unknown-version'
 
 const envelopeSchema = v.strictObject({ digest: v.string(), record: v.unknown() });
 
-/** What was written, undefined unless its digest fits: the one thing that all versions share. */
+/** The content, or undefined if its digest differs. All versions of the format share the digest. */
 function openEnvelope(text: string): unknown {
   try {
     const { digest, record } = v.parse(envelopeSchema, JSON.parse(text));
@@ -78,7 +78,7 @@ function openEnvelope(text: string): unknown {
   }
 }
 
-/** Objects of JSON keep the order of their keys, so what was read is written as it was. */
+/** JSON.parse keeps the order of keys, so a parsed record has the same digest when it is written again. */
 function digestOf(record: unknown): string {
   return createHash('sha256')
     .update(JSON.stringify(record ?? null))

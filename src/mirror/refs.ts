@@ -29,20 +29,20 @@ export function isOid(text: string, format: ObjectFormat): boolean {
   return OIDS[format].test(text);
 }
 
-/** What no name holds, and no component of one begins or ends with. */
+/** What a name must not contain, and what none of its components may begin or end with. */
 const NOT_IN_NAMES =
   // eslint-disable-next-line no-control-regex -- control characters are what is refused
   /[\x00-\x20\x7f\u0100-\uffff~^:?*[\\]|\.\.|@\{|\/[./]|\.lock\/|(?:[./]|\.lock)$/;
 
 /**
- * The rules of git check-ref-format, for full names under refs/. Characters that are no byte are
- * refused: written as one, they would become another name, or another line.
+ * The rules of git check-ref-format, for full names under refs/. Characters above U+00FF are refused: written as one
+ * byte, they would become another name, or another line.
  */
 export function isRefName(name: string): boolean {
   return name.startsWith('refs/') && !NOT_IN_NAMES.test(name);
 }
 
-/** Why a list of refs cannot stand in one repository, or undefined if it can. */
+/** Why one repository can't hold a list of refs, or undefined if it can. */
 export function findRefsFault(refs: readonly Ref[], format: ObjectFormat): string | undefined {
   const findParent = trackNesting();
   const oids = OIDS[format];
@@ -59,9 +59,9 @@ export function findRefsFault(refs: readonly Ref[], format: ObjectFormat): strin
   return undefined;
 }
 
-/** Takes names in their order; returns for each the name before it that it lies under, as `a/b` under `a`. */
+/** Takes sorted names. Returns for each the earlier name that it lies under, as `a/b` under `a`. */
 function trackNesting(): (name: string) => string | undefined {
-  // The names so far that the last one begins with: sorted, they are right before it.
+  // The previous names that the current one begins with.
   const beginnings: string[] = [];
   return (name) => {
     while (!name.startsWith(beginnings.at(-1) ?? '')) beginnings.pop();
@@ -95,7 +95,7 @@ export function separateNested(refs: readonly Ref[], head: Head | undefined): Se
   return { kept: conflicts.length === 0 ? refs : kept, conflicts };
 }
 
-/** Why HEAD cannot stand in a repository, or undefined if it can. */
+/** Why a repository can't have this HEAD, or undefined if it can. */
 export function findHeadFault(head: Head | undefined, format: ObjectFormat): string | undefined {
   if (head === undefined) return undefined;
   if (!isOid(head.oid, format)) return `HEAD has no ${format} object id`;
@@ -103,8 +103,8 @@ export function findHeadFault(head: Head | undefined, format: ObjectFormat): str
 }
 
 /**
- * Parses `git ls-remote --symref` (as a byte string). Refs come back sorted, peeled entries folded
- * into their tags. Throws SyntaxError for a line that is neither.
+ * Parses the output of `git ls-remote --symref` (a byte string). Returns sorted refs, with peeled entries as part of
+ * their tags. Throws SyntaxError for any other line.
  */
 export function parseAdvertisement(text: string): { head: Head | undefined; refs: Ref[] } {
   const refs: Ref[] = [];
@@ -124,7 +124,7 @@ export function parseAdvertisement(text: string): { head: Head | undefined; refs
     } else if (name === 'HEAD') {
       headOid = value;
     } else if (name.endsWith('^{}')) {
-      // It follows its tag.
+      // A peeled entry follows its tag.
       const tag = refs.at(-1);
       if (tag?.name === name.slice(0, -'^{}'.length)) tag.peeled = value;
     } else {
@@ -135,7 +135,7 @@ export function parseAdvertisement(text: string): { head: Head | undefined; refs
   return { head, refs: sortRefs(refs) };
 }
 
-/** Where the line ends that begins there: slices of lines that are slices themselves cost more. */
+/** The end of the line that begins at a position. Slices of slices would cost more. */
 function indexOfEnd(text: string, at: number): number {
   const end = text.indexOf('\n', at);
   return end < 0 ? text.length : end;
@@ -151,8 +151,8 @@ export function sortRefs(refs: Ref[]): Ref[] {
 }
 
 /**
- * The content of packed-refs. Every tag's peeled id is there, as `fully-peeled` promises; with the
- * header and without them git would take annotated tags for light ones.
+ * The content of packed-refs. It has every tag's peeled id, as `fully-peeled` promises: with that header and without
+ * these ids, git would mistake annotated tags for lightweight ones.
  */
 export function formatPackedRefs(refs: readonly Ref[]): string {
   const lines = ['# pack-refs with: peeled fully-peeled sorted '];
@@ -185,7 +185,7 @@ export function parsePackedRefs(text: string): Ref[] {
   return refs;
 }
 
-/** The content of HEAD. Upstream without a HEAD gets git's own default, which need not exist. */
+/** The content of HEAD. If upstream has no HEAD, it is git's default, which may not exist. */
 export function formatHead(head: Head | undefined): string {
   if (head === undefined) return 'ref: refs/heads/main\n';
   return 'ref' in head ? `ref: ${head.ref}\n` : `${head.oid}\n`;
@@ -196,7 +196,7 @@ export function digestRefs(head: Head | undefined, refs: readonly Ref[]): string
   return digestLines(head, refs.map(({ name, oid }) => `${oid} ${name}\n`).join(''));
 }
 
-/** The same of the content of packed-refs, of which it takes the lines that are refs. */
+/** The same digest, computed from the content of packed-refs. */
 export function digestPackedRefs(head: Head | undefined, text: string): string {
   return digestLines(head, text.replaceAll(/^[#^][^\n]*\n/gm, ''));
 }
@@ -206,20 +206,20 @@ function digestLines(head: Head | undefined, lines: string): string {
   return hash.update(lines, 'latin1').digest('hex');
 }
 
-/** The commit that HEAD leads to in a mirror with these refs, or undefined where it leads nowhere. */
+/** The commit that HEAD points at in a mirror with these refs, or undefined if there is none. */
 export function findHeadCommit(head: Head | undefined, refs: readonly Ref[]): string | undefined {
   if (head === undefined) return undefined;
   if ('ref' in head) return refs.find(({ name }) => name === head.ref)?.oid;
   return refs.find(({ oid, peeled }) => oid === head.oid || peeled === head.oid) && head.oid;
 }
 
-/** Ids that must be there, each once: a detached HEAD's commit need not be among what refs reach. */
+/** Ids that must exist, without duplicates. The commit of a detached HEAD may not be reachable from refs. */
 export function listNeededOids(head: Head | undefined, refs: readonly Ref[]): string[] {
   const detached = head === undefined || 'ref' in head ? [] : [head.oid];
   return [...new Set([...refs.map(({ oid }) => oid), ...detached])];
 }
 
-/** The refs of the second list that are new or moved against the first; both are sorted. */
+/** The refs of the second list that are new or changed compared with the first. Both are sorted. */
 export function findMovedRefs(before: readonly Ref[], after: readonly Ref[]): Ref[] {
   let at = 0;
   return after.filter(({ name, oid }) => {

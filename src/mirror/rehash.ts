@@ -1,6 +1,6 @@
 /**
- * Hashes again what a commit delivers. An index with valid checksums can deliver other content
- * under an object id; fetch, rev-list and fsck --connectivity-only do not notice.
+ * Hashes a commit's objects again. An index with valid checksums can return other content for an object id; fetch,
+ * rev-list and fsck --connectivity-only don't notice.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { MirrorError } from '../lib/errors.ts';
@@ -8,7 +8,7 @@ import type { Git } from '../git/git.ts';
 import { WALK_TIMEOUT_MS, readObjects } from './objects.ts';
 import type { ObjectFormat } from './refs.ts';
 
-/** Throws `corrupt-mirror` unless the commit, its trees and files have the ids they go by. */
+/** Throws `corrupt-mirror` unless the content of the commit, its trees and files matches their ids. */
 export async function rehashCommit(
   git: Git,
   directory: string,
@@ -42,7 +42,7 @@ export async function rehashCommit(
   check.finish(listing.split('\n').length - 1);
 }
 
-/** Holds the stream of `git cat-file --batch` against the ids it announces. */
+/** Checks the stream of `git cat-file --batch` against the ids in it. */
 export class BatchCheck {
   readonly #format: ObjectFormat;
   #header = '';
@@ -63,7 +63,7 @@ export class BatchCheck {
     }
   }
 
-  /** Throws `corrupt-mirror` unless that many objects came, whole and with their own ids. */
+  /** Throws `corrupt-mirror` unless there were `count` complete objects with matching ids. */
   finish(expected: number): void {
     const isWhole = this.#current === undefined && this.#checked === expected;
     const fault =

@@ -1,40 +1,39 @@
 /**
- * Which packs and layers are to be one, by their sizes alone. Pure.
+ * Decides by size which packs and layers are merged. Pure.
  *
- * Sizes fall into tiers. As soon as FAN_OUT are of one tier they become one, together with all that
- * are smaller: so there are at most three to a tier after each save, and what is stored or packed
- * once more has risen about a tier by that (docs/decisions/0029 bounds how often). Layers and packs
- * follow the same tiers: what a save stores as one layer is packed as one pack, and nothing else is.
+ * Each size belongs to a tier. As soon as a tier has FAN_OUT of them, they are merged with all smaller ones. So a tier
+ * has at most three after each save, and merged data moves up about one tier each time (docs/decisions/0029 bounds how
+ * often). Layers and packs use the same tiers: the packs of a new layer are merged into one pack, and no others.
  *
- * Everything becomes one pack of only what refs reach where everything is stored anew in any case,
- * and where it pays: as soon as all others together outgrow the largest.
+ * Everything is packed again, without what no ref reaches, if everything is stored again anyway, and as soon as the
+ * other packs together exceed the largest.
  */
 
 export interface Sized {
   bytes: number;
 }
 
-/** `merge`: what is to be one. `everything`: all packs, and of their objects those that refs reach. */
+/** `merge`: the packs to merge. `everything`: all packs, without objects that no ref reaches. */
 export type Repack = 'nothing' | 'merge' | 'everything';
 
 export interface SavePlan<T> {
-  /** The layers to be named again; all packs that are in none of them become the new layer. */
+  /** The layers to reference again. The packs that are in none of them become the new layer. */
   shared: T[];
   repack: Repack;
 }
 
 export interface UpkeepPlan<T> {
-  /** The packs that are too many: to be one where everything cannot be. */
+  /** The packs that are too many: these are merged if not everything can be packed again. */
   merged: T[];
   repack: Repack;
 }
 
 const FAN_OUT = 4;
-/** All that is smaller is of the lowest tier: some requests to a store cost as much as these bytes. */
+/** Smaller sizes all belong to the lowest tier: a few requests to a store cost as much as these bytes. */
 const LOWEST_TIER_BYTES = 64 * 1024;
 /**
- * A repack of everything that does not end in time is tried again only when the packs have grown by
- * about this part of the largest, and not by every job.
+ * A repack of everything that didn't finish in time is tried again only once the packs have grown by about this part of
+ * the largest, instead of by every job.
  */
 const LEAST_PART_OF_LARGEST = 1 / 16;
 
@@ -43,8 +42,8 @@ export function tierOf(bytes: number): number {
 }
 
 /**
- * What a save stores, given the layers that it could name again, the packs in none of them, and how many
- * bytes of all these no ref reaches.
+ * What a save stores, given the layers that it could reference again, the packs in none of them, and the number of
+ * bytes that no ref reaches.
  */
 export function planSave<T extends Sized>(
   layers: readonly T[],
@@ -65,8 +64,8 @@ export function planSave<T extends Sized>(
 }
 
 /**
- * What to do without a save. Packs of layers stay for the save that will name these again; the others
- * would be stored together by the next one.
+ * What to merge if nothing is saved. Packs of layers stay, so that the next save can reference those layers again. It
+ * would store the others together.
  */
 export function planUpkeep<T extends Sized>(
   layers: readonly Sized[],
@@ -83,7 +82,7 @@ export function planUpkeep<T extends Sized>(
   return { merged, repack: isAll ? 'everything' : 'merge' };
 }
 
-/** Those that stay beside a new one of so many bytes; it takes in the others. */
+/** Those that a new one of `bytes` doesn't merge. */
 export function chooseShared<T extends Sized>(old: readonly T[], newBytes: number): T[] {
   const full = findFullTier([...old, { bytes: newBytes }]);
   if (full === undefined) return [...old];
@@ -98,8 +97,8 @@ function findFullTier(all: readonly Sized[]): number | undefined {
 }
 
 /**
- * Whether less than half is reachable. Storing that again costs no more than was once stored of what goes, so
- * all such saves together never store more than the others did.
+ * Whether less than half is reachable. Storing that half again costs no more than storing the other half did, so all such
+ * saves together never store more than the others did.
  */
 function isMostlyUnreachable(bytes: number, unreachableBytes: number): boolean {
   return unreachableBytes > LOWEST_TIER_BYTES && unreachableBytes > bytes / 2;

@@ -34,7 +34,7 @@ export interface Upstream {
   refspecs: Refspecs;
 }
 
-/** What asking takes. */
+/** What a request to upstream needs. */
 export interface Asking {
   git: Git;
   upstream: Upstream;
@@ -46,8 +46,8 @@ export interface Asking {
  * Asks upstream for its refs. Throws `empty-upstream` where there are none to mirror: an empty
  * answer and an empty repository look the same, and neither may empty a mirror.
  *
- * It is asked from no repository (a name in `temporaryFolder` that is not there): the mirror's place
- * may hold anything, and its configuration could send the token elsewhere.
+ * It runs outside any repository (a name in `temporaryFolder` that doesn't exist): the mirror's place may hold anything,
+ * and its configuration could send the token elsewhere.
  */
 export async function probeUpstream(
   asking: Asking,
@@ -86,7 +86,7 @@ async function checkProtocol(
   what: string,
   deadline: Deadline,
 ): Promise<void> {
-  // An SSH server that is none of git fails in other ways.
+  // An SSH server without git fails in other ways.
   if (upstream.access.sshCommand !== undefined) return;
   const limits = { timeoutMs: deadline.remainingMs(), stallMs: deadline.stallMs };
   const { stderr } = await git.run({ ...command, ...limits, tracesPackets: true });
