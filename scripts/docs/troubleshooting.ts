@@ -16,6 +16,10 @@ const FAILURES: Record<ErrorCode, Failure> = {
   network: { says: 'upstream could not be reached, or the connection broke', then: 'main fails' },
   timeout: { says: 'a fetch or clone exceeded its deadline', then: 'main fails' },
   'empty-upstream': { says: 'upstream has no refs, or none that match `refs`', then: 'main fails' },
+  'depth-refused': {
+    says: 'upstream has no way to leave out history, as a server of static files',
+    then: 'main fails',
+  },
   'shallow-upstream': { says: 'upstream lacks a part of its history', then: 'main fails' },
   'corrupt-mirror': { says: 'the mirror is damaged', then: 'main clones' },
   'no-space': { says: 'no space is left on the disk, or the store is full', then: 'either' },

@@ -57,7 +57,7 @@ async function bringRepository(opened: Job, chosen: Settings): Promise<Repositor
     workspace === undefined
       ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
       : await primeWorkspace(session.job, mirror, workspace);
-  const state = toSavedState(mirror, claim?.staysTaken === true && !isSaved);
+  const state = toSavedState(mirror, claim?.staysTaken === true && !isSaved, primed);
   return { mirror, primed, state };
 }
 

@@ -2,6 +2,7 @@
 import type { Job } from '../job/job.ts';
 import { leaveHungCalls } from '../lib/hung-calls.ts';
 import { removePrivatePlace } from '../mirror/place.ts';
+import { hasWholeHistory } from '../prime/prime-workspace.ts';
 import type { SaveResult } from '../save/decide.ts';
 import { maintainMirror } from '../save/maintain-mirror.ts';
 import { saveSnapshot } from '../save/save-snapshot.ts';
@@ -11,6 +12,7 @@ import { readSettings, type Settings } from './inputs/settings.ts';
 import {
   maskSecrets,
   reportDisabled,
+  reportLostSaving,
   reportNotSaved,
   reportNothingToSave,
   reportSave,
@@ -45,6 +47,7 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
     job = await openJob(settings, signal);
     reportStores(job);
     for (const state of mirrors) {
+      await warnOfLostSaving(state);
       await reportSave(await save(job, settings, state), job, state.spec.url);
     }
   } finally {
@@ -54,6 +57,12 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
       await removePrivatePlace(path, temporaryFolder).catch(() => undefined);
     }
   }
+}
+
+/** That a checkout asked for more than it was primed with shows only after it. */
+async function warnOfLostSaving({ spec, primedFolder }: MirrorState): Promise<void> {
+  if (spec.depth === 'full' || primedFolder === null) return;
+  if (await hasWholeHistory(primedFolder)) reportLostSaving();
 }
 
 async function save(opened: Job, chosen: Settings, state: MirrorState): Promise<SaveResult> {

@@ -6,6 +6,7 @@
 import { getState, saveState } from '@actions/core';
 import * as v from 'valibot';
 import { MirrorError, describeError } from '../lib/errors.ts';
+import type { PrimeResult } from '../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../restore/session.ts';
 
 const NAME = 'mirrors';
@@ -22,6 +23,8 @@ const mirrorSchema = v.strictObject({
   isPrivate: v.boolean(),
   /** Whether this job still has main's claim on the snapshot that is to be made. */
   isClaimed: v.boolean(),
+  /** The folder that was primed from it, or null. */
+  primedFolder: v.nullable(v.string()),
 });
 
 const stateSchema = v.strictObject({ version: v.literal(1), mirrors: v.array(mirrorSchema) });
@@ -31,11 +34,16 @@ export type MirrorState = v.InferOutput<typeof mirrorSchema>;
 export function toSavedState(
   { path, isPrivate, identity }: RestoredMirror,
   isClaimed: boolean,
+  primed: PrimeResult,
 ): MirrorState {
   const { spec, objectFormat } = identity;
   const { url, depth, cacheKey } = spec;
   const refspecs = [...spec.refspecs];
-  return { spec: { url, refspecs, depth, cacheKey }, objectFormat, path, isPrivate, isClaimed };
+  const primedFolder = primed.result === 'primed' ? primed.path : null;
+  return {
+    spec: { url, refspecs, depth, cacheKey },
+    ...{ objectFormat, path, isPrivate, isClaimed, primedFolder },
+  };
 }
 
 export function writeStepState(mirrors: readonly MirrorState[]): void {

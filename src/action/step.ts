@@ -87,7 +87,7 @@ function accessOf(
 }
 
 export function specOf({ upstream, cacheKey }: Settings): MirrorSpec {
-  return { url: upstream.url, refspecs: upstream.refspecs, depth: 'full', cacheKey };
+  return { url: upstream.url, refspecs: upstream.refspecs, depth: upstream.depth, cacheKey };
 }
 
 export function restoreOptionsOf(settings: Settings): RestoreOptions {

@@ -84,6 +84,13 @@ const RULES: readonly Rule[] = [
     explanation: 'upstream limits the number of requests (status 429)',
   },
   {
+    kind: 'depth-refused',
+    lines: 'local',
+    pattern: /does not support (?:shallow|--depth)/i,
+    explanation: 'upstream cannot leave out history',
+    concern: 'fetch-depth',
+  },
+  {
     kind: 'network',
     lines: 'local',
     pattern:

@@ -11,6 +11,8 @@ export type GitFailureKind =
   | 'network'
   | 'timeout'
   | 'empty-upstream'
+  /** upstream can't leave out history */
+  | 'depth-refused'
   | 'corrupt-mirror'
   | 'no-space'
   /** ssh, which a key was given for, is absent or cannot be set up */
@@ -50,6 +52,7 @@ export type Concern =
   | 'repository'
   | 'server'
   | 'refs'
+  | 'fetch-depth'
   | 'mirror-place'
   | 'cache-key'
   | 'lock-timeout'

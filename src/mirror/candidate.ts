@@ -16,7 +16,7 @@ import {
   writePackedRefs,
 } from './directory.ts';
 import { packLooseObjects, removePacks } from './maintenance.ts';
-import { checkTree, peelRefs } from './objects.ts';
+import { checkTrees, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
   digestPackedRefs,
@@ -24,10 +24,13 @@ import {
   findMovedRefs,
   formatPackedRefs,
   listNeededOids,
+  type Depth,
+  type Head,
   type ObjectFormat,
   type Ref,
   type UpstreamRefs,
 } from './refs.ts';
+import { limitHistory } from './shallow.ts';
 import { fetchObjects, type Asking } from './upstream.ts';
 
 export interface Candidate {
@@ -56,15 +59,49 @@ export async function openMirror(
   directory: string,
   record: MirrorRecord,
   { objectFormat, refs: probed }: UpstreamRefs,
+  depth: Depth,
 ): Promise<Candidate> {
-  await layOut(directory, objectFormat);
+  await layOut(directory, objectFormat, depth);
   const read = await readRefsOrThrow(directory, objectFormat, probed);
   const refs = await peelRefs(git, directory, read.refs);
   const packedRefs = refs === read.refs ? read.packedRefs : undefined;
-  const commit = findHeadCommit(record.head ?? undefined, refs);
-  if (commit !== undefined) await checkTree(git, directory, commit);
+  await checkFiles(git, directory, depth, record.head ?? undefined, refs);
   const { base, rejected, walkedRefsDigest } = record;
   return { directory, refs, packedRefs, base, rejected, walkedRefsDigest };
+}
+
+/**
+ * Checks that the files are there which a checkout is likely to need: those of HEAD, and in a tip mirror of every
+ * ref, which is all it has. Throws `corrupt-mirror`.
+ */
+export async function checkFiles(
+  git: Git,
+  directory: string,
+  depth: Depth,
+  head: Head | undefined,
+  refs: readonly Ref[],
+): Promise<void> {
+  const commit = findHeadCommit(head, refs);
+  const needed =
+    depth === 'tip' ? refs.map(({ oid }) => oid) : commit === undefined ? [] : [commit];
+  await limitHistory(git, directory, depth, needed);
+  if (needed.length > 0) await checkTrees(git, directory, needed);
+}
+
+/** Removes what an interrupted fetch left: locks, temporary packs, and commits that are not there in `shallow`. */
+export async function tidyCandidate(
+  git: Git,
+  { directory, refs }: Candidate,
+  objectFormat: ObjectFormat,
+  depth: Depth,
+): Promise<void> {
+  await layOut(directory, objectFormat, depth);
+  await limitHistory(
+    git,
+    directory,
+    depth,
+    refs.map(({ oid }) => oid),
+  );
 }
 
 /** The probe's refs, without reading them again, if packed-refs has exactly these. */
@@ -104,6 +141,7 @@ export async function bringUpToDate(
   deadline: Deadline,
 ): Promise<number> {
   const { directory } = candidate;
+  const { depth } = asking.upstream;
   const packsBefore = await listPacks(directory);
   const bytesBefore = await countPackBytes(directory);
   // The commit of a detached HEAD may not be reachable from refs, and git treats HEAD as a ref.
@@ -127,9 +165,14 @@ export async function bringUpToDate(
   }
   // A successful fetch proves little. Whether the objects that refs point at exist is cheap to check.
   const refs = isSame ? candidate.refs : await peelRefs(asking.git, directory, probed);
+  const oids = refs.map(({ oid }) => oid);
+  // All that a tip mirror has, so a hole would be in the workspace and not in some old commit.
+  if (depth === 'tip' && !isSame) await checkTrees(asking.git, directory, oids);
   const packedRefs = (isSame ? candidate.packedRefs : undefined) ?? formatPackedRefs(refs);
   if (packedRefs !== candidate.packedRefs) await writePackedRefs(directory, packedRefs);
   await writeHead(directory, head);
+  // git kept the commits that were there before: as long as refs name them, that is right.
+  await limitHistory(asking.git, directory, depth, oids);
   const refsDigest = digestPackedRefs(head, packedRefs);
   await writeRecord(directory, {
     version: 1,

@@ -30,6 +30,7 @@ import {
   findRefsFault,
   formatHead,
   parsePackedRefs,
+  type Depth,
   type Head,
   type ObjectFormat,
   type Ref,
@@ -39,6 +40,8 @@ import {
 export const BASE_MANIFEST_FILE = 'mirror-action-base.json.gz';
 
 const PACKED_REFS = 'packed-refs';
+/** The commits whose parents git takes for absent. Only a tip mirror has any (shallow.ts). */
+export const SHALLOW_FILE = 'shallow';
 
 const STAGING = '.staging-mirror-action-';
 const TRASH = '.trash-mirror-action-';
@@ -105,15 +108,23 @@ export async function createStaging(path: string): Promise<string> {
 /**
  * Turns a new or an existing directory into a bare repository that holds only known files: it writes the configuration
  * again, and removes everything except packs, their indexes and our own files. Refs are kept only in packed-refs.
+ * Whoever lays out a tip mirror writes `shallow` anew before git reads history there.
  */
-export async function layOut(directory: string, objectFormat: ObjectFormat): Promise<void> {
+export async function layOut(
+  directory: string,
+  objectFormat: ObjectFormat,
+  depth: Depth = 'full',
+): Promise<void> {
   const objects = join(directory, 'objects');
   const refs = join(directory, 'refs');
   const isFolder = (names: ReadonlySet<string>) => (entry: Dirent) =>
     entry.isDirectory() && names.has(entry.name);
+  const files = (await keepsShallow(directory, depth))
+    ? new Set([...KEPT_FILES, SHALLOW_FILE])
+    : KEPT_FILES;
   await removeOthers(
     directory,
-    (entry) => isFolder(KEPT_FOLDERS)(entry) || (entry.isFile() && KEPT_FILES.has(entry.name)),
+    (entry) => isFolder(KEPT_FOLDERS)(entry) || (entry.isFile() && files.has(entry.name)),
   );
   for (const folder of [objects, refs]) await makeFolder(folder);
   await removeOthers(objects, isFolder(KEPT_OBJECTS));
@@ -130,6 +141,13 @@ export async function layOut(directory: string, objectFormat: ObjectFormat): Pro
   await writeWhole(join(directory, 'config'), formatConfig(objectFormat));
   // Without HEAD git doesn't recognise the repository and searches the parent folders.
   if (!(await isPresent(join(directory, 'HEAD')))) await writeHead(directory, undefined);
+}
+
+/** No git command works where `shallow` holds anything but object ids. */
+async function keepsShallow(directory: string, depth: Depth): Promise<boolean> {
+  if (depth === 'full') return false;
+  const text = await readFile(join(directory, SHALLOW_FILE), 'latin1').catch(() => '');
+  return /^(?:(?:[0-9a-f]{40}|[0-9a-f]{64})\n)+$/.test(text);
 }
 
 /** Whether the mirror has worktrees, whose files and new objects `layOut` would remove. */

@@ -55,9 +55,16 @@ async function askFor(
   throw new MirrorError('corrupt-mirror', `${what}, which is not there`);
 }
 
-/** Throws `corrupt-mirror` unless a commit's tree is complete, with all folders and files. */
-export async function checkTree(git: Git, directory: string, commit: string): Promise<void> {
-  await walk(git, directory, ['--no-walk', commit]);
+/**
+ * Throws `corrupt-mirror` unless each of these commits, tags or trees is there with every folder and file it
+ * has. History is not looked at.
+ */
+export async function checkTrees(
+  git: Git,
+  directory: string,
+  oids: readonly string[],
+): Promise<void> {
+  await walk(git, directory, ['--no-walk', '--stdin'], oids.map((oid) => `${oid}\n`).join(''));
 }
 
 /** Walks everything that refs reach; throws `corrupt-mirror` if an object is missing. */
@@ -94,22 +101,31 @@ export async function measureUnreached(
   directory: string,
   oids: readonly string[],
 ): Promise<number> {
+  const args = ['--ignore-missing', '--stdin', '--not', '--all'];
+  const stdin = oids.map((oid) => `${oid}\n`).join('');
+  return (await measure(git, directory, args, stdin)) ?? 0;
+}
+
+/** Bytes on disk of all that refs reach; undefined where git can't tell. */
+export function measureReached(git: Git, directory: string): Promise<number | undefined> {
+  return measure(git, directory, ['--all']);
+}
+
+async function measure(
+  git: Git,
+  directory: string,
+  args: readonly string[],
+  stdin?: string,
+): Promise<number | undefined> {
   const command = {
     gitDirectory: directory,
-    args: [
-      'rev-list',
-      '--objects',
-      '--disk-usage',
-      '--ignore-missing',
-      '--stdin',
-      '--not',
-      '--all',
-    ],
-    stdin: oids.map((oid) => `${oid}\n`).join(''),
+    args: ['rev-list', '--objects', '--disk-usage', ...args],
     timeoutMs: WALK_TIMEOUT_MS,
+    ...(stdin === undefined ? {} : { stdin }),
   };
   const result = await git.run(command);
-  return isSuccess(result) ? Number(result.stdout.toString('latin1')) || 0 : 0;
+  const bytes = Number(result.stdout.toString('latin1').trim());
+  return isSuccess(result) && Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 async function walk(git: Git, directory: string, args: string[], stdin?: string): Promise<void> {

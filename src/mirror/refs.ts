@@ -16,6 +16,9 @@ export type Head = { ref: string; oid: string } | { oid: string };
 
 export type ObjectFormat = 'sha1' | 'sha256';
 
+/** How much history a mirror has: all that its refs reach, or none but the commits that they point at. */
+export type Depth = 'full' | 'tip';
+
 /** What upstream has, as one probe saw it. Refs are sorted by their bytes. */
 export interface UpstreamRefs {
   objectFormat: ObjectFormat;
@@ -211,6 +214,13 @@ export function findHeadCommit(head: Head | undefined, refs: readonly Ref[]): st
   if (head === undefined) return undefined;
   if ('ref' in head) return refs.find(({ name }) => name === head.ref)?.oid;
   return refs.find(({ oid, peeled }) => oid === head.oid || peeled === head.oid) && head.oid;
+}
+
+/** The branch that a tip mirror always has: the default branch, undefined where HEAD names none. */
+export function findDefaultBranch(head: Head | undefined): string | undefined {
+  return head !== undefined && 'ref' in head && head.ref.startsWith('refs/heads/')
+    ? head.ref
+    : undefined;
 }
 
 /** Ids that must exist, without duplicates. The commit of a detached HEAD may not be reachable from refs. */

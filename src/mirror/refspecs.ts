@@ -5,7 +5,7 @@
  * Ref names are byte strings everywhere in this project (one character, one byte), as git has them:
  * a name need not be UTF-8, and byte order is git's sort order.
  */
-import { isRefName } from './refs.ts';
+import { findDefaultBranch, isRefName, type Depth, type Head } from './refs.ts';
 
 /** Validated: `+refs/heads/*:refs/heads/*`, or `^refs/heads/tmp/*` to leave some out. */
 export type Refspecs = readonly string[];
@@ -37,16 +37,34 @@ export function normalizeRefspecs(refspecs: readonly string[]): Refspecs {
   return [...new Set(full)].sort();
 }
 
-/** A predicate that tells whether a ref is mirrored under the refspecs. */
-export function createRefFilter(refspecs: Refspecs): (name: string) => boolean {
+/** What chooses a mirror's refs. */
+export interface RefChoice {
+  /** A tip mirror has the default branch, whatever the refspecs say. */
+  depth: Depth;
+  refspecs: Refspecs;
+}
+
+/** A predicate that tells whether a ref is mirrored, where upstream's HEAD is `head`. */
+export function createRefFilter(
+  { depth, refspecs }: RefChoice,
+  head: Head | undefined,
+): (name: string) => boolean {
+  const defaultBranch = depth === 'tip' ? findDefaultBranch(head) : undefined;
   const wanted = refspecs.filter((refspec) => refspec.startsWith('+'));
   const positive = wanted.map((refspec) => toMatcher(refspec.slice(1).split(':')[0] ?? ''));
   const negative = refspecs.filter((refspec) => refspec.startsWith('^'));
   const left = negative.map((refspec) => toMatcher(refspec.slice(1)));
   return (name) =>
-    !name.startsWith(NEVER_MIRRORED) &&
-    positive.some((matches) => matches(name)) &&
-    !left.some((matches) => matches(name));
+    name === defaultBranch ||
+    (!name.startsWith(NEVER_MIRRORED) &&
+      positive.some((matches) => matches(name)) &&
+      !left.some((matches) => matches(name)));
+}
+
+/** Why refspecs are not for a tip mirror, or undefined if they are: it has refs that are named one by one. */
+export function findTipRefspecFault(refspecs: Refspecs): string | undefined {
+  const pattern = refspecs.find((refspec) => refspec.startsWith('^') || refspec.includes('*'));
+  return pattern === undefined ? undefined : `${pattern} is not the name of one ref`;
 }
 
 function isPattern(pattern: string): boolean {

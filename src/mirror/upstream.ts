@@ -19,19 +19,22 @@ import type { Log } from '../lib/log.ts';
 import type { ChildResult } from '../lib/process.ts';
 import { backOff, retry } from '../lib/retry.ts';
 import {
+  findDefaultBranch,
   findHeadFault,
   findRefsFault,
   isOid,
   parseAdvertisement,
   separateNested,
+  type Depth,
   type SeparatedRefs,
   type UpstreamRefs,
 } from './refs.ts';
-import { createRefFilter, type Refspecs } from './refspecs.ts';
+import { createRefFilter, type RefChoice, type Refspecs } from './refspecs.ts';
 
 export interface Upstream {
   access: UpstreamAccess;
   refspecs: Refspecs;
+  depth: Depth;
 }
 
 /** What a request to upstream needs. */
@@ -54,7 +57,7 @@ export async function probeUpstream(
   temporaryFolder: string,
   deadline: Deadline,
 ): Promise<UpstreamRefs> {
-  const { access, refspecs } = asking.upstream;
+  const { access } = asking.upstream;
   const command: GitCommand = {
     gitDirectory: join(temporaryFolder, randomUUID()),
     args: ['ls-remote', '--symref', '--', access.url],
@@ -65,7 +68,7 @@ export async function probeUpstream(
   // Bytes, not text: a ref's name need not be UTF-8.
   const text = stdout.toString('latin1');
   if (text === '') await checkProtocol(asking, command, what, deadline);
-  const { conflicts, ...upstream } = readAdvertisement(text, access.url, refspecs);
+  const { conflicts, ...upstream } = readAdvertisement(text, access.url, asking.upstream);
   if (conflicts.length > 0) asking.log.warning(describeConflicts(access.url, conflicts));
   return upstream;
 }
@@ -98,10 +101,12 @@ async function checkProtocol(
 export function readAdvertisement(
   text: string,
   url: string,
-  refspecs: Refspecs,
+  choice: RefChoice,
 ): UpstreamRefs & Pick<SeparatedRefs, 'conflicts'> {
-  const { head, refs: all } = parseOrThrow(text, url);
-  const isMirrored = createRefFilter(refspecs);
+  const { head: named, refs: all } = parseOrThrow(text, url);
+  // A tip mirror is of branches and tags: a commit that HEAD alone names is left out.
+  const head = choice.depth === 'full' || findDefaultBranch(named) ? named : undefined;
+  const isMirrored = createRefFilter(choice, head);
   const mirrored = all.filter(({ name }) => isMirrored(name));
   const { kept: refs, conflicts } = separateNested(mirrored, head);
   const first = refs[0];
@@ -143,10 +148,11 @@ export async function fetchObjects(
   oids: readonly string[],
   deadline: Deadline,
 ): Promise<void> {
-  const { access } = asking.upstream;
+  const { access, depth } = asking.upstream;
+  const options = depth === 'tip' ? [...FETCH_OPTIONS, '--depth=1'] : FETCH_OPTIONS;
   const command: GitCommand = {
     gitDirectory: directory,
-    args: ['fetch', ...FETCH_OPTIONS, '--stdin', '--', access.url],
+    args: ['fetch', ...options, '--stdin', '--', access.url],
     stdin: [...oids, ''].join('\n'),
     access,
     showProgress: true,

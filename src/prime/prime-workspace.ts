@@ -13,7 +13,9 @@ import { dirname, join } from 'node:path';
 import { describeError, systemCode } from '../lib/errors.ts';
 import { isPresent, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
 import type { Job } from '../job/job.ts';
+import { SHALLOW_FILE } from '../mirror/directory.ts';
 import type { Ref } from '../mirror/refs.ts';
+import { limitHistory } from '../mirror/shallow.ts';
 import type { RestoredMirror } from '../restore/session.ts';
 import { chooseWorkers, configure, detachHead, initialize } from './git-directory.ts';
 import { takePacks, type TakenPacks } from './packs.ts';
@@ -69,6 +71,12 @@ export async function primeWorkspace(
   }
 }
 
+/** Whether a primed folder has a history without an end: where it was primed with a tip, a checkout fetched it. */
+export async function hasWholeHistory(folder: string): Promise<boolean> {
+  const gitDirectory = join(folder, '.git');
+  return (await isPresent(gitDirectory)) && !(await isPresent(join(gitDirectory, SHALLOW_FILE)));
+}
+
 function skip({ log }: Job, reason: string): PrimeResult {
   log.info(`The workspace is not primed: ${reason}`);
   return { result: 'skipped', reason };
@@ -90,6 +98,13 @@ async function prime(
     await initialize(git, gitDirectory, mirror.identity.objectFormat);
     const packs = await takePacks(mirror.path, gitDirectory, signal);
     await writeTrackingRefs(gitDirectory, mirror.head, tracking);
+    const { depth } = mirror.identity.spec;
+    await limitHistory(
+      git,
+      gitDirectory,
+      depth,
+      tracking.map(({ oid }) => oid),
+    );
     const commits = [mirror.head?.oid, commit].filter((oid) => oid !== undefined);
     const workers = await chooseWorkers(git, gitDirectory, commits);
     await configure(gitDirectory, remoteUrl, workers);

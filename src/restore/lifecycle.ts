@@ -84,6 +84,7 @@ const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode
   'network',
   'empty-upstream',
   'shallow-upstream',
+  'depth-refused',
   'no-space',
   'cancelled',
   'lost-lock',

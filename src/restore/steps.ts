@@ -7,12 +7,17 @@ import type { Job } from '../job/job.ts';
 import { createDeadline } from '../lib/deadline.ts';
 import { MirrorError } from '../lib/errors.ts';
 import { countFolderBytes, isPresent, removeTree } from '../lib/files.ts';
-import { beginClone, bringUpToDate, openMirror, type Candidate } from '../mirror/candidate.ts';
+import {
+  beginClone,
+  bringUpToDate,
+  openMirror,
+  tidyCandidate,
+  type Candidate,
+} from '../mirror/candidate.ts';
 import {
   adopt,
   createStaging,
   hasRoomForCopy,
-  layOut,
   packDirectory,
   sweep,
   wipe,
@@ -30,7 +35,7 @@ import {
   type SnapshotInStore,
   type SnapshotSource,
 } from './snapshot-source.ts';
-import { startProbe, type UpstreamProbe } from './upstream-probe.ts';
+import { startProbe, upstreamOf, type UpstreamProbe } from './upstream-probe.ts';
 
 /** One round at a place, and what its steps have made so far. */
 export interface Round {
@@ -82,7 +87,7 @@ async function inspect(round: Round): Promise<Event> {
   for (const id of occupant.record.rejected) round.rejected.add(id);
   try {
     round.candidate = await job.account.measure('check', () =>
-      openMirror(job.git, path, occupant.record, upstream),
+      openMirror(job.git, path, occupant.record, upstream, identity.spec.depth),
     );
   } catch (error) {
     if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
@@ -139,7 +144,7 @@ async function fetchInto(round: Round, attempt: 1 | 2): Promise<Event> {
   if (candidate === undefined) throw new Error('there is nothing to fetch into');
   if (attempt === 2) {
     // Locks and temporary packs of the first attempt; refs that moved upstream since.
-    await layOut(candidate.directory, identity.objectFormat);
+    await tidyCandidate(job.git, candidate, identity.objectFormat, identity.spec.depth);
     await askAgain(round);
   }
   await job.account.measure(
@@ -175,7 +180,7 @@ async function clone(round: Round, isRepeated: boolean): Promise<Event> {
 async function update(round: Round, candidate: Candidate): Promise<number> {
   const { job, identity, place, source, options } = round;
   const { spec, key } = identity;
-  const asking = { ...job, upstream: { access: job.accessOf(spec.url), refspecs: spec.refspecs } };
+  const asking = { ...job, upstream: upstreamOf(job, spec) };
   const rejected = [...round.rejected];
   const ownership = { key, upstream: spec.url, fence: source.fence, rejected };
   const upstream = await round.probe.answer;

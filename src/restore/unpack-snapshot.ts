@@ -5,7 +5,7 @@ import { MirrorError } from '../lib/errors.ts';
 import { removeTree, renameStubbornly } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
 import type { Log } from '../lib/log.ts';
-import type { Candidate } from '../mirror/candidate.ts';
+import { checkFiles, type Candidate } from '../mirror/candidate.ts';
 import {
   BASE_MANIFEST_FILE,
   layOut,
@@ -13,7 +13,7 @@ import {
   writeHead,
   writePackedRefs,
 } from '../mirror/directory.ts';
-import { checkTree, indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
+import { indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
 import { findHeadCommit, formatPackedRefs } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
 import { forEachOf } from '../lib/parallel.ts';
@@ -112,7 +112,7 @@ async function moveFiles(from: string, to: string, layer: Layer): Promise<void> 
 async function verify(
   git: Git,
   directory: string,
-  { refs, head, objectFormat }: Snapshot,
+  { refs, head, objectFormat, depth }: Snapshot,
   verification: Verification,
 ): Promise<void> {
   if (verification === 'full') await indexPacks(git, directory);
@@ -121,8 +121,8 @@ async function verify(
   if (wrong !== undefined) {
     throw new MirrorError('bad-snapshot', `${wrong.name} is not peeled to what it points at`);
   }
+  await checkFiles(git, directory, depth, head, refs);
   const commit = findHeadCommit(head, refs);
-  if (commit !== undefined) await checkTree(git, directory, commit);
   if (commit !== undefined && verification === 'tip') {
     await rehashCommit(git, directory, objectFormat, commit);
   }

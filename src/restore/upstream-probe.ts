@@ -5,8 +5,8 @@
 import { bindSignal, type Job } from '../job/job.ts';
 import { createDeadline } from '../lib/deadline.ts';
 import type { ObjectFormat, UpstreamRefs } from '../mirror/refs.ts';
-import { probeUpstream } from '../mirror/upstream.ts';
-import type { MirrorIdentity } from '../snapshot/identity.ts';
+import { probeUpstream, type Upstream } from '../mirror/upstream.ts';
+import type { MirrorIdentity, MirrorSpec } from '../snapshot/identity.ts';
 import type { RestoreOptions } from './session.ts';
 
 /** Upstream answered, and its object format is not the one that the key is for. */
@@ -26,6 +26,10 @@ export interface UpstreamProbe {
   failed: AbortSignal;
   /** Ends it, and returns when nothing of it runs any more. Does not throw. */
   end(): Promise<void>;
+}
+
+export function upstreamOf(job: Job, { url, refspecs, depth }: MirrorSpec): Upstream {
+  return { access: job.accessOf(url), refspecs, depth };
 }
 
 /** Starts to ask upstream for its refs. The caller has to end it. */
@@ -51,7 +55,7 @@ export function startProbe(
 
   async function ask(bound: Job): Promise<UpstreamRefs> {
     const deadline = createDeadline(fetchTimeoutMs, stallTimeoutMs);
-    const upstream = { access: job.accessOf(spec.url), refspecs: spec.refspecs };
+    const upstream = upstreamOf(job, spec);
     const found = await job.account.measure('probe', () =>
       probeUpstream({ ...bound, upstream }, job.temporaryFolder, deadline),
     );

@@ -20,6 +20,8 @@ import { walkAll } from '../mirror/objects.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import type { MirrorRecord } from '../mirror/record.ts';
 import { digestRefs, listNeededOids, type Ref } from '../mirror/refs.ts';
+import { limitHistory } from '../mirror/shallow.ts';
+import type { MirrorSpec } from '../snapshot/identity.ts';
 import { planUpkeep } from '../mirror/tiers.ts';
 import { sumBytes } from '../snapshot/manifest.ts';
 import { describePacks, tryRepack, type PackingOptions } from './packing.ts';
@@ -31,9 +33,8 @@ import { findHeld } from '../snapshot/shared-layers.ts';
 type MaintenanceOptions = Pick<
   PackingOptions,
   'path' | 'objectFormat' | 'key' | 'repackTimeoutMs'
-> & {
-  url: string;
-};
+> &
+  Pick<MirrorSpec, 'url' | 'depth'>;
 
 /**
  * Merges packs that have become many. Never throws: a mirror is none the worse for many packs; one
@@ -48,7 +49,7 @@ export async function maintainMirror(
   const { account, signal } = job;
   if (isPrivate || signal.aborted) return;
   const { key, objectFormat, spec } = identity;
-  const options = { path, key, objectFormat, repackTimeoutMs, url: spec.url };
+  const options = { path, key, objectFormat, repackTimeoutMs, url: spec.url, depth: spec.depth };
   try {
     const acquisition = await job.lockOf(options.path).acquire({ timeoutMs: 0, signal });
     if (acquisition.outcome !== 'acquired') return;
@@ -76,12 +77,12 @@ class Upkeep {
   }
 
   async run(): Promise<void> {
-    const { path, key, objectFormat, url } = this.#options;
-    const { account } = this.#job;
+    const { path, key, objectFormat, url, depth } = this.#options;
+    const { account, git } = this.#job;
     const occupant = await inspectPlace(path, key, url);
     if (occupant.is !== 'mirror' || (await hasWorktrees(path))) return;
     const { record } = occupant;
-    await layOut(path, objectFormat);
+    await layOut(path, objectFormat, depth);
     const packs = await measurePacks(path);
     // Packs that are few enough without any layer are so with some.
     if (planUpkeep([], packs).repack === 'nothing') return;
@@ -89,6 +90,12 @@ class Upkeep {
     // What refs do not reach is dropped: they must be those that the last fetch left.
     if (digestRefs(record.head ?? undefined, refs) !== record.refsDigest) return;
     try {
+      await limitHistory(
+        git,
+        path,
+        depth,
+        refs.map(({ oid }) => oid),
+      );
       await this.#maintain(record, refs, packs);
     } catch (error) {
       if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;

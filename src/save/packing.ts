@@ -5,10 +5,16 @@
 import { MirrorError, describeError, throwIfCancelled } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import type { Job } from '../job/job.ts';
-import { hasRoomForCopy, measurePacks, packDirectory, type PackSize } from '../mirror/directory.ts';
+import {
+  countPackBytes,
+  hasRoomForCopy,
+  measurePacks,
+  packDirectory,
+  type PackSize,
+} from '../mirror/directory.ts';
 import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
-import { measureUnreached, walkAll } from '../mirror/objects.ts';
-import type { ObjectFormat } from '../mirror/refs.ts';
+import { measureReached, measureUnreached, walkAll } from '../mirror/objects.ts';
+import type { Depth, ObjectFormat } from '../mirror/refs.ts';
 import { chooseShared, planSave, type SavePlan } from '../mirror/tiers.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store } from '../stores/store.ts';
@@ -46,13 +52,23 @@ export interface Packing extends PackingOptions {
   store: Store;
 }
 
-/** Bytes of a base and of what a fetch brought since that refs no longer reach, as far as is known. */
+/**
+ * Bytes of the mirror that refs no longer reach. In a tip mirror all that was left behind; else of a base and of what a
+ * fetch brought since, as far as rewritten refs show.
+ */
 export async function measureUnreachable(
   git: Git,
   path: string,
-  { refs, unreachableBytes }: Snapshot,
+  depth: Depth,
+  base: Snapshot | undefined,
   oids: readonly string[],
 ): Promise<number> {
+  if (depth === 'tip') {
+    const held = await countPackBytes(path);
+    return Math.max(0, held - ((await measureReached(git, path)) ?? held));
+  }
+  if (base === undefined) return 0;
+  const { refs, unreachableBytes } = base;
   const needed = new Set(oids);
   const old = [...new Set(refs.map(({ oid }) => oid))].filter((oid) => !needed.has(oid));
   return unreachableBytes + (old.length === 0 ? 0 : await measureUnreached(git, path, old));

@@ -5,8 +5,9 @@ import { MirrorError, systemCode } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import type { Log } from '../lib/log.ts';
 import { BASE_MANIFEST_FILE, packDirectory } from '../mirror/directory.ts';
-import { walkAll, walkFrom, walkNew } from '../mirror/objects.ts';
+import { checkTrees, walkAll, walkFrom, walkNew } from '../mirror/objects.ts';
 import type { MirrorRecord } from '../mirror/record.ts';
+import type { Depth } from '../mirror/refs.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store, StoredManifest } from '../stores/store.ts';
 import { listPackFiles } from '../snapshot/layers.ts';
@@ -28,18 +29,21 @@ export type SavesSinceFullWalk = number;
 /**
  * Walks what refs reach; throws `corrupt-mirror` where an object is missing. What is new since the
  * base is enough while a full walk stands behind the base, and all its packs are here: such a walk
- * is blind to a hole in it.
+ * is blind to a hole in it. A tip mirror is walked whole: without a history that is little.
  */
 export async function checkConnectivity(
   git: Git,
   directory: string,
+  depth: Depth,
   record: MirrorRecord,
   base: Snapshot | undefined,
 ): Promise<SavesSinceFullWalk> {
   // A pack that was lost since takes what was walked with it.
   const isWhole = base === undefined || (await holdsPacksOf(directory, base));
   if (isWhole && record.walkedRefsDigest === record.refsDigest) return 0;
-  if (isWhole && base !== undefined && base.savesSinceFullWalk < MAX_SAVES_SINCE_FULL_WALK) {
+  const isNewEnough =
+    depth === 'full' && base !== undefined && base.savesSinceFullWalk < MAX_SAVES_SINCE_FULL_WALK;
+  if (isWhole && isNewEnough) {
     await walkNew(git, directory, [...new Set(base.refs.map(({ oid }) => oid))]);
     return base.savesSinceFullWalk + 1;
   }
@@ -53,8 +57,10 @@ export async function checkConnectivity(
  */
 export async function hasHole(git: Git, directory: string, snapshot: Snapshot): Promise<boolean> {
   if (!(await holdsPacksOf(directory, snapshot))) return false;
+  const oids = [...new Set(snapshot.refs.map(({ oid }) => oid))];
   try {
-    await walkFrom(git, directory, [...new Set(snapshot.refs.map(({ oid }) => oid))]);
+    // A tip mirror that has moved on no longer knows where the snapshot's history ends.
+    await (snapshot.depth === 'tip' ? checkTrees : walkFrom)(git, directory, oids);
     return false;
   } catch (error) {
     if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;

@@ -9,6 +9,7 @@ import type { Hold } from '../locks/lock.ts';
 import { hasWorktrees, layOut, parseRefs, readPackedRefs, wipe } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
+import { limitHistory } from '../mirror/shallow.ts';
 import { digestPackedRefs, listNeededOids, type Ref } from '../mirror/refs.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
 import { readSnapshot, type LookUp } from '../snapshot/look-up.ts';
@@ -158,7 +159,7 @@ async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult
   if (occupant.is !== 'mirror') return refuse(`the mirror of this job is no longer at ${path}`);
   const { record } = occupant;
   if (await hasWorktrees(path)) return refuse(WORKTREES);
-  await layOut(path, identity.objectFormat);
+  await layOut(path, identity.objectFormat, identity.spec.depth);
   const packedRefs = await readPackedRefs(path);
   if (digestPackedRefs(record.head ?? undefined, packedRefs) !== record.refsDigest) {
     return refuse('its refs changed since the last successful fetch');
@@ -238,13 +239,18 @@ async function packAndPublish(save: Save, saved: Saved, lineage: Lineage): Promi
   const { record, refs, fence } = saved;
   const { base, layers } = lineage;
   const { key, objectFormat } = identity;
+  const { depth } = identity.spec;
   const { repackTimeoutMs } = options;
   const packing = { job, store, path, key, objectFormat, repackTimeoutMs };
   const oids = listNeededOids(record.head ?? undefined, refs);
-  const unreachableBytes = base === undefined ? 0 : await measureUnreachable(git, path, base, oids);
-  const planned = await planPacking(packing, layers, unreachableBytes);
-  const layer = await orWipe(save, () => describeNewPacks(packing, planned.shared));
-  if ('result' in layer) return layer;
+  const measured = await orWipe(save, async () => {
+    await limitHistory(git, path, depth, oids);
+    const unreachableBytes = await measureUnreachable(git, path, depth, base, oids);
+    const planned = await planPacking(packing, layers, unreachableBytes);
+    return { unreachableBytes, planned, layer: await describeNewPacks(packing, planned.shared) };
+  });
+  if ('result' in measured) return measured;
+  const { unreachableBytes, planned, layer } = measured;
   // Damage that came with the snapshot is revoked, for all who would restore it.
   const revoke = async (): Promise<void> => {
     if (base !== undefined && (await hasHole(git, path, base)))
@@ -252,7 +258,7 @@ async function packAndPublish(save: Save, saved: Saved, lineage: Lineage): Promi
   };
   const walked = await orWipe(
     save,
-    () => account.measure('walk', () => checkConnectivity(git, path, record, base)),
+    () => account.measure('walk', () => checkConnectivity(git, path, depth, record, base)),
     revoke,
   );
   if (typeof walked === 'object') return walked;

@@ -1,8 +1,7 @@
 /** What is mirrored, and what tells its snapshots from all others. Pure. */
-import type { ObjectFormat } from '../mirror/refs.ts';
+import type { Depth, ObjectFormat } from '../mirror/refs.ts';
 import type { Refspecs } from '../mirror/refspecs.ts';
 import { deriveKey } from './key.ts';
-import type { Depth } from './manifest.ts';
 
 /** What to mirror. Equal specs share snapshots. */
 export interface MirrorSpec {

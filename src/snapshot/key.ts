@@ -1,7 +1,6 @@
 /** The key: what identifies "this upstream with these settings" in a store. Pure. */
 import { createHash } from 'node:crypto';
-import type { ObjectFormat } from '../mirror/refs.ts';
-import type { Depth } from './manifest.ts';
+import type { Depth, ObjectFormat } from '../mirror/refs.ts';
 
 export interface KeyIngredients {
   /** Without credentials. */

@@ -8,7 +8,14 @@ import { gunzip, gzip } from 'node:zlib';
 import { promisify } from 'node:util';
 import * as v from 'valibot';
 import { MirrorError, describeError } from '../lib/errors.ts';
-import { digestRefs, findHeadFault, findRefsFault, type Head, type Ref } from '../mirror/refs.ts';
+import {
+  digestRefs,
+  findHeadFault,
+  findRefsFault,
+  type Depth,
+  type Head,
+  type Ref,
+} from '../mirror/refs.ts';
 import { createRefFilter } from '../mirror/refspecs.ts';
 
 export const FORMAT_VERSION = 2;
@@ -108,9 +115,6 @@ export type Snapshot = Omit<v.InferOutput<typeof snapshotSchema>, 'refs' | 'head
 };
 export type Manifest = Snapshot | Revocation;
 
-/** How much history a mirror has: all that its refs reach, or none but their tips. */
-export type Depth = 'full' | 'tip';
-
 /** What a snapshot must be of to be used here. */
 export interface Identity {
   upstream: string;
@@ -205,8 +209,9 @@ function fromWritten(written: WrittenSnapshot): Snapshot {
   return { ...written, head: written.head ?? undefined, refs };
 }
 
-function findFault({ head, refs, objectFormat, refspecs, refsDigest, layers }: Snapshot) {
-  const filter = createRefFilter(refspecs);
+function findFault(snapshot: Snapshot): string | undefined {
+  const { head, refs, objectFormat, refsDigest, layers } = snapshot;
+  const filter = createRefFilter(snapshot, head);
   const stray = refs.find(({ name }) => !filter(name));
   if (stray !== undefined) return `${JSON.stringify(stray.name)} is not among its refspecs`;
   if (digestRefs(head, refs) !== refsDigest) return 'its refs do not have its digest';

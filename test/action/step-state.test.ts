@@ -21,6 +21,7 @@ const mirror: MirrorState = {
   path: '/work/name/_mirrors/kéy "x"\n.git',
   isPrivate: false,
   isClaimed: true,
+  primedFolder: null,
 };
 
 const other: MirrorState = {

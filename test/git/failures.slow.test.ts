@@ -623,6 +623,12 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     'No ED25519 host key is known for h and you have requested strict checking.\nHost key verification failed.\nfatal: Could not read from remote repository.',
     "ERROR: The `o' organization has enabled or enforced SAML SSO. To access this repository, you must use the HTTPS remote with a personal access token or SSH with an SSH key and passphrase that has been authorized for this organization.\nfatal: Could not read from remote repository.",
   ],
+  'depth-refused': [
+    'fatal: dumb http transport does not support shallow capabilities',
+    'fatal: Server does not support shallow clients',
+    'fatal: Server does not support shallow requests',
+    'fatal: Server does not support --depth',
+  ],
   'not-found': [
     "fatal: repository 'https://github.com/o/n/' not found",
     "remote: Repository not found.\nfatal: repository 'https://github.com/o/n/' not found",

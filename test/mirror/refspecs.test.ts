@@ -7,6 +7,7 @@ import {
   createRefFilter,
   findRefspecFault,
   normalizeRefspecs,
+  type Refspecs,
 } from '../../src/mirror/refspecs.ts';
 import { git } from '../support/git.ts';
 import { readRefs } from '../support/repository-change.ts';
@@ -16,6 +17,10 @@ import { temporaryDirectories } from '../support/temporary-directory.ts';
 const directories = temporaryDirectories();
 
 afterAll(() => directories.removeAll());
+
+function filterOf(refspecs: Refspecs): (name: string) => boolean {
+  return createRefFilter({ depth: 'full', refspecs }, undefined);
+}
 
 describe('a refspec', () => {
   test.each([
@@ -164,27 +169,27 @@ describe('the filter', () => {
     { refspecs: ['refs/heads/*', '^refs/heads/release-1*'] },
   ])('lets through what git fetches: $refspecs', async ({ refspecs }) => {
     const normal = normalizeRefspecs(refspecs);
-    const mirrored = names.filter(createRefFilter(normal));
+    const mirrored = names.filter(filterOf(normal));
     expect(mirrored).toEqual(await fetchedByGit(normal));
     expect(mirrored.length).toBeGreaterThan(0);
   });
 
   test('lets nothing through that only negative refspecs name, or none', () => {
-    expect(names.filter(createRefFilter(['^refs/heads/tmp/*']))).toEqual([]);
-    expect(names.filter(createRefFilter([]))).toEqual([]);
+    expect(names.filter(filterOf(['^refs/heads/tmp/*']))).toEqual([]);
+    expect(names.filter(filterOf([]))).toEqual([]);
   });
 
   test('never lets refs/replace through, whatever asks for it', () => {
     const replace = `refs/replace/${'a'.repeat(40)}`;
     for (const refspecs of [EVERY_REF, normalizeRefspecs(['refs/replace/*', replace])]) {
-      expect(createRefFilter(refspecs)(replace)).toBe(false);
-      expect(createRefFilter(refspecs)('refs/replace/x/y')).toBe(false);
+      expect(filterOf(refspecs)(replace)).toBe(false);
+      expect(filterOf(refspecs)('refs/replace/x/y')).toBe(false);
     }
-    expect(createRefFilter(EVERY_REF)('refs/heads/replace')).toBe(true);
+    expect(filterOf(EVERY_REF)('refs/heads/replace')).toBe(true);
   });
 
   test('tells names apart by case and by bytes', () => {
-    const filter = createRefFilter(normalizeRefspecs(['refs/heads/a', 'refs/heads/\xc3\xa9*']));
+    const filter = filterOf(normalizeRefspecs(['refs/heads/a', 'refs/heads/\xc3\xa9*']));
     expect(['refs/heads/a', 'refs/heads/\xc3\xa9x'].map(filter)).toEqual([true, true]);
     expect(['refs/heads/A', 'refs/heads/\xe9x', 'refs/heads/\xc3'].map(filter)).toEqual([
       false,

@@ -36,7 +36,7 @@ beforeAll(async () => {
   const log = { ...silentLog, info: (message: string) => void logged.push(message) };
   const url = `root@${server.host}:owner/name.git`;
   const access = { url, token: '', sshCommand: ssh.command };
-  asking = { git, log, signal, upstream: { access, refspecs: ['+refs/*:refs/*'] } };
+  asking = { git, log, signal, upstream: { access, refspecs: ['+refs/*:refs/*'], depth: 'full' } };
 });
 
 afterAll(async () => {

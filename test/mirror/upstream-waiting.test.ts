@@ -36,7 +36,7 @@ beforeEach(() => {
   logged = [];
   const log = { ...silentLog, info: (message: string) => void logged.push(message) };
   const access = { url: server.repositoryUrl('owner/name'), token: '' };
-  asking = { git, log, signal, upstream: { access, refspecs: ['+refs/*:refs/*'] } };
+  asking = { git, log, signal, upstream: { access, refspecs: ['+refs/*:refs/*'], depth: 'full' } };
 });
 
 afterAll(async () => {

@@ -163,7 +163,7 @@ describe('action-types.yml', () => {
     // The message lists what the action accepts.
     const values = types.inputs[name]?.['allowed-values'] ?? [];
     const listed = problem.slice(problem.indexOf('something-else') + 'something-else'.length);
-    const accepted = [...listed.matchAll(/[a-z][a-z0-9-]*/g)].map(([word]) => word);
+    const accepted = [...listed.matchAll(/[a-z0-9][a-z0-9-]*/g)].map(([word]) => word);
     expect(accepted.filter((word) => values.includes(word)).sort()).toEqual([...values].sort());
   });
 

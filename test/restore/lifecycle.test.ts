@@ -17,6 +17,7 @@ const CODES: Record<ErrorCode, 'ends' | 'is retried' | 'clones'> = {
   moved: 'ends',
   'empty-upstream': 'ends',
   'shallow-upstream': 'ends',
+  'depth-refused': 'ends',
   'no-space': 'ends',
   cancelled: 'ends',
   'lost-lock': 'ends',

@@ -8,6 +8,7 @@ import { silentLog, type Log } from '../../src/lib/log.ts';
 import { maintainMirror } from '../../src/save/maintain-mirror.ts';
 import { packDirectory } from '../../src/mirror/directory.ts';
 import { primeWorkspace, type PrimeResult } from '../../src/prime/prime-workspace.ts';
+import type { Depth } from '../../src/mirror/refs.ts';
 import { restoreMirror } from '../../src/restore/restore-mirror.ts';
 import type { RestoredMirror } from '../../src/restore/session.ts';
 import type { SaveResult } from '../../src/save/decide.ts';
@@ -23,9 +24,18 @@ export interface MachineOptions {
   url: string;
   /** Folder of a disk store, made if need be. */
   store?: string;
+  /** `full` by default. */
+  depth?: Depth;
+  /** Branches and tags by default; for a tip mirror none beside the default branch. */
+  refspecs?: readonly string[];
   repackTimeoutMs?: number;
   log?: Log;
 }
+
+const REFSPECS: Record<Depth, readonly string[]> = {
+  full: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
+  tip: [],
+};
 
 /** One whose mirror stays, with the use cases run in this process: for many jobs in a row. */
 export class Machine {
@@ -42,8 +52,8 @@ export class Machine {
     this.path = join(options.root, 'mirror.git');
     this.repackTimeoutMs = options.repackTimeoutMs ?? 60_000;
     this.#job = job;
-    const refspecs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'];
-    this.#spec = { url: options.url, refspecs, depth: 'full', cacheKey: '' };
+    const { url, depth = 'full', refspecs = REFSPECS[depth] } = options;
+    this.#spec = { url, refspecs, depth, cacheKey: '' };
   }
 
   static async create(options: MachineOptions): Promise<Machine> {

@@ -16,6 +16,7 @@ export const DEFAULTS = {
   'ssh-strict': 'true',
   'ssh-user': 'git',
   refs: '+refs/heads/*:refs/heads/*\n+refs/tags/*:refs/tags/*',
+  'fetch-depth': '0',
   'mirror-path': '',
   prime: 'auto',
   path: '',

@@ -1,18 +1,23 @@
 /** Inputs that say what to mirror, and how to reach it. */
+import { isDeepStrictEqual } from 'node:util';
 import { MirrorError } from '../../lib/errors.ts';
 import type { SshIdentity } from '../../git/ssh.ts';
+import type { Depth } from '../../mirror/refs.ts';
 import {
   EVERY_REF,
   findRefspecFault,
+  findTipRefspecFault,
   normalizeRefspecs,
   type Refspecs,
 } from '../../mirror/refspecs.ts';
 import {
+  DEFAULTS,
   formatPlainUrl,
   hasControlCharacters,
   hideSecrets,
   invalidInput,
   parsePlainUrl,
+  readChoice,
   type ReadInput,
 } from './reader.ts';
 import { parseSsh, parseSshUser } from './ssh.ts';
@@ -25,6 +30,7 @@ export interface UpstreamSettings {
   /** Undefined where upstream is reached over HTTP. */
   ssh: SshIdentity | undefined;
   refspecs: Refspecs;
+  depth: Depth;
 }
 
 /** Which repository on which server; every spelling of the same one gives the same address. */
@@ -45,8 +51,9 @@ export function parseUpstream(
   const ssh = parseSsh(read);
   const token = parseToken(read('token'));
   const address = parseAddress(read, environment, ssh !== undefined);
-  const refspecs = parseRefs(read('refs'));
-  return { url: address.url, token: ssh === undefined ? token : '', ssh, refspecs, address };
+  const depth = readChoice(read, 'fetch-depth', ['0', '1']) === '0' ? 'full' : 'tip';
+  const refspecs = depth === 'full' ? parseRefs(read('refs')) : parseTipRefs(read('refs'));
+  return { url: address.url, token: ssh === undefined ? token : '', ssh, refspecs, depth, address };
 }
 
 /**
@@ -134,4 +141,14 @@ function parseRefs(text: string): Refspecs {
     throw invalidInput('refs', text, expected);
   }
   return normalizeRefspecs(lines);
+}
+
+/** None for the default: a tip mirror always has the default branch, and no patterns. */
+function parseTipRefs(text: string): Refspecs {
+  const refspecs = parseRefs(text);
+  if (isDeepStrictEqual(refspecs, parseRefs(DEFAULTS.refs))) return [];
+  if (findTipRefspecFault(refspecs) === undefined) return refspecs;
+  const expected =
+    'names of single refs such as refs/heads/main, one per line, since `fetch-depth` is 1: a tip mirror has one commit for each';
+  throw invalidInput('refs', text, expected);
 }

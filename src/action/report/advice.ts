@@ -13,6 +13,8 @@ export const ADVICE: Record<ErrorCode, string> = {
   network: `${AGAIN}. If it fails again, check that this runner can reach upstream: the proxy, the firewall, and upstream itself.`,
   timeout: `${AGAIN}. If it fails again, check how long a clone takes on this runner.`,
   'empty-upstream': 'Push a branch to the repository, or check which refs `refs` selects.',
+  'depth-refused':
+    "Set `fetch-depth` to `0`, or mirror from a server that speaks git's smart protocol.",
   'shallow-upstream':
     'Mirror a repository with its whole history, or complete this one with `git fetch --unshallow` on its server.',
   'corrupt-mirror':
@@ -56,6 +58,7 @@ const CONCERNS: Record<Concern, string> = {
   repository: 'check `repository`, `github-server-url`, and `token` or `ssh-key`',
   server: 'check `github-server-url`',
   refs: 'check `refs`',
+  'fetch-depth': 'set `fetch-depth` to `0`',
   'mirror-place': 'set `mirror-path` to another folder, or remove its content',
   'cache-key': 'set `cache-key` to start with an empty store',
   'lock-timeout': 'set `lock-timeout` to a longer time',

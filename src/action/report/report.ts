@@ -109,6 +109,12 @@ export async function reportSave(result: SaveResult, job: Job, url: string): Pro
   await writeSummary(summarizeSave(result, job, url));
 }
 
+export function reportLostSaving(): void {
+  actionsLog.warning(
+    'The checkout fetched the whole history into a workspace that was primed without one, which takes longer than a plain checkout: use `fetch-depth: 0` in this action as well, or `fetch-depth: 1` in actions/checkout',
+  );
+}
+
 /** Post's line where it could not begin or failed: never a failed job. */
 export async function reportNotSaved(
   cause: unknown,

@@ -97,6 +97,7 @@ describe('action.yml and settings', () => {
     expect(settings).toEqual({
       upstream: {
         url: 'https://github.com/owner/name',
+        depth: 'full',
         token: CANARY,
         refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
       },
@@ -222,6 +223,29 @@ describe('what is allowed', () => {
   ])('refs %j', (refs, expected) => {
     expect(settingsOf({ refs }).upstream.refspecs).toEqual(expected);
   });
+
+  test.each<[string, string[]]>([
+    ['', []],
+    ['+refs/heads/*:refs/heads/*\n+refs/tags/*:refs/tags/*', []],
+    ['refs/tags/*\nrefs/heads/*', []],
+    ['refs/heads/next', ['+refs/heads/next:refs/heads/next']],
+    [
+      'refs/tags/v1\nrefs/heads/next',
+      ['+refs/heads/next:refs/heads/next', '+refs/tags/v1:refs/tags/v1'],
+    ],
+  ])('fetch-depth 1 with refs %j', (refs, refspecs) => {
+    const { upstream } = settingsOf({ 'fetch-depth': '1', refs });
+    expect(upstream).toMatchObject({ depth: 'tip', refspecs });
+  });
+
+  test.each(['all', 'refs/heads/release/*', 'refs/heads/main\n^refs/heads/x'])(
+    'fetch-depth 1 refuses refs %j: a tip mirror takes names and no patterns',
+    (refs) => {
+      expect(() => settingsOf({ 'fetch-depth': '1', refs })).toThrow(
+        /Input `refs` is ".*expected names of single refs .* since `fetch-depth` is 1/,
+      );
+    },
+  );
 
   test.each([
     ['/srv/mirror.git', '/srv/mirror.git'],
@@ -380,6 +404,8 @@ describe('a bad value is refused by a message that names the input, the value an
     ['refs', '--upload-pack=x', refsAllowed],
     ['refs', 'ext::sh -c x', refsAllowed],
     ['refs', 'HEAD', refsAllowed],
+    ['fetch-depth', '2', 'one of: 0, 1'],
+    ['fetch-depth', '-1', 'one of: 0, 1'],
     ['refs', 'main', refsAllowed],
     ['refs', 'refs/heads/*:refs/remotes/origin/*', 'renames refs'],
     ['refs', 'refs/heads/*/*', refsAllowed],

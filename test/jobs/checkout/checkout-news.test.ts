@@ -1,9 +1,7 @@
 /** Checkouts of what the mirror does not have, or has no more: upstream moved after priming. */
 import { describe, expect, test } from '@jest/globals';
-import { git } from '../../support/git.ts';
 import {
   createBranch,
-  deleteBranch,
   moveTag,
   renameBranch,
   renameDefaultBranch,
@@ -20,6 +18,7 @@ import {
   checkOutBoth,
   createUpstream,
   eventOf,
+  openPullRequest,
   SMALL_BYTES,
   type Pair,
   type Wish,
@@ -36,19 +35,6 @@ function expectDelta({ primed, unprimed }: Pair): void {
   expect(fetches.length).toBeGreaterThan(0);
   expect(fetches.filter(({ hasHaves }) => !hasHaves)).toEqual([]);
   expect(primed.requests.length).toBeLessThanOrEqual(unprimed.requests.length);
-}
-
-/** As GitHub makes it: a commit that no branch has, behind a ref that no mirror asks for. */
-async function openPullRequest({ upstream }: Scenario): Promise<Wish> {
-  await git(upstream, ['branch', 'topic', 'main']);
-  const { head } = await addCommits(upstream, { branch: 'topic', commits: 2 });
-  await git(upstream, ['update-ref', 'refs/pull/7/head', head]);
-  const tree = `${head}^{tree}`;
-  const parents = ['-p', 'main', '-p', head];
-  const sha = await git(upstream, ['commit-tree', ...parents, '-m', 'Merge', tree]);
-  await git(upstream, ['update-ref', 'refs/pull/7/merge', sha]);
-  await deleteBranch(upstream, 'topic');
-  return { ref: 'refs/pull/7/merge', sha };
 }
 
 describe.each([0, 1])('with fetch-depth: %s, only the news are fetched of', (depth) => {
@@ -145,7 +131,7 @@ test('a default branch renamed to a name below itself makes the checkout start a
     await renameDefaultBranch(scenario.upstream, 'main/next');
     return eventOf(scenario, 'main/next');
   };
-  const pair = await checkOutBoth(scenario, { fetchDepth: 0 }, rename, 'deleted');
+  const pair = await checkOutBoth(scenario, { fetchDepth: 0 }, rename, { found: 'deleted' });
   await expectSameWorkspace(pair);
   await expectSameRefs(pair);
 });

@@ -9,7 +9,9 @@ import type { Job } from '../../support/action-runner.ts';
 import { checkout, type Checkout, type CheckoutOptions } from '../../support/checkout/checkout.ts';
 import { fixtureEpochSeconds, git } from '../../support/git.ts';
 import type { GitRequest } from '../../support/git-server/request.ts';
+import { deleteBranch } from '../../support/repository-change.ts';
 import {
+  addCommits,
   createRepository,
   repositorySizes,
   type RepositoryOptions,
@@ -127,19 +129,20 @@ export interface Pair {
 }
 
 export type Wish = Partial<CheckoutOptions>;
+type Inputs = Record<string, string>;
 
 /**
  * Primes a workspace, does what there is to do in between, which may say what to check out, and
  * then checks that out there and in a workspace where nothing has been. `found` is what becomes of
- * the primed repository.
+ * the primed repository, `inputs` are those of the action.
  */
 export async function checkOutBoth(
   scenario: Scenario,
   wish: Wish = {},
   between: () => Promise<Wish> = () => Promise.resolve({}),
-  found: Checkout['found'] = 'kept',
+  { found = 'kept', inputs = {} }: { found?: Checkout['found']; inputs?: Inputs } = {},
 ): Promise<Pair> {
-  const primedJob = await prime(scenario, wish);
+  const primedJob = await prime(scenario, wish, scenario.newMachine(), inputs);
   const unprimedJob = scenario.job();
   const options = { ...(await eventOf(scenario)), ...wish, ...(await between()) };
   const unprimed = await checkOutAt(scenario, unprimedJob, options);
@@ -155,15 +158,29 @@ export async function eventOf({ upstream }: Scenario, branch = 'main'): Promise<
   return { ref, sha: await git(upstream, ['rev-parse', ref]) };
 }
 
+/** As GitHub makes it: a commit that no branch has, behind a ref that no mirror asks for. */
+export async function openPullRequest({ upstream }: Scenario): Promise<Wish> {
+  await git(upstream, ['branch', 'topic', 'main']);
+  const { head } = await addCommits(upstream, { branch: 'topic', commits: 2 });
+  await git(upstream, ['update-ref', 'refs/pull/7/head', head]);
+  const tree = `${head}^{tree}`;
+  const parents = ['-p', 'main', '-p', head];
+  const sha = await git(upstream, ['commit-tree', ...parents, '-m', 'Merge', tree]);
+  await git(upstream, ['update-ref', 'refs/pull/7/merge', sha]);
+  await deleteBranch(upstream, 'topic');
+  return { ref: 'refs/pull/7/merge', sha };
+}
+
 /** A job whose main step has primed its workspace. */
 export async function prime(
   scenario: Scenario,
   wish: Wish = {},
   root = scenario.newMachine(),
+  inputs: Inputs = {},
 ): Promise<Job> {
   const { path, serverUrl = scenario.server.url } = wish;
-  const inputs = path === undefined ? {} : { path };
-  const job = scenario.job({ root, token: TOKEN, serverUrl, inputs });
+  const all = path === undefined ? inputs : { ...inputs, path };
+  const job = scenario.job({ root, token: TOKEN, serverUrl, inputs: all });
   // A primed checkout writes its files side by side, from a hundred of them on.
   await appendFile(join(job.home, '.gitconfig'), '[checkout]\n\tthresholdForParallelism = 1\n');
   await succeed(job.main());
