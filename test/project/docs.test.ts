@@ -1,4 +1,4 @@
-/** Links lead to files and headings that exist. */
+/** Links lead to files and headings that exist, and quoted messages and names are those of the sources. */
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -113,6 +113,23 @@ describe('the threat model', () => {
     });
     expect(path).toMatch(/\.ts$/);
     expect(read(join(root, path)).toLowerCase()).toContain(words.toLowerCase());
+  });
+});
+
+describe('troubleshooting quotes', () => {
+  const sources = globSync('src/**/*.ts', { cwd: root }).map((path) => read(join(root, path)));
+  const [, tables = ''] = read(join(root, 'docs/troubleshooting.md')).split('<!-- /failures -->');
+  const firstCells = tables.match(/^\| [^|]*/gm) ?? [];
+  const quotes = firstCells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)]);
+  // A single word is the name of an input.
+  const messages = quotes.map(([, text = '']) => text).filter((text) => text.includes(' '));
+
+  test('messages', () => {
+    expect(messages.length).toBeGreaterThan(15);
+  });
+
+  test.each(messages)('%j, which the action says', (message) => {
+    expect(sources.some((source) => source.includes(message))).toBe(true);
   });
 });
 
