@@ -1,11 +1,11 @@
 /**
- * What of the machine's git configuration a mirror's git obeys: keys that say how upstream is reached,
- * and nothing else. They are read as git reads them (files, includes, GIT_CONFIG_GLOBAL,
- * GIT_CONFIG_COUNT), which executes nothing, and are passed on by environment.
+ * The keys of the machine's git configuration that apply to a mirror: those that say how upstream is reached. They are
+ * read as git reads them (files, includes, GIT_CONFIG_GLOBAL, GIT_CONFIG_COUNT), which executes nothing (git fact 11),
+ * and are passed on by environment.
  *
- * Not among them: what names another upstream (url.*.insteadOf), runs a program (credential.helper,
- * core.sshCommand, core.gitProxy), writes a file (http.saveCookies), ends a slow transfer
- * (http.lowSpeedLimit), or follows redirects with a token.
+ * Not included are keys that name another upstream (url.*.insteadOf, git fact 12), run a program (credential.helper,
+ * core.sshCommand, core.gitProxy), write a file (http.saveCookies), end a slow transfer (http.lowSpeedLimit), or follow
+ * redirects with a token (git fact 14).
  */
 import type { Configuration } from './environment.ts';
 

@@ -1,13 +1,13 @@
 /**
- * The environment that git runs in: built from an allow-list, never inherited whole. Inherited
- * GIT_TEMPLATE_DIR, GIT_CONFIG_*, GIT_SSH_COMMAND and the like execute code or redirect commands.
+ * The environment that git runs in. It is built from an allow-list: inherited GIT_TEMPLATE_DIR, GIT_CONFIG_*,
+ * GIT_SSH_COMMAND and others execute code or redirect commands (git fact 16).
  *
- * The machine's system and global configuration is not read either, since any key of it could change
- * what a mirror holds. What concerns the connection alone is passed on (connection.ts). Configuration
- * goes by environment, which neither `ps` nor GIT_TRACE2 shows and no file keeps.
+ * The machine's system and global configuration isn't read either, because many keys change what a mirror holds (git
+ * fact 10). Keys that only concern the connection are passed on (connection.ts). Configuration is passed by environment,
+ * which neither `ps` nor GIT_TRACE2 shows and no file keeps (git fact 15).
  */
 
-/** What git, curl and Git for Windows need of the machine, and what concerns the connection alone. */
+/** Variables that git, curl and Git for Windows need, and those that only concern the connection. */
 const INHERITED = new Set([
   ...['PATH', 'HOME', 'USER', 'LOGNAME', 'XDG_CONFIG_HOME', 'TMPDIR', 'TEMP', 'TMP'],
   ...['SYSTEMROOT', 'WINDIR', 'COMSPEC', 'PATHEXT', 'SYSTEMDRIVE', 'USERPROFILE', 'HOMEDRIVE'],
@@ -131,7 +131,7 @@ export function basicCredential(token: string): string {
 function accessConfiguration({ url, token }: UpstreamAccess): [string, string][] {
   if (token === '') return [];
   const header = `AUTHORIZATION: basic ${basicCredential(token)}`;
-  // The empty value drops headers that the machine's configuration adds; two of them are refused.
+  // The empty value drops headers that the machine's configuration adds (git fact 13).
   // Scoped to the whole URL, the most specific scope there is.
   return [
     [`http.${url}.extraheader`, ''],

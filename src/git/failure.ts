@@ -1,6 +1,6 @@
 /**
- * From what git left behind to a named failure. git's exit code is 128 for nearly everything, so
- * the kind is read from stderr (in the C locale), by one table. Pure.
+ * Names the failure of a git command. git's exit code is 128 for nearly every failure (git fact 1), so a table reads
+ * the kind from stderr, in the C locale. Pure.
  */
 import { formatDuration } from '../lib/durations.ts';
 import { MirrorError, type Concern, type GitFailureKind } from '../lib/errors.ts';

@@ -1,11 +1,11 @@
 /**
- * How a git that waits for upstream shows that something comes, besides its output.
+ * Signs that a git that waits for upstream still receives data, in addition to its output (git fact 6):
  *
- * - Bytes of the pack that is being received, on disk. git reads whole packets of up to 64 KB, so a slow
- *   line shows here in steps.
- * - On Linux, bytes that the git processes have read. Those count a single byte, and the empty packets by
- *   which servers say every 5 s that they still compute. ssh's own are left out: it talks to the SSH
- *   server even where the git behind that hangs.
+ * - On disk, bytes of the pack that is being received. git reads whole packets of up to 64 KB, so a slow line shows here
+ *   in steps.
+ * - On Linux, bytes that the git processes have read. These include single bytes, and the empty packets by which servers
+ *   say every 5 s that they are still computing. Bytes that ssh reads are ignored, because the SSH server answers it even
+ *   if the git behind it hangs.
  */
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';

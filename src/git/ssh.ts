@@ -105,7 +105,7 @@ async function findNames(folder: string): Promise<string[]> {
 
 /**
  * git runs it in a shell. ssh starts in the folder, so its options contain only plain names, to which its own rules for
- * spaces, quotes, %, ~ and ${} don't apply.
+ * spaces, quotes, %, ~ and ${} don't apply (git fact 17).
  */
 export function buildSshCommand(executable: string, folder: string, isStrict: boolean): string {
   const options = [

@@ -45,7 +45,7 @@ export function collectLines(child: ChildProcess, { onErrorLine }: OutputOptions
   child.stderr?.setEncoding('utf8');
   child.stderr?.on('data', (text: string) => {
     partial += text;
-    // ssh ends its lines with both; a carriage return at the end may be the first half of it.
+    // ssh ends lines with both (git fact 18), so a carriage return at the end may be the first half.
     const pieces = partial.split(/(?<=\n|\r(?!\n|$))/);
     partial = partial.endsWith('\n') ? '' : (pieces.pop() ?? '').slice(-STDERR_BYTES);
     pieces.forEach(take);

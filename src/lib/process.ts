@@ -1,7 +1,7 @@
 /**
  * One child process that ends when it must: at its deadline, on cancel, and when this process dies.
  *
- * git starts children of its own (remote-https, index-pack); ending only git leaves them writing.
+ * git starts children of its own (remote-https, index-pack); ending only git leaves them writing (git fact 9).
  * So on POSIX everything runs in a process group that is ended as one, behind a small shell that
  * watches a pipe from this process: when this process is killed the kernel closes the pipe, and the
  * shell ends the group before the next holder of the mirror's lock starts its work. Windows has no

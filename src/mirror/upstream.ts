@@ -80,8 +80,8 @@ function describeConflicts(url: string, conflicts: SeparatedRefs['conflicts']): 
 }
 
 /**
- * Throws where an upstream without refs does not speak git's protocol: git takes a short web page, or an
- * empty answer, for a list of no refs from a server of static files.
+ * Throws if an upstream without refs doesn't speak git's protocol: git accepts a short web page, or an empty answer, as a
+ * list of no refs (git facts 2 and 3).
  */
 async function checkProtocol(
   { git, upstream }: Asking,
@@ -207,7 +207,7 @@ async function ask(
 /** The pause before another try, in milliseconds; undefined after what no other try would cure. */
 function pauseAfter(error: unknown, failures: number, maxStalls: number): number | undefined {
   if (!(error instanceof GitFailure) || error.code !== 'network') return undefined;
-  // git does not pass Retry-After on, and GitHub's is a minute.
+  // git doesn't print Retry-After (git fact 8), and GitHub's is a minute.
   if (error.isThrottled) return chooseBackOff(failures, MAX_THROTTLED, 5_000, 60_000);
   // A stall was a pause already.
   if (error.result.ended === 'stalled') return chooseBackOff(failures, maxStalls, 1_000, 1_000);

@@ -1,5 +1,5 @@
-/** Each fact about git that the code relies on names a test that exists. */
-import { existsSync, readFileSync } from 'node:fs';
+/** Each fact about git that the code relies on names a test that exists, and comments name facts that exist. */
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
@@ -14,6 +14,22 @@ const facts = [...page.matchAll(/^(\d+)\. (.*(?:\n {3,4}\S.*)*)/gm)].map(([, num
 test('facts are numbered from 1 without a gap, so that comments can point at them', () => {
   expect(facts.length).toBeGreaterThan(10);
   expect(facts.map(({ number }) => number)).toEqual(facts.map((_, index) => index + 1));
+});
+
+test('comments in the sources refer to facts that exist', () => {
+  const sources = globSync('src/**/*.ts', { cwd: root });
+  const references = sources.flatMap((path) =>
+    [
+      ...readFileSync(join(root, path), 'utf8').matchAll(
+        /git\s+(?:\* )?facts? (\d+)(?: and (\d+))?/g,
+      ),
+    ]
+      .flatMap(([, first, second]) => [first, second])
+      .filter((number) => number !== undefined),
+  );
+  expect(references.length).toBeGreaterThan(10);
+  const numbers = facts.map(({ number }) => String(number));
+  expect(references.filter((number) => !numbers.includes(number))).toEqual([]);
 });
 
 describe.each(facts)('fact $number', ({ text }) => {
