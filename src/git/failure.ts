@@ -93,6 +93,13 @@ const RULES: readonly Rule[] = [
   {
     kind: 'network',
     lines: 'local',
+    pattern: /certificate subject name|SEC_E_WRONG_PRINCIPAL/i,
+    explanation: "upstream's TLS certificate is for another host",
+    concern: 'server',
+  },
+  {
+    kind: 'network',
+    lines: 'local',
     pattern:
       /ssl certificate|certificate verif|certificate problem|unable to get local issuer|self[- ]signed|CRYPT_E_/i,
     explanation:

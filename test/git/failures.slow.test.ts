@@ -657,6 +657,7 @@ const RECORDED: Record<GitFailureKind, readonly string[]> = {
     "fatal: unable to access 'https://github.com/o/n/': LibreSSL SSL_read: SSL_ERROR_SYSCALL, errno 60",
     "fatal: unable to access 'https://github.com/o/n/': SSL certificate problem: unable to get local issuer certificate",
     "fatal: unable to access 'https://github.com/o/n/': server certificate verification failed. CAfile: none CRLfile: none",
+    "fatal: unable to access 'https://github.com/o/n/': SSL: no alternative certificate subject name matches target host name 'github.com'",
     "fatal: unable to access 'https://github.com/o/n/': schannel: next InitializeSecurityContext failed: CRYPT_E_NO_REVOCATION_CHECK (0x80092012)",
     "fatal: unable to access 'https://github.com/o/n/': TLS connect error: error:00000000:lib(0)::reason(0)",
     "fatal: unable to access 'https://github.com/o/n/': Received HTTP code 407 from proxy after CONNECT",

@@ -1,12 +1,12 @@
 /** Where a job finds its bucket: by inputs, variables, profiles and proxies, as the AWS tools do. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer, request as connect, type Server } from 'node:http';
-import { connect as connectTo, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:tls';
 import type { S3Place } from '../../../src/stores/s3/open.ts';
+import { createIdentity, startTlsFront, type TlsFront } from '../../support/certificate.ts';
 import { runProcess } from '../../support/processes.ts';
 import type { OpenerReport } from '../../support/s3/opener.ts';
 import { startS3Proxy, type S3Proxy } from '../../support/s3/proxy.ts';
@@ -150,40 +150,23 @@ describeIf('a bucket is found', () => {
   });
 
   describe('behind a certificate of an authority of its own', () => {
-    let front: TlsServer;
+    const folders = temporaryDirectories();
+    let front: TlsFront;
     let endpoint = '';
-    let identity = { key: '', cert: '' };
+    let certificate = '';
     beforeAll(async () => {
-      identity = await makeCertificate();
-      const { hostname, port } = new URL(server!.endpoint);
-      front = createTlsServer(identity, (socket) => {
-        const inner = connectTo(Number(port), hostname);
-        // A client that trusts nobody hangs up.
-        for (const each of [socket, inner]) each.on('error', () => each.destroy());
-        socket.pipe(inner).pipe(socket);
-      });
-      await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
-      endpoint = `https://127.0.0.1:${String((front.address() as AddressInfo).port)}`;
+      const identity = await createIdentity(await folders.create('certificate'));
+      front = await startTlsFront(Number(new URL(server!.endpoint).port), identity);
+      endpoint = front.url;
+      certificate = identity.certificateFile;
     });
-    afterAll(() => new Promise((resolve) => front.close(resolve)));
-
-    async function makeCertificate(): Promise<{ key: string; cert: string }> {
-      const folder = await directories.create('certificate');
-      const [key, cert] = [join(folder, 'key.pem'), join(folder, 'certificate.pem')];
-      const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key];
-      const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'];
-      await runProcess('openssl', [...request, '-out', cert, '-days', '2', ...subject]);
-      return { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') };
-    }
-
-    async function writeCertificate(): Promise<string> {
-      const path = join(await directories.create('certificate'), 'certificate.pem');
-      await writeFile(path, identity.cert);
-      return path;
-    }
+    afterAll(async () => {
+      await front.close();
+      await folders.removeAll();
+    });
 
     test.each(['AWS_CA_BUNDLE', 'NODE_EXTRA_CA_CERTS'])('that %s names', async (variable) => {
-      const environment = { ...credentials(), [variable]: await writeCertificate() };
+      const environment = { ...credentials(), [variable]: certificate };
       expect((await open(environment, { endpoint })).outcome).toBe('none');
     });
 
