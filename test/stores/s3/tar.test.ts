@@ -1,7 +1,7 @@
 /** A layer as a tar archive: what other programs make of it, and that its bytes follow from the manifest. */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
-import { open, readdir, stat, truncate, writeFile } from 'node:fs/promises';
+import { open, readdir, stat, truncate, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { cutTar, describeTar } from '../../../src/stores/s3/tar.ts';
@@ -21,7 +21,11 @@ const CONTENTS = {
   '-odd_.name..': 'x',
 };
 const directories = temporaryDirectories();
-afterEach(() => directories.removeAll());
+const handles: FileHandle[] = [];
+afterEach(async () => {
+  await Promise.all(handles.splice(0).map((handle) => handle.close()));
+  await directories.removeAll();
+});
 
 async function makeArchive(contents: typeof CONTENTS): Promise<Buffer> {
   const folder = await directories.create('source');
@@ -125,7 +129,9 @@ describe('a layer as a tar archive', () => {
     expect(tar.bytes).toBe(bytes);
     const opened: TargetFile[] = [];
     for (const entry of tar.entries) {
-      opened.push({ ...entry, handle: await open(join(target, entry.name), 'wx') });
+      const handle = await open(join(target, entry.name), 'wx');
+      handles.push(handle);
+      opened.push({ ...entry, handle });
     }
     const fill = async (
       range: { start: number; end: number; position: number },
