@@ -40,9 +40,13 @@ async function race(store: Store, task: WriterTask & { do: 'race' }): Promise<nu
   return won;
 }
 
-/** Saves snapshots until it is killed. A manifest holds the layer it needs. */
+/**
+ * Saves snapshots until it is killed, and prints a mark as it begins and after each. A manifest holds the
+ * layer it needs.
+ */
 async function save(store: Store, task: WriterTask & { do: 'save' }): Promise<never> {
   for (let count = 1; ; count++) {
+    process.stdout.write('.');
     const layer = { name: `${task.writer}-${count}`, files: task.files };
     await store.putLayer(task.key, layer, task.source, { signal });
     const newest = await store.findManifest(task.key, { signal });
