@@ -12,6 +12,7 @@ export interface Mounts {
   /** Mounts a disk that never answers, as a network disk whose server is gone, and gives its path. */
   hung(): string;
   makeReadOnly(path: string): void;
+  makeWritable(path: string): void;
   /** For afterEach: thaws, unmounts and removes. */
   removeAll(): void;
 }
@@ -52,6 +53,9 @@ export function mounts(): Mounts {
     },
     makeReadOnly(path) {
       run(['mount', '-o', 'remount,ro', path]);
+    },
+    makeWritable(path) {
+      run(['mount', '-o', 'remount,rw', path]);
     },
     removeAll() {
       for (const { folder, path } of mounted.splice(0)) {

@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   readFileSync,
+  readdirSync,
   rmSync,
   statfsSync,
   writeFileSync,
@@ -16,6 +17,7 @@ import { join } from 'node:path';
 import type { Job } from '../../support/action-runner.ts';
 import type { CacheRequest } from '../../support/actions-cache/request.ts';
 import type { KillPlan } from '../../support/locks/kill-at-call.ts';
+import { resumeProcess, waitUntil } from '../../support/processes.ts';
 import { canMount, mounts } from '../../support/mounts.ts';
 import { inCache, useCacheService } from '../scenarios/cache-scenario.ts';
 import {
@@ -26,6 +28,7 @@ import {
   verdict,
   type Scenario,
 } from '../scenarios/scenario.ts';
+import { countUntilSaved } from '../scenarios/until-saved.ts';
 
 jest.setTimeout(300_000);
 
@@ -36,8 +39,6 @@ const onPosix = process.platform === 'win32' ? describe.skip : describe;
 const onSmallDisks = canMount('tmpfs') ? describe : describe.skip;
 /** Every moment; otherwise those of each kind, and a few of the Actions cache. */
 const isSoak = Number(process.env['KILLS'] ?? 0) > 0;
-/** More posts than this are not asked to save. */
-const PATIENCE = 3;
 
 let scenario: Scenario;
 /** Of a job whose main has run: a mirror, and a store without snapshots. */
@@ -52,7 +53,7 @@ beforeAll(async () => {
   plan = join(scenario.root, 'plan.json');
   mirror = join(root, 'mirrors', 'name.git');
   pristine = join(scenario.root, 'pristine.git');
-  arrange(Infinity);
+  arrange();
   job = scenario.job({
     root,
     inputs: { 'mirror-path': mirror },
@@ -66,11 +67,15 @@ afterEach(() => {
   disks.removeAll();
 });
 
-/** The next step dies before that call, or all its calls on a folder fail. */
-function arrange(before: number, failing?: KillPlan['failing']): void {
-  const steps: KillPlan = { root: scenario.store, before, ...(failing && { failing }) };
-  writeFileSync(plan, JSON.stringify(steps));
+/** What becomes of the next step's calls; by default all are made, on the scenario's store. */
+function arrange(steps: Partial<KillPlan> = {}): void {
+  const whole: KillPlan = { root: scenario.store, before: Infinity, ...steps };
+  writeFileSync(plan, JSON.stringify(whole));
   rmSync(`${plan}.calls`, { force: true });
+}
+
+function isStopped(pid: number): boolean {
+  return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\)/s, '').startsWith(' T ');
 }
 
 function callsMade(): string[] {
@@ -85,20 +90,13 @@ function reset(): void {
   mkdirSync(scenario.store);
 }
 
-/** How many posts run until the snapshot is there, none where it is there already. */
-async function countUntilSaved(post: () => Promise<string>, isSaved: () => Promise<boolean>) {
-  const verdicts: string[] = [];
-  while (!(await isSaved()) && verdicts.length < PATIENCE) verdicts.push(await post());
-  return { jobs: (await isSaved()) ? verdicts.length : Infinity, verdicts };
-}
-
 const isSavedOnDisk = async (): Promise<boolean> =>
   existsSync(join(scenario.store, 'v1')) && (await listManifests(scenario.store)).length > 0;
 
 onPosix('post is killed while it saves to a disk', () => {
   test('at any of its changes to the store: the next one saves, once the claim has passed its life', async () => {
     reset();
-    arrange(Infinity);
+    arrange();
     expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
     const calls = callsMade();
     // Otherwise the moments would not be those of a save.
@@ -110,10 +108,10 @@ onPosix('post is killed while it saves to a disk', () => {
     for (const [index, before] of kinds.entries()) {
       if (!isSoak && kinds.indexOf(before) !== index) continue;
       reset();
-      arrange(index + 1);
+      arrange({ before: index + 1 });
       expect((await job.post()).signal).toBe('SIGKILL');
       await endClaims(scenario.store);
-      arrange(Infinity);
+      arrange();
       const post = async () => verdict(await succeed(job.post()));
       outcomes.push({ before, ...(await countUntilSaved(post, isSavedOnDisk)) });
     }
@@ -125,7 +123,7 @@ onPosix('post is killed while it saves to a disk', () => {
     'a claim that cannot be written (%s) keeps not even its own job from saving',
     async (code) => {
       reset();
-      arrange(Infinity, { folder: 'claims', code });
+      arrange({ failing: { folder: 'claims', code } });
       const post = await succeed(job.post());
       expect(post.log).toMatch(/Saving without a claim: /);
       expect(verdict(post)).toMatch(/^Saved snapshot 1-/);
@@ -134,9 +132,9 @@ onPosix('post is killed while it saves to a disk', () => {
 
   test('a store that is read-only for a moment takes the next save', async () => {
     reset();
-    arrange(Infinity, { folder: 'claims', code: 'EROFS' });
+    arrange({ failing: { folder: 'claims', code: 'EROFS' } });
     expect(verdict(await succeed(job.post()))).toMatch(/can only be read by this job/);
-    arrange(Infinity);
+    arrange();
     expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
   });
 });
@@ -153,12 +151,43 @@ onSmallDisks('a disk store', () => {
     job.setInputs({ 'disk-path': scenario.store });
   });
 
+  test('that is mounted read-only for a moment takes the next save, without waiting for anybody', async () => {
+    reset();
+    arrange();
+    const store = useDisk();
+    disks.makeReadOnly(store);
+    expect(verdict(await succeed(job.post()))).toMatch(/can only be read by this job \(EROFS/);
+    disks.makeWritable(store);
+    expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
+  });
+
+  test('that is mounted read-only in the middle of a save, so that the claim stays, takes a save after its life', async () => {
+    reset();
+    const store = useDisk();
+    arrange({ root: store });
+    expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
+    const before = callsMade().findIndex((call) => /^(?:link|rename) .*manifests\//.test(call)) + 1;
+    expect(before).toBeGreaterThan(0);
+    for (const name of readdirSync(store)) rmSync(join(store, name), { recursive: true });
+    reset();
+    arrange({ root: store, before, stops: true });
+    const post = job.startPost();
+    await waitUntil(() => isStopped(post.pid), { timeoutMs: 30_000, what: 'post to be stopped' });
+    disks.makeReadOnly(store);
+    resumeProcess(post.pid);
+    expect(verdict(await succeed(post.finished))).toMatch(/^Nothing saved/);
+    disks.makeWritable(store);
+    await endClaims(store);
+    arrange({ root: store });
+    expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
+  });
+
   test.each([
     ['nothing at all', 0],
     ['a claim', 8 * 1024],
   ])('with room for %s: the next job saves, without waiting for anybody', async (_, room) => {
     reset();
-    arrange(Infinity);
+    arrange();
     const store = useDisk();
     const ballast = join(store, 'ballast');
     const { bavail, bsize } = statfsSync(store);

@@ -11,18 +11,20 @@ export interface KillPlan {
   root: string;
   /** Counted from 1, the call before which the process dies; one that never comes lets it live. */
   before: number;
+  /** It is stopped instead, until somebody resumes it. */
+  stops?: boolean;
   /** Calls on such paths fail so instead, from first to last. */
   failing?: { folder: string; code: string };
 }
 
 const file = process.env['KILL_AT_CALL'] ?? '';
-const { root, before, failing } = JSON.parse(fs.readFileSync(file, 'utf8')) as KillPlan;
+const { root, before, stops, failing } = JSON.parse(fs.readFileSync(file, 'utf8')) as KillPlan;
 let calls = 0;
 
 function note(name: string, path: string): void {
   calls += 1;
   fs.appendFileSync(`${file}.calls`, `${name} ${path.slice(root.length + 1)}\n`);
-  if (calls === before) process.kill(process.pid, 'SIGKILL');
+  if (calls === before) process.kill(process.pid, stops === true ? 'SIGSTOP' : 'SIGKILL');
   if (failing !== undefined && path.split(/[\\/]/).includes(failing.folder)) {
     throw Object.assign(new Error(`${failing.code}: on purpose, ${name} '${path}'`), {
       ...{ code: failing.code, syscall: name, path },
