@@ -1,6 +1,7 @@
 /** Over SSH upstream is waited for as over HTTP, though ssh itself hears from the SSH server all the time. */
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { openGit } from '../../src/git/git.ts';
 import { openSsh, type Ssh } from '../../src/git/ssh.ts';
@@ -8,7 +9,9 @@ import { createDeadline } from '../../src/lib/deadline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { fetchObjects, probeUpstream, type Asking } from '../../src/mirror/upstream.ts';
 import { git as fixtureGit, gitEnvironment } from '../support/git.ts';
+import { createComputing } from '../support/git-server/computing.ts';
 import { createKey, startSshServer, type SshServer } from '../support/git-server/ssh-server.ts';
+import { waitUntil } from '../support/processes.ts';
 import { createRepository, repositorySizes } from '../support/repository-fixture.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 
@@ -65,6 +68,30 @@ test('a fetch that gets bytes now and then is no stall: only the deadline ends i
   server.behave({ kind: 'slow', bytesPerSecond: 30_000 });
   await expect(fetchFresh(7_000, 3_000)).rejects.toMatchObject({ code: 'timeout' });
   expect(logged.join('\n')).not.toContain('trying again');
+});
+
+test.each(['progress', 'keep-alive'] as const)(
+  'a server that computes a pack for long and sends %s meanwhile is waited for',
+  async (sign) => {
+    const computing = createComputing(join(root, `computing-${sign}`), sign);
+    server.behave({ kind: 'serve', configuration: computing.configuration });
+    const running = fetchFresh(120_000, 3_000);
+    await computing.started();
+    await sleep(7_500);
+    computing.finish();
+    await running;
+    expect(logged).toEqual([]);
+  },
+);
+
+test('a server that computes a pack for long and sends nothing meanwhile is asked again', async () => {
+  const computing = createComputing(join(root, 'computing'), 'nothing');
+  server.behave({ kind: 'serve', configuration: computing.configuration });
+  const running = fetchFresh(120_000, 1_500);
+  await waitUntil(() => logged.length > 0, { timeoutMs: 60_000, what: 'a second try' });
+  computing.finish();
+  await running;
+  expect(logged[0]).toMatch(/no sign of life.*trying again/);
 });
 
 test('a probe that is never answered ends as a stall, tried twice', async () => {

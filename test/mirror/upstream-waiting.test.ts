@@ -1,16 +1,24 @@
 /** How long upstream is waited for: while it shows signs of life, and never past the deadline. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { openGit, type Git } from '../../src/git/git.ts';
 import { createDeadline } from '../../src/lib/deadline.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { fetchObjects, probeUpstream, type Asking } from '../../src/mirror/upstream.ts';
 import { git as fixtureGit, gitEnvironment } from '../support/git.ts';
+import {
+  createComputing,
+  type Computing,
+  type SignOfLife,
+} from '../support/git-server/computing.ts';
 import { startGitServer, type GitServer } from '../support/git-server/server.ts';
+import { waitUntil } from '../support/processes.ts';
 import { createRepository, repositorySizes } from '../support/repository-fixture.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 
+const onPosix = process.platform === 'win32' ? describe.skip : describe;
 const onLinux = process.platform === 'linux' ? test : test.skip;
 const directories = temporaryDirectories();
 const { signal } = new AbortController();
@@ -115,6 +123,44 @@ describe('a fetch', () => {
     server.fault({ on: 'fetch', behave: { kind: 'status', status: 429 } });
     await expect(fetchFresh(4_000, Infinity)).rejects.toMatchObject({ code: 'network' });
     expect(logged).toEqual([]);
+  });
+});
+
+onPosix('a server that computes a pack for long', () => {
+  const STALL_MS = 3_000;
+  function compute(sign: SignOfLife): Computing {
+    const computing = createComputing(join(root, `computing-${sign}`), sign);
+    Object.assign(server.configuration, computing.configuration);
+    return computing;
+  }
+  afterEach(() => {
+    delete server.configuration['uploadpack.packObjectsHook'];
+  });
+
+  async function expectPatience(sign: SignOfLife): Promise<void> {
+    const computing = compute(sign);
+    const running = fetchFresh(2 * MINUTE_MS, STALL_MS);
+    await computing.started();
+    await sleep(2.5 * STALL_MS);
+    computing.finish();
+    expect(await running).toHaveLength(1);
+    expect(logged).toEqual([]);
+  }
+
+  test('and reports its progress is waited for', () => expectPatience('progress'));
+
+  // Elsewhere git does not show these.
+  onLinux('and sends the empty packets of git servers is waited for', () =>
+    expectPatience('keep-alive'),
+  );
+
+  test('and sends nothing meanwhile is asked again', async () => {
+    const computing = compute('nothing');
+    const running = fetchFresh(2 * MINUTE_MS, 1_000);
+    await waitUntil(() => logged.length > 0, { timeoutMs: MINUTE_MS, what: 'a second try' });
+    computing.finish();
+    expect(await running).toHaveLength(1);
+    expect(logged[0]).toMatch(/no sign of life for 1\.0 s.*; trying again/);
   });
 });
 

@@ -6,10 +6,11 @@
 import { spawn } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gitEnvironment } from '../git.ts';
+import { gitConfiguration, gitEnvironment } from '../git.ts';
 
 export type SessionBehaviour =
-  | { kind: 'serve' }
+  /** With that configuration of the serving git. */
+  | { kind: 'serve'; configuration?: Record<string, string> }
   /** Says something and ends, as servers do that know better than git. */
   | { kind: 'refuse'; stderr: string }
   /** Sends that much, then nothing until the client goes away. */
@@ -46,8 +47,9 @@ function end(stderr: string): void {
 }
 
 function serve(): void {
+  const { configuration = {} } = behaviour.kind === 'serve' ? behaviour : {};
   const child = spawn('git', ['upload-pack', directory], {
-    env: gitEnvironment({ GIT_PROTOCOL: session.protocol }),
+    env: gitEnvironment({ ...gitConfiguration(configuration), GIT_PROTOCOL: session.protocol }),
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   let sentBytes = 0;
