@@ -6,14 +6,14 @@
 /** More of one message helps nobody, and a summary has 1 MiB. */
 const LONGEST_TEXT = 2_000;
 
-/** A name of ours in backticks, as messages have them for inputs. */
-const MARKED_NAME = /`([a-z][a-z-]*)`/;
+/** An input, a value or a command in backticks, as our messages have them; these letters are no markup. */
+const MARKED_CODE = /`([a-z0-9][a-z0-9 -]*)`/;
 
 /** Any text on one line, as text: in a paragraph, a list item, a table's cell or a link's label. */
 export function toMarkdown(text: string): string {
   // Every other part is what the parentheses caught.
   return toLine(text)
-    .split(MARKED_NAME)
+    .split(MARKED_CODE)
     .map((part, index) => (index % 2 === 0 ? escape(part) : `<code>${part}</code>`))
     .join('');
 }

@@ -507,9 +507,9 @@ describe('text of others in the summary', () => {
     expect(toMarkdown('x'.repeat(1_000_000))).toBe(`${'x'.repeat(2_000)}…`);
   });
 
-  test('keeps names of inputs as code, and no markup besides', () => {
-    expect(toMarkdown('set `fetch-timeout`, not `rm -rf`; `')).toBe(
-      'set <code>fetch-timeout</code>, not &#96;rm -rf&#96;; &#96;',
+  test('keeps inputs, values and commands as code, and no markup besides', () => {
+    expect(toMarkdown('set `fetch-timeout` to `0`, run `git fsck`, not `<b>` or `*`; `')).toBe(
+      'set <code>fetch-timeout</code> to <code>0</code>, run <code>git fsck</code>, not &#96;&lt;b&gt;&#96; or &#96;&#42;&#96;; &#96;',
     );
   });
 
