@@ -40,7 +40,7 @@ beforeAll(async () => {
   server = await startGitServer({ repositories: { 'owner/name': upstream }, token: TOKEN });
   identity = await createIdentity(createFolder('server'));
   client = await createIdentity(createFolder('client'));
-  front = await startTlsFront(server.port, identity);
+  front = await startTlsFront(server.url, identity);
 });
 
 afterEach(() => {
@@ -143,7 +143,7 @@ describe("a server whose certificate is an authority's of its own", () => {
 
   test('that is for another host is named as such', async () => {
     const other = await createIdentity(createFolder('other'), 'git.example.com');
-    const stranger = await startTlsFront(server.port, other);
+    const stranger = await startTlsFront(server.url, other);
     try {
       const result = await probe({ GIT_SSL_CAINFO: other.certificateFile }, stranger.url);
       const { code, concern, message } = gitFailure(result, 'asking');
@@ -159,7 +159,7 @@ describe('a server that wants a certificate of its client', () => {
   let strict: TlsFront;
   beforeAll(async () => {
     const demands = { ca: client.cert, requestCert: true, rejectUnauthorized: true };
-    strict = await startTlsFront(server.port, { ...identity, ...demands });
+    strict = await startTlsFront(server.url, { ...identity, ...demands });
   });
   afterAll(() => strict.close());
 

@@ -30,10 +30,11 @@ export interface TlsFront {
   close(): Promise<void>;
 }
 
-/** Speaks TLS, and passes everything on to a server on the loopback interface that doesn't. */
-export async function startTlsFront(port: number, options: TlsOptions): Promise<TlsFront> {
+/** Speaks TLS, and passes everything on to the server at that URL, which doesn't. */
+export async function startTlsFront(behind: string, options: TlsOptions): Promise<TlsFront> {
+  const { hostname, port } = new URL(behind);
   const front = createServer(options, (socket) => {
-    const inner = connect(port, '127.0.0.1');
+    const inner = connect(Number(port), hostname);
     // A client that trusts nobody hangs up.
     for (const each of [socket, inner]) each.on('error', () => each.destroy());
     socket.pipe(inner).pipe(socket);

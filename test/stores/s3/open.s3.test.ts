@@ -156,7 +156,7 @@ describeIf('a bucket is found', () => {
     let certificate = '';
     beforeAll(async () => {
       const identity = await createIdentity(await folders.create('certificate'));
-      front = await startTlsFront(Number(new URL(server!.endpoint).port), identity);
+      front = await startTlsFront(server!.endpoint, identity);
       endpoint = front.url;
       certificate = identity.certificateFile;
     });
