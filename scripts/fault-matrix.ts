@@ -35,6 +35,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     tests: [
       ['jobs/faults/poison', 'a fetch into a good snapshot'],
       ['stores/disk/faults', 'a disk that does not answer'],
+      ['stores/actions-cache/look-ups', 'silence'],
+      ['stores/s3/lies', 'accepts and never answers'],
       ['stores/actions-cache/downloads', 'a download that fails because it stands still'],
       ['stores/s3/faults', 'behind a proxy that makes faults a layer on its way down'],
     ],
@@ -55,6 +57,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       ['jobs/stores/actions-cache-outages', ''],
       ['jobs/mirror/post', 'the store at post'],
       ['jobs/stores/s3', 'ceph without'],
+      ['stores/actions-cache/look-ups', 'a rate limit'],
+      ['stores/actions-cache/saves', 'at a rate limit'],
       ['stores/s3/faults', 'behind a proxy that makes faults a failure is told'],
     ],
   },
@@ -93,6 +97,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     tests: [
       ['jobs/faults/cancel', ''],
       ['faults/failpoints', ''],
+      ['snapshot/layer-check', 'a digest that is cancelled'],
     ],
   },
   {
@@ -155,6 +160,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       ['jobs/faults/corruption', ''],
       ['jobs/stores/corruption-cache', ''],
       ['jobs/faults/poison', ''],
+      ['jobs/mirror/rejected-snapshot', ''],
       ['faults/random-runs', ''],
     ],
   },
@@ -280,7 +286,10 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   {
     fault: 'A disk store is read-only, or several users share it',
     expected: 'a read-only store is restored from and named; users with the rights all save',
-    tests: [['stores/disk/rights', '']],
+    tests: [
+      ['stores/disk/rights', ''],
+      ['jobs/stores/read-only-disk', ''],
+    ],
   },
   {
     fault: 'The runner or the organisation turned the action off',
@@ -290,17 +299,26 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   {
     fault: 'Upstream is shallow, or a dumb HTTP server with loose objects',
     expected: 'a shallow upstream fails the step; what a dumb server sends is saved completely',
-    tests: [['mirror/whole-upstream', '']],
+    tests: [
+      ['mirror/whole-upstream', ''],
+      ['jobs/ssh', 'a shallow upstream'],
+    ],
   },
   {
     fault: 'Upstream hangs, stalls half-way, computes silently, or limits requests',
     expected: 'a sign of life is waited for, a stall is retried, all within `fetch-timeout`',
-    tests: [['mirror/upstream-waiting', '']],
+    tests: [
+      ['mirror/upstream-waiting', ''],
+      ['jobs/mirror/slow-upstream', ''],
+    ],
   },
   {
     fault: 'The machine’s git configuration would change what a mirror holds',
     expected: 'only keys that concern the connection apply',
-    tests: [['git/git-environment', '']],
+    tests: [
+      ['git/git-environment', ''],
+      ['git/tls', ''],
+    ],
   },
   {
     fault: 'An S3 server loses or changes what it confirmed, or is a web page',
@@ -309,5 +327,43 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
       ['stores/s3/lies', ''],
       ['jobs/stores/s3-lies', ''],
     ],
+  },
+  {
+    fault: 'Post is killed at any moment of a save, or its store is full or read-only for a moment',
+    expected: 'the first job after the claim’s life saves, or the next one at once',
+    tests: [['jobs/stores/killed-saves', '']],
+  },
+  {
+    fault: 'The temporary folder has an odd name; `tar` or `zstd` is missing or lacks options',
+    expected: 'the Actions cache works, or is unavailable and named; no sound snapshot is damaged',
+    tests: [['stores/actions-cache/machines', '']],
+  },
+  {
+    fault: 'The runner sets no RUNNER_WORKSPACE, GITHUB_WORKSPACE or HOME',
+    expected: 'a default takes its place, or the error names the variable',
+    tests: [
+      ['action/inputs/settings', 'where the runner sets less'],
+      ['jobs/faults/bad-input', "the runner's environment"],
+    ],
+  },
+  {
+    fault: 'A job’s `chmod` or `chown` in its workspace reaches the mirror’s packs',
+    expected: 'they are repaired, or the error names what happened',
+    tests: [['mirror/pack-rights', '']],
+  },
+  {
+    fault: 'A job adds a worktree to the mirror',
+    expected: 'post saves nothing, says why and leaves it alone',
+    tests: [['save/worktrees', '']],
+  },
+  {
+    fault: 'Upstream has refs that no repository can hold together',
+    expected: 'the others are mirrored, and a warning names each pair',
+    tests: [['mirror/whole-upstream', 'refs that no repository can hold together']],
+  },
+  {
+    fault: 'Upstream is rewritten to a much smaller history',
+    expected: 'the next save stores what refs reach, and nothing else',
+    tests: [['save/maintenance', 'what refs no longer reach']],
   },
 ];

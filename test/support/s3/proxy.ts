@@ -55,6 +55,8 @@ export class S3Proxy {
   connections = 0;
   /** May be changed at run time. */
   link: S3Link = {};
+  /** How far the server's clock is ahead of what it really says, in milliseconds, as clients see it. */
+  clockShiftMs = 0;
   readonly #behind: S3Server;
   readonly #upstream: URL;
   readonly #server: Server;
@@ -220,6 +222,7 @@ export class S3Proxy {
     const content = isLost ? [await readAll(answer as AsyncIterable<Buffer>)] : answer;
     if (isLost && (await replaced(fault, request, response, signal))) return;
     const headers = endToEnd(answer.headers);
+    this.#shiftDate(headers);
     if (fault?.behave.kind === 'other-etag')
       headers['etag'] = `"${randomBytes(16).toString('hex')}"`;
     const length = isUpload ? undefined : shortened(answer.headers['content-length'], fault);
@@ -238,6 +241,12 @@ export class S3Proxy {
   #headersOf(message: IncomingMessage, fault: S3Fault | undefined): IncomingHttpHeaders {
     if (fault?.behave.kind !== 'unconditional') return message.headers;
     return this.#signAgain(message, { 'if-match': undefined, 'if-none-match': undefined });
+  }
+
+  #shiftDate(headers: Record<string, string | string[]>): void {
+    const { date } = headers;
+    if (typeof date !== 'string' || this.clockShiftMs === 0) return;
+    headers['date'] = new Date(Date.parse(date) + this.clockShiftMs).toUTCString();
   }
 
   #signAgain(
