@@ -66,7 +66,6 @@ const RULES: readonly Rule[] = [
     lines: 'local',
     pattern: /^no user exists for uid \d+/im,
     explanation: 'ssh needs an entry for this user in /etc/passwd, which this container lacks',
-    concern: 'token',
   },
   {
     // Before the codes that follow: an odd word in a page must not be taken for one of them.

@@ -128,7 +128,6 @@ async function findSsh(environment: NodeJS.ProcessEnv): Promise<string> {
   throw new MirrorError(
     'ssh-unusable',
     "ssh is not on PATH, and a private key needs it: install OpenSSH's client in the runner or the job's container",
-    { concern: 'token' },
   );
 }
 
