@@ -142,7 +142,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'one manifest is published, both jobs succeed',
     tests: [
       ['jobs/stores/two-machines', ''],
-      ['jobs/stores/layers', 'two jobs save different news on one base'],
+      ['jobs/stores/layers', 'two jobs save different commits on one base'],
       ['faults/random-runs', 'a violation is seen where manifests are created over others'],
     ],
   },
@@ -183,7 +183,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'the step fails at once and names it; no wipe, no save',
     tests: [
       ['jobs/faults/poison', 'upstream at fault'],
-      ['jobs/mirror/restore-beside-probe', 'is ended at once where upstream refuses'],
+      ['jobs/mirror/restore-during-probe', 'is ended at once where upstream refuses'],
       ['git/failures', 'upstream answers'],
     ],
   },
@@ -215,7 +215,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'the mirror follows',
     tests: [
       ['jobs/mirror/main-job', 'changes of upstream'],
-      ['jobs/checkout/checkout-news', ''],
+      ['jobs/checkout/checkout-changes', ''],
       ['jobs/stores/layers', 'a life of changes'],
     ],
   },

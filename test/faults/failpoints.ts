@@ -81,7 +81,7 @@ async function spoilStore({ method, kind, times }: StoreFault): Promise<void> {
   };
 }
 
-/** What came from the store is shorter than what is there. */
+/** The download is shorter than the stored file. */
 function cut(method: string, parameters: readonly unknown[], result: unknown): unknown {
   if (method === 'findManifest' && result !== undefined) {
     const found = result as { content: Uint8Array };

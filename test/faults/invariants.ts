@@ -53,7 +53,7 @@ export async function readNumbers(store: string): Promise<Map<number, string>> {
 
 /**
  * Throws unless a snapshot is sound by itself; gives the state that it is of. `isDamaged` tells of
- * layers that were damaged on purpose, and are not held against their description.
+ * layers that were damaged on purpose, and are not compared with their description.
  */
 export async function checkSnapshot(
   { folder, file, number }: StoredFile,

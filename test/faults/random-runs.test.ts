@@ -1,5 +1,5 @@
 /**
- * Runs in which things go wrong by chance. FAULT_RUNS says how many; a run that fails names its
+ * Runs in which things go wrong at random. FAULT_RUNS says how many; a run that fails names its
  * seed, and FAULT_SEED repeats it.
  */
 import { describe, expect, test } from '@jest/globals';

@@ -1,5 +1,5 @@
 /**
- * A small world in which jobs run while things go wrong by chance: an upstream that changes, a store,
+ * A small world in which jobs run while things go wrong at random: an upstream that changes, a store,
  * machines that stay or are new each time. After each step the invariants are looked at.
  */
 import { statSync } from 'node:fs';
@@ -49,7 +49,7 @@ import {
 const LONGEST_STEP_MS = 90_000;
 const TOKEN = 'ghs_canary0123456789abcdefghijklmnop';
 const projectPath = fileURLToPath(new URL('../..', import.meta.url));
-/** Otherwise each step compiles the sources anew, which takes longer than what it does. */
+/** Otherwise each step compiles the sources again, which takes longer than what it does. */
 const compileCache = join(projectPath, 'node_modules', '.cache', 'mirror-action');
 const preload = pathToFileURL(fileURLToPath(new URL('failpoints.ts', import.meta.url))).href;
 
@@ -58,7 +58,7 @@ type Machine = 'fresh' | 'a' | 'b';
 
 type Publish = 'post' | 'early';
 
-/** Chosen by chance where they are not given. */
+/** Chosen at random unless they are given. */
 interface Inputs {
   publish?: Publish;
   verify?: 'standard' | 'tip' | 'full';
@@ -86,7 +86,7 @@ export function isCold(phase: PhaseSignal['phase']): boolean {
 
 /** Everything a run of the harness is made of. End it with `close`. */
 export class World {
-  /** What happened, for whoever has to understand a violation. */
+  /** What happened, to understand a violation. */
   readonly story: string[] = [];
   readonly #scenario: Scenario;
   readonly #server: GitServer;
@@ -143,7 +143,7 @@ export class World {
     }
   }
 
-  /** A job, mostly with news, that gets a signal at a point which it comes to. */
+  /** A job, mostly with new commits, that gets a signal at a point which it comes to. */
   async runJobWhere(step: 'main' | 'post', signal: PhaseSignal): Promise<void> {
     const { phase } = signal;
     const needsMirror = phase === 'check' || phase === 'repack';
@@ -157,7 +157,7 @@ export class World {
     }
   }
 
-  /** One thing that happens by chance. */
+  /** One random event. */
   async happen(): Promise<void> {
     const things: [weight: number, thing: () => Promise<unknown>][] = [
       [1, () => this.changeUpstream()],
@@ -201,7 +201,7 @@ export class World {
     }
   }
 
-  /** Mostly one with news, so that there is something to fetch and to save. */
+  /** Mostly one with new commits, so that there is something to fetch and to save. */
   async #runAnyJob(): Promise<void> {
     if (this.#random.next() < 0.7) await this.changeUpstream();
     await this.runJob(this.#anyTrouble());

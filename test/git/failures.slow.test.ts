@@ -39,7 +39,7 @@ let upstream: string;
 /** A mirror of what upstream was before its last commit. */
 let mirror: string;
 /** Upstream's last commit. */
-let news: string;
+let newHead: string;
 let server: GitServer;
 let url: string;
 let git: Git;
@@ -53,7 +53,7 @@ beforeAll(async () => {
   mirror = join(root, 'mirror.git');
   await createRepository(upstream, repositorySizes.small);
   await fixtureGit(root, ['clone', '--quiet', '--mirror', '--no-hardlinks', upstream, mirror]);
-  news = (await addCommits(upstream, { fileBytes: 8_000 })).head;
+  newHead = (await addCommits(upstream, { fileBytes: 8_000 })).head;
   server = await startGitServer({ repositories: { 'owner/name': upstream } });
   url = server.repositoryUrl('owner/name');
   git = await gitWith(new AbortController().signal);
@@ -91,7 +91,7 @@ function fetch(into: string, options: { from?: string; timeoutMs?: number; with?
   return used.run({
     gitDirectory: into,
     args: ['fetch', '--no-tags', '--no-write-fetch-head', '--progress', '--stdin', '--', from],
-    stdin: `${news}\n`,
+    stdin: `${newHead}\n`,
     access: { url: from, token: '' },
     timeoutMs,
   });
@@ -441,7 +441,7 @@ describe('the mirror is damaged: corrupt-mirror', () => {
     await expectOutcome(walk(directory), 'corrupt-mirror');
   });
 
-  test('a bit of an object: by whoever reads it', async () => {
+  test('a bit of an object: by the command that reads it', async () => {
     const directory = copyOfMirror();
     flipBit(packOf(directory), 200_000, 3);
     await expectOutcome(readAll(directory), 'corrupt-mirror');

@@ -229,7 +229,7 @@ describeOnPosix('the configuration of a user', () => {
     await git.run({ gitDirectory: mirror, args: ['pack-refs', '--all'] });
   });
 
-  test('with credential helpers and prompts asks none of them, whoever refuses', async () => {
+  test('with credential helpers and prompts asks none of them, whichever server refuses', async () => {
     configure(`
 [core]
   askPass = ${canary}

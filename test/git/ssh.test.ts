@@ -52,7 +52,7 @@ function optionsIn(folder: string): SshOptions & { home: string } {
   return { temporaryFolder, home, environment: process.env };
 }
 
-/** Writes its folder, its arguments and its variables beside itself. */
+/** Writes its folder, its arguments and its variables next to itself. */
 function createRecorder(folder: string): string {
   mkdirSync(folder, { recursive: true });
   const script = `#!/bin/sh

@@ -157,10 +157,10 @@ test('a fallback is a warning, what was cured at once is not, and both are kept'
   const { log, said } = recorder();
   const account = new Account(log);
   account.recover('tried once more', new MirrorError('network', 'cut'));
-  account.fallBack('cloning afresh', 'unusable-mirror');
-  expect(said).toEqual(['info: tried once more', 'warning: cloning afresh']);
+  account.fallBack('cloning from scratch', 'unusable-mirror');
+  expect(said).toEqual(['info: tried once more', 'warning: cloning from scratch']);
   expect(account.fallbacks).toEqual([
     { code: 'network', reason: 'tried once more' },
-    { code: 'unusable-mirror', reason: 'cloning afresh' },
+    { code: 'unusable-mirror', reason: 'cloning from scratch' },
   ]);
 });

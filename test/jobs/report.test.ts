@@ -1,5 +1,5 @@
 /**
- * What people see: the log and the job summary of whole runs, held against files that somebody has
+ * What people see: the log and the job summary of whole runs, compared with files that somebody has
  * read (approved/). After a change: UPDATE_APPROVED=1, then read the diff.
  */
 import { describe, expect, test } from '@jest/globals';
@@ -115,7 +115,7 @@ onPosix('what people see of', () => {
     approve('existing', scenario, await scenario.run({ root }));
   });
 
-  test('a mirror whose damage shows when it is fetched into: wiped, and cloned afresh', async () => {
+  test('a mirror whose damage shows when it is fetched into: wiped, and cloned again', async () => {
     const scenario = await scenarios.create();
     const root = scenario.newMachine();
     const { mirror } = await scenario.run({ root });

@@ -150,7 +150,7 @@ test('the search finds the token in every form it could be told in', () => {
 });
 
 describe('with a server that needs the token', () => {
-  test('it is told nowhere: cold, unchanged, with news, on a machine that has the mirror', async () => {
+  test('it is nowhere: cold, unchanged, with new commits, on a machine that has the mirror', async () => {
     scenario.server.token = canary;
     const root = scenario.newMachine();
     const cold = await runWatched({ root });

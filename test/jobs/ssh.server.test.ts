@@ -173,7 +173,7 @@ async function expectNothingRuns(job: Job): Promise<void> {
 }
 
 describe('a mirror over SSH', () => {
-  test('is cloned, saved, restored with its news, and used again', async () => {
+  test('is cloned, saved, restored with new commits, and used again', async () => {
     const cold = startJob();
     const first = await succeed(cold.main());
     expect(first.outputs).toMatchObject({ provenance: 'cloned', recloned: 'false' });
@@ -477,8 +477,8 @@ describe('the key', () => {
       return succeed(step.finished);
     };
     const environment = { RUNNER_DEBUG: '1', GIT_TRACE: '1', GIT_SSH_COMMAND: 'false' };
-    for (const news of [false, true]) {
-      if (news) await addCommits(upstream);
+    for (const hasChanged of [false, true]) {
+      if (hasChanged) await addCommits(upstream);
       server.behave({ kind: 'slow', bytesPerSecond: 1_000_000 });
       const job = lonelyJob({ root: machine, environment });
       const steps = [await watch(job.startMain(), job), await watch(job.startPost(), job)];

@@ -19,7 +19,7 @@ class Meter {
 const { signal } = new AbortController();
 
 describe('work on all items', () => {
-  test('is done so many at a time, and on each once', async () => {
+  test('is done N at a time, and once on each', async () => {
     const meter = new Meter();
     const done: number[] = [];
     await forEachOf([1, 2, 3, 4, 5, 6, 7], 3, signal, async (item) => {

@@ -289,7 +289,7 @@ describe('stderr', () => {
 /** Takes SIGTERM for nothing, and so do its children: only SIGKILL ends it. */
 const STUBBORN = `trap '' TERM HUP INT; while :; do sleep 0.05; done`;
 
-/** A child with two of its own, of which one has another: the leaves may ignore SIGTERM. */
+/** A child with two children, one of which has another: the leaves may ignore SIGTERM. */
 function plantTree(isStubborn: boolean): string {
   const file = (name: string, text: string): string => {
     mkdirSync(marker, { recursive: true });

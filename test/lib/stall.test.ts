@@ -108,7 +108,7 @@ describe('a child', () => {
     expect([...pids]).toEqual([expect.any(Number)]);
   });
 
-  test('of which nothing more is expected is waited for, and not looked at again', async () => {
+  test('from which nothing more is expected is waited for, and not checked again', async () => {
     let looks = 0;
     const signsOfLife = () => {
       looks += 1;

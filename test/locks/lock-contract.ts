@@ -37,7 +37,7 @@ export function describeLockContract(name: string, setUp: () => Promise<LockBenc
 }
 
 function testExclusion(bench: () => LockBench): void {
-  test('a free lock is had at once', async () => {
+  test('a free lock is acquired at once', async () => {
     const acquisition = await acquire(bench().open());
     expect(acquisition).toMatchObject({ outcome: 'acquired' });
     expect(waitedMsOf(acquisition)).toBeLessThan(1_000);
@@ -200,7 +200,7 @@ function testCancellation(bench: () => LockBench): void {
     });
   });
 
-  test('when one who waits is cancelled, the others still get their turn', async () => {
+  test('when a waiting job is cancelled, the others still get their turn', async () => {
     const hold = await take(bench().open());
     const controller = new AbortController();
     const cancelled = acquire(bench().open(), { signal: controller.signal });

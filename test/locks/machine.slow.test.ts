@@ -54,7 +54,7 @@ afterEach(async () => {
   const left = existsSync(dirname(file)) ? readdirSync(dirname(file)) : [];
   const bytes = existsSync(file) ? lstatSync(file).size : 0;
   rmSync(root, { recursive: true });
-  // Nothing lies beside a lock file, whatever happened to its holders, and it stays empty.
+  // There is nothing next to a lock file, whatever happened to its holders, and it stays empty.
   expect(left.filter((name) => name !== 'mirror.lock')).toEqual([]);
   expect(bytes).toBe(0);
   expect(started.map((holder) => holder.complaints).join('')).toBe('');
@@ -89,7 +89,7 @@ describe('holders that die, stop or wait', () => {
     await hold.release();
   });
 
-  test('who waits for a holder that is killed gets in soon', async () => {
+  test('a job that waits for a holder that is killed gets the lock soon', async () => {
     const holder = await startHolder();
     await holder.take();
     const next = await startHolder();

@@ -210,7 +210,7 @@ describe('lists of refs', () => {
     expect(findRefsFault(refs, 'sha1')).toContain(fault);
   });
 
-  test('names that differ only in case, or share a beginning, stand side by side', () => {
+  test('names that differ only in case, or share a beginning, can exist together', () => {
     const names = ['A', 'A-b', 'B/a', 'a', 'ab', 'b/a', 'b/a-b', 'b/ab'];
     const refs = names.map((name) => ref(`refs/heads/${name}`));
     expect(findRefsFault(refs, 'sha1')).toBeUndefined();
@@ -336,7 +336,7 @@ test('refs without conflicts are the same list', () => {
   expect(separateNested(refs, undefined)).toEqual({ kept: refs, conflicts: [] });
 });
 
-test("HEAD's branch is kept where it lies under other refs, and all that is beside it", () => {
+test("HEAD's branch is kept where it lies under other refs, and so are all other refs", () => {
   const names = ['refs/heads/a', 'refs/heads/a-b', 'refs/heads/a/b', 'refs/heads/a/b/c'];
   const refs = names.map((name) => ({ name, oid: OID }));
   const branch = 'refs/heads/a/b/c';

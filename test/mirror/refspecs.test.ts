@@ -1,4 +1,4 @@
-/** Which refs are mirrored, held against what git itself fetches. */
+/** Which refs are mirrored, compared with what git itself fetches. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';

@@ -66,7 +66,7 @@ describe('a save', () => {
     const layers = ofKib(100_000, 30_000, 30_000, 30_000);
     expect(planSave(layers, ofKib(9_000)).repack).toBe('nothing');
     expect(planSave(layers, ofKib(11_000))).toEqual({ shared: [], repack: 'everything' });
-    // A little news is no occasion: where it took too long once, that would be so at every save.
+    // A few new commits don't repack everything: a repack that took too long once would be tried at every save.
     expect(planSave([...layers, ...ofKib(15_000)], ofKib(100)).repack).toBe('nothing');
   });
 });
@@ -108,7 +108,7 @@ describe('without a save', () => {
     expect(planUpkeep(layers, packs)).toEqual({ merged: packs, repack: 'merge' });
   });
 
-  test('everything is packed anew where the others outgrow the largest', () => {
+  test('everything is packed again where the others outgrow the largest', () => {
     const packs = ofKib(1_000, 900, 200, 201, 202, 203);
     expect(planUpkeep([], packs)).toEqual({ merged: packs.slice(2), repack: 'everything' });
     expect(planUpkeep(ofKib(300_000), packs)).toMatchObject({ repack: 'merge' });

@@ -282,7 +282,7 @@ describe('a mirror that is damaged is removed and not saved,', () => {
     await expectWhole(machine, upstream);
   });
 
-  test('where an old object is missing, which a fetch and a walk of news do not notice', async () => {
+  test('where an old object is missing, which a fetch and a walk of new objects miss', async () => {
     const { upstream, store, newMachine } = await createUpstream();
     const writer = await newMachine({ store });
     await writer.main();

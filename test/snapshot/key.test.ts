@@ -40,7 +40,7 @@ describe('two that differ have two keys', () => {
 
   test.each<[string, string, string]>([
     ['owner and name', url('github.com/foo-bar/baz'), url('github.com/foo/bar-baz')],
-    ['a slash and what stands for it', url('github.com/foo/bar'), url('github.com/foo_bar')],
+    ['a slash and its replacement', url('github.com/foo/bar'), url('github.com/foo_bar')],
     ['a folder more', url('h/a/b/c'), url('h/a/b_c')],
     ['case', url('github.com/owner/name'), url('github.com/owner/Name')],
     ['servers', url('github.com/owner/name'), url('github.example/owner/name')],

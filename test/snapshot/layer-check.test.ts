@@ -1,4 +1,4 @@
-/** A layer's files held against its digests, before and after all of them are there. */
+/** A layer's files compared with its digests, before and after all of them are written. */
 import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
 import { open, truncate, writeFile } from 'node:fs/promises';

@@ -192,7 +192,7 @@ describe('damage', () => {
       damaged.writeUInt8(damaged.readUInt8(position) ^ (1 << random.integer(8)), position);
       const result = await read(gzipSync(damaged, { level: 1 }));
       if (typeof result === 'string' || result.kind !== 'repository') continue;
-      // The rest is held against the files (layers.ts), the objects (unpack.ts) or the identity.
+      // The rest is compared with the files (layers.ts), the objects (unpack.ts) or the identity.
       expect(namesAndIds(result)).toEqual(namesAndIds(snapshot));
     }
   });

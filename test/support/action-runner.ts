@@ -15,7 +15,7 @@ export interface JobOptions {
   root: string;
   /** One of the machine's runners; each has a work folder of its own. */
   runner?: string;
-  /** The job's workspace beside others of that runner; the repository's name by default. */
+  /** The job's workspace, next to others of that runner; the repository's name by default. */
   workspace?: string;
   /** Where action.yml lies; this project by default. */
   actionPath?: string;

@@ -20,19 +20,19 @@ export async function changeAtRandom(upstream: string, random: Random, step: num
     .map((name) => name.slice('refs/heads/'.length))
     .filter((name) => name !== defaultBranch);
   const branch = branches.length === 0 ? undefined : random.pick(branches);
-  const news = () => ({
+  const newCommits = () => ({
     ...{ commits: 1 + random.integer(3), files: 1 + random.integer(4), seed: step },
     fileBytes: 2 ** (7 + random.integer(9)),
     content: random.pick(['text', 'random'] as const),
   });
   const changes: Record<string, () => Promise<unknown>> = {
-    commits: () => addCommits(upstream, news()),
-    'more commits': () => addCommits(upstream, { ...news(), commits: 5 }),
+    commits: () => addCommits(upstream, newCommits()),
+    'more commits': () => addCommits(upstream, { ...newCommits(), commits: 5 }),
     nothing: () => Promise.resolve(),
-    'force push': () => addCommits(upstream, { ...news(), from: 'HEAD~1' }),
+    'force push': () => addCommits(upstream, { ...newCommits(), from: 'HEAD~1' }),
     'branch made': async () => {
       await createBranch(upstream, `made-${step}`, 'HEAD~1');
-      await addCommits(upstream, { ...news(), branch: `made-${step}` });
+      await addCommits(upstream, { ...newCommits(), branch: `made-${step}` });
     },
     'tag moved': () => moveTag(upstream, 'moving', 'HEAD', `step ${step}`),
     'light tag moved': () => moveTag(upstream, 'light-1', 'HEAD~1'),
@@ -45,7 +45,7 @@ export async function changeAtRandom(upstream: string, random: Random, step: num
       'branch renamed': () => renameBranch(upstream, branch, `renamed-${step}`),
       // A name becomes a folder of names, and one again.
       'file and folder': () => renameBranch(upstream, branch, further ?? `${branch}/further`),
-      'branch forced back': () => addCommits(upstream, { ...news(), branch, from: 'HEAD~2' }),
+      'branch forced back': () => addCommits(upstream, { ...newCommits(), branch, from: 'HEAD~2' }),
       merge: () => merge(upstream, defaultBranch, branch, step),
     } satisfies typeof changes);
   }

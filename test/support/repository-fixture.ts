@@ -21,7 +21,7 @@ export interface RepositoryOptions extends ContentOptions {
   objectFormat?: 'sha1' | 'sha256';
   bare?: boolean;
   defaultBranch?: string;
-  /** Branches beside the default one, `branch-1`…, each with a commit of its own. */
+  /** Branches in addition to the default one, `branch-1`…, each with a commit of its own. */
   branches?: number;
   /** `annotated-1`… */
   annotatedTags?: number;
@@ -87,7 +87,7 @@ export async function createRepository(
 }
 
 /**
- * Grows a branch, by default the repository's own: "a day of news". Only as many files as are named
+ * Grows a branch, by default the repository's own: a day of new commits. Only as many files as are named
  * here are rewritten. With `from`, the branch restarts there: a force push.
  */
 export async function addCommits(

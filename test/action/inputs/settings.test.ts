@@ -707,7 +707,7 @@ describe('booleans', () => {
 
 describe('where the runner sets less than GitHub’s', () => {
   test.each([undefined, '', 'relative'])(
-    'RUNNER_WORKSPACE %j: default mirrors go beside the workspace',
+    'RUNNER_WORKSPACE %j: default mirrors go next to the workspace',
     (value) => {
       const { runner } = settingsOf({}, { RUNNER_WORKSPACE: value });
       expect(runner.mirrorsFolder).toBe(resolve('/work/name/_mirrors'));

@@ -447,7 +447,7 @@ describe('a clone without a snapshot', () => {
     },
   );
 
-  test('is no news of a mirror that was not cloned, or was cloned for another reason', () => {
+  test('is explained only where it was cloned for that reason', () => {
     expect(explainClone(restored, jobOf())).toBeUndefined();
     expect(explainClone({ ...cloned, recloned: true }, jobOf())).toBeUndefined();
   });

@@ -25,7 +25,7 @@ import { succeed, useScenarios } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
 
-/** What earlier steps may have left: beside, and in the place of, what will be checked out. */
+/** What earlier steps may have left next to, and in place of, what will be checked out. */
 async function leaveFiles({ workspace }: Job): Promise<void> {
   await mkdir(join(workspace, 'folder-1', 'file-1'), { recursive: true });
   await mkdir(join(workspace, 'build', 'empty'), { recursive: true });

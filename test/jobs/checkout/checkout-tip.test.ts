@@ -86,7 +86,7 @@ describe('a checkout of the newest commit is as in an empty workspace, and costs
 });
 
 describe('only what differs from the newest commit is fetched of', () => {
-  const news: [string, (scenario: Scenario) => Promise<Wish>][] = [
+  const changes: [string, (scenario: Scenario) => Promise<Wish>][] = [
     [
       'a push',
       async (scenario) => {
@@ -130,7 +130,7 @@ describe('only what differs from the newest commit is fetched of', () => {
     ],
   ];
 
-  test.each(news)('%s', async (_, happen) => {
+  test.each(changes)('%s', async (_, happen) => {
     const scenario = await createUpstream(scenarios);
     const main = await mainOf(scenario);
     const old = main['refs/remotes/origin/main'] ?? '';

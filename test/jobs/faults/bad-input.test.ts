@@ -40,7 +40,7 @@ const isRoot = process.getuid?.() === 0;
 const STRANGER = 65_534;
 
 let scenario: Scenario;
-/** A mirror that lacks upstream's news. */
+/** A mirror that lacks upstream's new commits. */
 let base: string;
 /** A folder with a git that writes down that it was started. */
 let watchedGit: string;
@@ -215,7 +215,7 @@ describe("the runner's environment", () => {
   });
 
   test.each(['', 'relative/folder'])(
-    'RUNNER_WORKSPACE=%s, as with act: the default mirror is beside the workspace',
+    'RUNNER_WORKSPACE=%s, as with act: the default mirror is next to the workspace',
     async (value) => {
       const { job, mirror } = await scenario.run({ environment: { RUNNER_WORKSPACE: value } });
       expect(dirname(mirror)).toBe(join(dirname(job.workspace), '_mirrors'));

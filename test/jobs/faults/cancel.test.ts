@@ -50,7 +50,7 @@ const LIMIT_MS = 5_000;
 const bulky = { commits: 1, files: 40, fileBytes: 500_000 };
 
 let scenario: Scenario;
-/** A mirror and a store that lack upstream's news. */
+/** A mirror and a store that lack upstream's new commits. */
 let base: string;
 let baseStore: string;
 let bulkyScenario: Scenario;
@@ -77,7 +77,7 @@ afterEach(async () => {
 });
 
 /**
- * A git that hangs in a command whose name a file beside it holds, heeding SIGTERM or not. The
+ * A git that hangs in a command that a file next to it names, and that obeys SIGTERM or ignores it. The
  * commands of a real git are too fast to be met at work.
  */
 function createStubbornGit(): string {

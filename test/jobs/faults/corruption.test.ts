@@ -245,7 +245,7 @@ describe('damage to a snapshot', () => {
     await expectHealing(scenario);
   });
 
-  test('files beside those it names are not taken over', async () => {
+  test('other files than those it names are ignored', async () => {
     const scenario = await copy();
     const { pack } = await filesOf(scenario);
     for (const extension of ['keep', 'promisor', 'rev', 'bitmap', 'mtimes']) {
@@ -285,7 +285,7 @@ describe('damage to a snapshot', () => {
       await expectHealing(await forgeIndex(), { verify: 'tip' }, reason);
     });
 
-    test('`verify: full` makes the index anew', async () => {
+    test('`verify: full` makes the index again', async () => {
       const scenario = await forgeIndex();
       const { main, mirror } = await scenario.run({ inputs: { verify: 'full' } });
       expect(main.outputs).toMatchObject({ provenance: 'restored', recloned: 'false' });
@@ -325,7 +325,7 @@ describe('damage to a mirror that stays', () => {
 
   /**
    * It has three packs, and what the middle one holds is history only. Its last snapshot is saved,
-   * and upstream has news, so that post has something to save.
+   * and upstream has new commits, so that post has something to save.
    */
   beforeAll(async () => {
     model = await scenarios.create();
@@ -366,7 +366,7 @@ describe('damage to a mirror that stays', () => {
   }
 
   /**
-   * Main succeeds, for upstream is well. A mirror that it made anew is right; one where it saw
+   * Main succeeds, for upstream is well. A mirror that it cloned again is right; one where it saw
    * nothing delivers the right files or none. What is in the store is sound, and the next run has
    * a right mirror.
    */

@@ -27,12 +27,12 @@ const MIB = 1024 * 1024;
 /** Without a disk of a given size there is nothing to fill. */
 const onSmallDisks = canMount('tmpfs') ? describe : describe.skip;
 
-/** Its pack has 3 MiB, and its news 2 MiB. */
+/** Its pack has 3 MiB, and the new commits 2 MiB. */
 const repository = { commits: 10, files: 30, fileBytes: 60_000, branches: 2 };
-const news = { commits: 10, files: 30, fileBytes: 100_000 };
+const newCommits = { commits: 10, files: 30, fileBytes: 100_000 };
 
 let scenario: Scenario;
-/** A mirror, and a store with its snapshot, which both lack upstream's news. */
+/** A mirror, and a store with its snapshot, which both lack upstream's new commits. */
 let base: string;
 let baseRefs: string[];
 let baseStore: string;
@@ -44,7 +44,7 @@ beforeAll(async () => {
   baseRefs = await listRefs(base);
   baseStore = join(scenario.root, 'base-store');
   cpSync(scenario.store, baseStore, { recursive: true });
-  await addCommits(scenario.upstream, news);
+  await addCommits(scenario.upstream, newCommits);
 });
 
 afterEach(() => {
@@ -73,7 +73,7 @@ function newStore(): string {
   return store;
 }
 
-/** Names beside the mirror's place. */
+/** Names next to the mirror's place. */
 function left(disk: string): string[] {
   return readdirSync(disk).filter((name) => name !== 'ballast');
 }
@@ -109,9 +109,9 @@ onSmallDisks('the disk of the mirror is full', () => {
   });
 
   test.each([
-    ['with room for half of the news', MIB],
+    ['with room for half of the new commits', MIB],
     ['with no room at all', 0],
-  ])('while it is fetched, %s: the old mirror stays, and nothing beside', async (_, room) => {
+  ])('while it is fetched, %s: the old mirror stays, and nothing else', async (_, room) => {
     const disk = disks.memory(16 * MIB);
     const path = join(disk, 'name.git');
     cpSync(base, path, { recursive: true });

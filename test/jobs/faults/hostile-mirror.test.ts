@@ -39,7 +39,7 @@ const onPosix = process.platform === 'win32' ? describe.skip : describe;
 let scenario: Scenario;
 /** Whoever asks it was led astray. */
 let attacker: GitServer;
-/** A sound mirror that lacks upstream's news. */
+/** A sound mirror that lacks upstream's new commits. */
 let base: string;
 /** Exists once planted code has run. */
 let marker: string;
@@ -449,7 +449,7 @@ onPosix('planted in a mirror', () => {
 });
 
 onPosix('links planted in a mirror', () => {
-  /** Where the link takes the place of what is there, what is there goes to its target. */
+  /** Where the link replaces a file or folder, that is moved to the link's target. */
   async function run(name: string, target: string): Promise<void> {
     const { mirror, job } = plotOn(copyOfBase());
     const plant = (): void => {

@@ -26,13 +26,13 @@ const random = createRandom(testSeed());
 const BEGINS = /git .* pack-objects /;
 
 /**
- * `merge`: four packs that no snapshot has, beside one that has. `everything`: of the first save, and
+ * `merge`: four packs that no snapshot has, and one that a snapshot has. `everything`: of the first save, and
  * where nothing is saved.
  */
 const KINDS = ['merge', 'everything', 'not saved'] as const;
 type Kind = (typeof KINDS)[number];
 
-const news = {
+const content = {
   commits: 20,
   files: 40,
   changedFiles: 15,
@@ -47,7 +47,7 @@ const repackMs = new Map<Kind, number>();
 const running: RunningStep[] = [];
 
 beforeAll(async () => {
-  scenario = await scenarios.create({ ...news, commits: 40, branches: 2 });
+  scenario = await scenarios.create({ ...content, commits: 40, branches: 2 });
   for (const kind of KINDS) templates.set(kind, join(scenario.root, `template-${kind}`));
   const [merge, everything, unsaved] = KINDS.map((kind) => templates.get(kind)!);
   const first = jobOn(merge!);
@@ -55,7 +55,7 @@ beforeAll(async () => {
   cpSync(merge!, everything!, { recursive: true });
   await succeed(first.post());
   for (let round = 0; round < 4; round++) {
-    await addCommits(scenario.upstream, { ...news, seed: round });
+    await addCommits(scenario.upstream, { ...content, seed: round });
     for (const folder of [merge!, everything!]) await succeed(jobOn(folder).main());
   }
   cpSync(everything!, unsaved!, { recursive: true });

@@ -36,12 +36,12 @@ const KILLS = Number(process.env['KILLS'] ?? 6);
 const POST_KILLS = Math.ceil(KILLS / 3);
 const random = createRandom(testSeed());
 
-/** Its pack has 5 MB, and its news 1.5 MB. */
+/** Its pack has 5 MB, and the new commits 1.5 MB. */
 const repository = {
   ...{ commits: 50, files: 120, fileBytes: 25_000 },
   ...{ branches: 5, annotatedTags: 3, lightTags: 3 },
 };
-const news = { commits: 30, files: 120, fileBytes: 25_000 };
+const newCommits = { commits: 30, files: 120, fileBytes: 25_000 };
 const CLONE_BYTES_PER_SECOND = 8_000_000;
 const FETCH_BYTES_PER_SECOND = 3_000_000;
 
@@ -53,10 +53,10 @@ const KINDS = ['cold', 'warm', 'existing', 'reclone', 'warm reclone'] as const;
 type Kind = (typeof KINDS)[number];
 
 let scenario: Scenario;
-/** A mirror, and a store with its snapshot, that lack upstream's news. */
+/** A mirror, and a store with its snapshot, that lack upstream's new commits. */
 let base: string;
 let baseStore: string;
-/** What the output `refs-digest` is with upstream's news. */
+/** What the output `refs-digest` is with upstream's new commits. */
 let newsDigest: string | undefined;
 /** How long the steps take when nobody kills them. */
 const mainMs = new Map<Kind, number>();
@@ -68,7 +68,7 @@ beforeAll(async () => {
   base = (await scenario.run()).mirror;
   baseStore = join(scenario.root, 'base-store');
   cpSync(scenario.store, baseStore, { recursive: true });
-  await addCommits(scenario.upstream, news);
+  await addCommits(scenario.upstream, newCommits);
   for (const kind of KINDS) {
     const { job } = prepare(kind);
     const main = await succeed(job.main());
@@ -149,7 +149,7 @@ async function killAfter(step: RunningStep, afterMs: number): Promise<boolean> {
 
 const LEFTOVERS = /\.staging-|\.trash-|tmp_|\.lock$|\.keep$|\.new$|incoming-/;
 
-/** A normal job after the killed one, on the same machine: a valid mirror and nothing beside it. */
+/** A normal job after the killed one, on the same machine: a valid mirror and nothing next to it. */
 async function expectNextJobHeals({ job, path, store }: Target): Promise<void> {
   scenario.server.clearFaults();
   const inputs = { 'mirror-path': path, 'disk-path': store };
@@ -161,8 +161,8 @@ async function expectNextJobHeals({ job, path, store }: Target): Promise<void> {
   expect(next.mirror).toBe(path);
   expect(next.main.log).not.toMatch(/waiting for it/);
   await expectMirrorOf(path, scenario.upstream);
-  const beside = readdirSync(dirname(path)).sort();
-  expect(beside).toEqual([basename(path), `${basename(path)}.lock`]);
+  const entries = readdirSync(dirname(path)).sort();
+  expect(entries).toEqual([basename(path), `${basename(path)}.lock`]);
   const within = Object.keys(await readTree(path));
   expect(within.filter((name) => LEFTOVERS.test(name))).toEqual([]);
   // The killed job's workspace is primed or it is not.
@@ -213,7 +213,7 @@ onPosix('main is killed', () => {
   });
 });
 
-/** Moments too short to be met by chance, by what is on the disk then. */
+/** Moments that are too short to hit at random, by what is on the disk then. */
 const moments: { when: string; kind: Kind; sign: RegExp }[] = [
   { when: 'it has taken the lock', kind: 'cold', sign: /^name\.git\.lock$/ },
   { when: 'it copies a snapshot', kind: 'warm', sign: /incoming-0\/pack-.*\.pack$/ },
@@ -324,7 +324,7 @@ onPosix('post is killed', () => {
 
 onPosix('main is stopped', () => {
   test.each(['cold', 'existing'] as const)(
-    '%s: the next job waits, then goes on alone; both end well',
+    '%s: the next job waits, then continues without the lock; both succeed',
     async (kind) => {
       const target = prepare(kind);
       const stopped = start(target.job.startMain());

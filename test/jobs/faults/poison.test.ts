@@ -49,7 +49,7 @@ const endless: FaultBehaviour = { kind: 'stall', afterBytes: 1_500 };
 const soon = { 'fetch-timeout': '1s' };
 const tooLate = /^fetching from http.* did not end within \d+ s/;
 
-/** Work that mostly waits, all of it side by side; says which of it failed. */
+/** Runs work that mostly waits in parallel, and says which part failed. */
 async function together<T extends { name: string } | string>(
   cases: readonly T[],
   work: (each: T) => Promise<void>,
@@ -218,7 +218,7 @@ describe('a snapshot that is damaged or stale', () => {
   }, 120_000);
 
   test.each(poisons)(
-    '%s, and a fetch that fails: cloned afresh, a good one saved',
+    '%s, and a fetch that fails: cloned again, a good one saved',
     async (poison) => {
       const scenario = await spoil(poison);
       const bad = (await listManifests(scenario.store)).at(-1)?.number ?? 0;
@@ -252,11 +252,11 @@ describe('a snapshot that is damaged or stale', () => {
       const left = await readdir(join(runnerWorkspace, '_mirrors'));
       expect(left).toEqual([expect.stringMatching(/\.git\.lock$/)]);
     });
-    // The stale one is fetched into before it is cloned afresh.
+    // The stale one is fetched into before it is cloned again.
     expect(failing.applied).toBe(poisons.length + 1);
   }, 120_000);
 
-  /** The fresh clone has packs of the same names: they are stored again, beside the damaged ones. */
+  /** The fresh clone has packs of the same names: they are stored again, in addition to the damaged ones. */
   async function expectSamePacksElsewhere(saved: Stored): Promise<void> {
     const first = await newestSnapshot(unchanged.store);
     expect(packsOf(saved).map((pack) => basename(pack))).toEqual(

@@ -44,7 +44,7 @@ describe.each(['sha1', 'sha256'] as const)('from cold to warm, %s', (objectForma
     const cloneBytes = server.bytesSent;
     expect(server.clones).toBe(1);
 
-    // A new machine restores it; upstream sends the news alone.
+    // A new machine restores it; upstream sends only new commits.
     server.resetCounters();
     await addCommits(upstream, { commits: 2 });
     const warm = await scenario.run();
@@ -74,11 +74,11 @@ describe.each(['sha1', 'sha256'] as const)('from cold to warm, %s', (objectForma
     expect(server.requests.filter(({ kind }) => kind === 'fetch')).toEqual([]);
 
     // The same machine again: its mirror is brought up to date, and descends from the snapshot.
-    const { head: news } = await addCommits(upstream);
+    const { head: newHead } = await addCommits(upstream);
     const again = await scenario.run({ root });
     expect(again.main.outputs).toMatchObject({
       ...{ provenance: 'existing', 'cache-hit': 'false', recloned: 'false', snapshot: '' },
-      ...{ head: news, 'mirror-path': unchanged.mirror },
+      ...{ head: newHead, 'mirror-path': unchanged.mirror },
     });
     await expectMirrorOf(again.mirror, upstream);
     expect(verdict(again.post)).toMatch(/^Saved snapshot 3-/);
@@ -292,7 +292,7 @@ describe('changes of upstream are followed by existing and by restored mirrors',
 });
 
 describe('where the mirror goes', () => {
-  test('by default beside the workspace, the same place for every job of a runner', async () => {
+  test('by default next to the workspace, the same place for every job of a runner', async () => {
     const scenario = await scenarios.create();
     const root = scenario.newMachine();
     const first = await scenario.run({ root });

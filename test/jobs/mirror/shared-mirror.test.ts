@@ -54,7 +54,7 @@ function countBy(results: readonly StepResult[], output: string): Record<string,
   return counts;
 }
 
-/** One valid mirror, of which all say the same, and nothing beside it but its lock. */
+/** One valid mirror, on which all jobs agree, and nothing next to it but its lock. */
 async function expectOneMirror(
   scenario: Scenario,
   { mirror }: Crowd,
@@ -132,7 +132,7 @@ describe('twelve jobs start at once on one mirror', () => {
       expect(Object.keys(countBy(mains, 'refs-digest'))).toHaveLength(1);
       const posts = (await runAll(jobs, 'post')).map(verdict);
       expect(posts.filter((line) => line.startsWith('Saved snapshot 1-'))).toHaveLength(1);
-      // Whoever looked before it was there was refused its claim, or its number.
+      // A job that looked before it existed was refused its claim, or its number.
       const late =
         /^Nothing saved: (?:nothing changed since snapshot 1-|another job (?:is saving it|saved snapshot 1 ))/;
       expect(posts.filter((line) => late.test(line))).toHaveLength(RUNNERS - 1);

@@ -9,7 +9,7 @@ import type { BlobHost, CacheJob } from '../../support/actions-cache/token.ts';
 import type { Job, JobOptions } from '../../support/action-runner.ts';
 
 export interface CacheJobOptions extends Partial<JobOptions> {
-  /** What the platform's token says beside the ref. */
+  /** What the platform's token says in addition to the ref. */
   grant?: Omit<CacheJob, 'ref' | 'defaultBranch'>;
   blobHost?: BlobHost;
 }

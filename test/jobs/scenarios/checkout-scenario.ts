@@ -181,7 +181,7 @@ export async function prime(
   const { path, serverUrl = scenario.server.url } = wish;
   const all = path === undefined ? inputs : { ...inputs, path };
   const job = scenario.job({ root, token: TOKEN, serverUrl, inputs: all });
-  // A primed checkout writes its files side by side, from a hundred of them on.
+  // A primed checkout writes files in parallel, by default from a hundred on.
   await appendFile(join(job.home, '.gitconfig'), '[checkout]\n\tthresholdForParallelism = 1\n');
   await succeed(job.main());
   expect(await readdir(join(job.workspace, path ?? '.'))).toEqual(['.git']);

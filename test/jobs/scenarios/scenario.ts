@@ -214,7 +214,7 @@ export async function headOf(directory: string): Promise<string> {
   return (await readFile(join(directory, 'HEAD'), 'utf8')).trim();
 }
 
-/** Paths below a folder with what is there, to compare folders byte for byte. */
+/** Paths below a folder with their content, to compare folders byte for byte. */
 export async function readTree(folder: string): Promise<Record<string, string>> {
   const tree: Record<string, string> = {};
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });

@@ -5,7 +5,7 @@ import { createRandom, testSeed, type Random } from '../../support/random.ts';
 import { inRounds, IS_SAMPLE, ROUNDS } from './rounds.ts';
 import { expectMirrorOf, verdict, type Scenario } from './scenario.ts';
 
-/** A store's objects by their names, of which some contain `/layers/` and others `/manifests/`. */
+/** A store's objects by their names, which contain `/layers/` or `/manifests/`. */
 export interface StoredObjects {
   list(): Promise<string[]>;
   read(name: string): Promise<Buffer>;

@@ -225,7 +225,7 @@ describe('what the platform evicts', () => {
     expect(verdict(post)).toMatch(/^Saved snapshot 3-/);
   });
 
-  test('all layers: the job clones, and saves anew', async () => {
+  test('all layers: the job clones, and saves again', async () => {
     const scenario = await scenarios.create();
     await run(scenario);
     await cache().evict(({ key }) => key.includes('/layers/'));

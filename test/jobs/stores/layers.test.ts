@@ -52,7 +52,7 @@ async function listStoredLayers({ store }: Scenario): Promise<string[]> {
 }
 
 describe('a save', () => {
-  test('stores one layer with what is new beside that of its base', async () => {
+  test('stores one new layer in addition to that of its base', async () => {
     const scenario = await scenarios.create(repositorySizes.small);
     await scenario.run();
     const first = await layersOf(scenario);
@@ -154,7 +154,7 @@ describe('a save', () => {
 });
 
 test(
-  `${RACES} times two jobs save different news on one base: one is superseded, nothing is lost`,
+  `${RACES} times two jobs save different commits on one base: one is superseded, nothing is lost`,
   async () => {
     const scenario = await scenarios.create(repositorySizes.small);
     const random = createRandom(testSeed());

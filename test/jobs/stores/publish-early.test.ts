@@ -95,7 +95,7 @@ describe('jobs on machines of their own', () => {
 });
 
 describe('a job that waits', () => {
-  test('goes on alone after `lock-timeout`', async () => {
+  test('continues without the claim after `lock-timeout`', async () => {
     const scenario = await scenarios.create();
     scenario.server.fault({ on: 'clone', times: 1, behave: { kind: 'stall', afterBytes: 0 } });
     const holder = scenario.job({ inputs: { publish: 'early' } }).startMain();
@@ -168,7 +168,7 @@ test(
 );
 
 describe('what is saved early', () => {
-  test('is what post then finds, and news go into the next', async () => {
+  test('is what post then finds, and new commits go into the next', async () => {
     const scenario = await scenarios.create();
     const job = scenario.job({ inputs: { publish: 'early' } });
     const main = await succeed(job.main());

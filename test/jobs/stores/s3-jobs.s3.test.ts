@@ -210,7 +210,7 @@ describeIf('by two ways to one bucket, with a proxy on each', () => {
   });
 });
 
-// There may be none, of which `each` would complain.
+// `each` rejects an empty list.
 for (const server of servers.filter(({ hasConditionalWrites }) => !hasConditionalWrites)) {
   describe(`${server.name}, which has no claims`, () => {
     const folder = `action-test/${randomUUID()}`;

@@ -27,17 +27,17 @@ describe.each(s3Servers())('$name', (server) => {
     expect(warm.main.outputs).toMatchObject({ provenance: 'restored', 'cache-hit': 'true' });
     expect(verdict(warm.post)).toMatch(/^Nothing saved: nothing changed/);
     await addCommits(scenario.upstream);
-    const news = await scenario.run(options);
-    expect(news.main.outputs['provenance']).toBe('restored');
-    expect(verdict(news.post)).toMatch(/^Saved snapshot 2-/);
-    await expectMirrorOf(news.mirror, scenario.upstream);
+    const changed = await scenario.run(options);
+    expect(changed.main.outputs['provenance']).toBe('restored');
+    expect(verdict(changed.post)).toMatch(/^Saved snapshot 2-/);
+    await expectMirrorOf(changed.mirror, scenario.upstream);
 
     const names = await stores.list('shared');
     expect(names.filter((name) => /\/manifests\/0000000002.*\.json\.gz$/.test(name))).toHaveLength(
       1,
     );
     expect(names.filter((name) => name.includes('/layers/'))).toHaveLength(2);
-    const said = [cold, warm, news].flatMap(({ main, post }) => [main.log, post.log]).join('\n');
+    const said = [cold, warm, changed].flatMap(({ main, post }) => [main.log, post.log]).join('\n');
     expect(said).toContain(`s3://${server.bucket}/${folder}/shared/`);
     expect(said).not.toContain(server.secretAccessKey);
   });

@@ -18,7 +18,7 @@ import {
 const scenarios = useScenarios();
 
 describe('two machines with mirrors of their own and one store', () => {
-  test('save each news once, and nothing again and again', async () => {
+  test('save each change once, and nothing repeatedly', async () => {
     const scenario = await scenarios.create();
     const [a, b] = [scenario.newMachine(), scenario.newMachine()];
     await scenario.run({ root: a });

@@ -204,7 +204,7 @@ describe('256 jobs of a run', () => {
     expect(service.most('look-up')).toBeLessThan(LOOK_UPS_A_MINUTE);
   });
 
-  test('that come when the claim is had never try to upload', async () => {
+  test('that come when the claim is taken never try to upload', async () => {
     begin();
     const late = { startMs: MINUTE_MS, timeoutMs: 0 };
     const acquisitions = await run([{}, ...Array.from({ length: 255 }, () => late)]);
@@ -403,7 +403,7 @@ describe('against the service', () => {
     );
   });
 
-  test('whoever finds it taken uploads nothing', async () => {
+  test('a job that finds it taken uploads nothing', async () => {
     await acquire('7-1');
     real.resetCounters();
     expect(await acquire('7-1')).toMatchObject({ outcome: 'timed-out' });

@@ -32,7 +32,7 @@ const SAMPLE = {
   raceTimeoutMs: 60_000,
 };
 const SOAK = {
-  // So many look for so long: more rarely, which leaves something of the machine to others.
+  // Many jobs look for a long time, so each looks more rarely.
   times: { ...TIMES, heartbeatMs: 300, longestPollMs: 500 },
   shortLifeMs: 3_000,
   contenders: 32,
@@ -128,7 +128,7 @@ describe('what is claimed', () => {
   });
 });
 
-describe('a claim of which nobody tells whether its holder lives', () => {
+describe('a claim whose holder may be alive or dead', () => {
   const lifeMs = 60_000;
   const number = NUMBER;
   const claim = '0000000007-000001';

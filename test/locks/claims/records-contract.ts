@@ -61,7 +61,7 @@ export function describeClaimRecordsContract(
       }
     });
 
-    test('one is written anew, and never seen half', async () => {
+    test('one is written again, and never seen half', async () => {
       const versions = ['a', 'b'].map((letter) => letter.repeat(50_000));
       await records.write('1.heartbeat', text(versions[0]!), signal);
       const over = new AbortController();

@@ -95,7 +95,7 @@ describeIf('claims in a bucket, where things go wrong', () => {
     test.each([
       ['one answer', 1],
       ['all answers', Infinity],
-    ])('of which %s was lost is one’s own, and nobody else’s', async (_, times) => {
+    ])('whose %s was lost belongs to its writer, and to nobody else', async (_, times) => {
       const fault = lose(times);
       const records = recordsBehindProxy();
       expect(await records.create('0-0', Buffer.from('ours'), signal)).toBe(true);

@@ -28,7 +28,7 @@ const ROUNDS = Number(process.env['S3_RACE_ROUNDS'] ?? 10);
 const PROCESSES = 16;
 const RACE_TIMEOUT_MS = 60_000 + ROUNDS * 6_000;
 
-// There may be none of a kind, of which `each` would complain.
+// `each` rejects an empty list.
 for (const server of servers.filter(({ hasConditionalWrites }) => hasConditionalWrites)) {
   describe(server.name, () => {
     const stores = new S3Stores(server, `claims-test/${randomUUID()}`);

@@ -62,7 +62,7 @@ class Contest {
     await this.world.run(ROUND_MS);
   }
 
-  /** With all machines awake and a network that works, whoever comes now gets its turn. */
+  /** With all machines awake and a network that works, a job that comes now gets its turn. */
   async settle(): Promise<ClaimAcquisition | undefined> {
     this.#isOver = true;
     Object.assign(this.network, RELIABLE);
@@ -119,7 +119,7 @@ class Contest {
       end();
       await hold.release();
     };
-    // From before it is had: what a machine learnt before it was suspended is old when it wakes up.
+    // From before it is acquired: what a machine learnt before it was suspended is old when it wakes up.
     const begin = (): void => {
       hasClockStood = false;
     };

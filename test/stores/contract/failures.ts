@@ -33,7 +33,7 @@ const HOSTILE_NAMES = [
   'x'.repeat(201),
 ];
 
-/** What never asks a store that lets go of things by itself. */
+/** What a store that evicts on its own is never asked. */
 const REMOVALS = ['withdrawManifest', 'list', 'remove'];
 
 export function testFailures(bench: () => StoreBench, traits: StoreTraits): void {

@@ -38,7 +38,7 @@ export const NOTHING = { manifests: [], layers: [], debris: [] };
 export interface StoreTraits {
   /** Whether the setting has `openUnreachable`. */
   hasOutages: boolean;
-  /** False where the store lets go of things by itself, and only so; true if left out. */
+  /** False if the store evicts on its own, and only that way; true by default. */
   canRemove?: boolean;
   /** False where of many who create one manifest at once none may win; true if left out. */
   hasAtomicCreate?: boolean;

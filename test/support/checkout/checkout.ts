@@ -127,7 +127,7 @@ class Replay {
     }
   }
 
-  /** Local branches, and those of upstream that cannot stand beside the one that is wanted. */
+  /** Local branches, and those of upstream that can't exist together with the wanted one. */
   async #removeRefs(): Promise<void> {
     const git = this.#git;
     const head = ['rev-parse', '--symbolic-full-name', '--verify', '--quiet', 'HEAD'];

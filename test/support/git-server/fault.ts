@@ -13,11 +13,11 @@ export type FaultBehaviour =
   | { kind: 'close' }
   /** Silent before the answer, headers included, as while a large pack is computed. */
   | { kind: 'delay'; forMs: number }
-  /** Silent and open after so many bytes; for ever unless `forMs` is given. */
+  /** Silent and open after that number of bytes; for ever unless `forMs` is given. */
   | { kind: 'stall'; afterBytes: number; forMs?: number }
-  /** The socket is closed after so many bytes; with `reset`, by a TCP reset. */
+  /** The socket is closed after that number of bytes; with `reset`, by a TCP reset. */
   | { kind: 'cut'; afterBytes: number; reset?: boolean }
-  /** The answer ends properly, but after so many bytes. */
+  /** The answer ends properly, but after that number of bytes. */
   | { kind: 'shorten'; afterBytes: number }
   | { kind: 'slow'; bytesPerSecond: number }
   /** Inverts `bytes` (default 16) bytes of the pack inside an intact side band. */

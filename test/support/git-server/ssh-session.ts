@@ -1,5 +1,5 @@
 /**
- * What the test's SSH server runs for whoever has logged in: `ssh-session.ts <folder>`, instead of
+ * What the test's SSH server runs for a user who has logged in: `ssh-session.ts <folder>`, instead of
  * the command that was asked for. It serves the repositories below the folder, and behaves as
  * `behaviour.json` says.
  */

@@ -36,7 +36,7 @@ export function useHolders(): (thing: HeldThing, options?: HolderOptions) => Pro
   };
 }
 
-/** A child process that runs lock-holder.ts; whoever starts it ends it. */
+/** A child process that runs lock-holder.ts; the caller has to end it. */
 export class Holder {
   readonly #child: ChildProcess;
   readonly #reports: AsyncIterator<string>;

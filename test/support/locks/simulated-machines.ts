@@ -75,7 +75,7 @@ export class Machine {
   readonly clock: Clock;
   readonly records: ClaimRecords;
   state: State = 'running';
-  /** Its clock runs so many times as fast as the world's. */
+  /** How many times as fast as the world's its clock runs. */
   readonly rate: number;
   readonly #world: World;
   readonly #random: Random;

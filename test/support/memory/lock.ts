@@ -9,7 +9,7 @@ export type MemoryLocks = Map<string, (() => void)[]>;
 /** setTimeout fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** A lock named `name` in `locks`; whoever has waited longest is next. */
+/** A lock named `name` in `locks`; the job that has waited longest is next. */
 export function createMemoryLock(name: string, locks: MemoryLocks): Lock {
   return {
     async acquire(options): Promise<Acquisition> {

@@ -11,7 +11,7 @@ describeLockContract('the lock in memory', () => {
   });
 });
 
-test('whoever has waited longest is next', async () => {
+test('the job that has waited longest is next', async () => {
   const locks: MemoryLocks = new Map();
   const order: number[] = [];
   const hold = await take(createMemoryLock('mirror', locks));

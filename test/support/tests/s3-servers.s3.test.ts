@@ -489,7 +489,7 @@ describe('a server named by the environment', () => {
     expect(pidsOf(servers).filter(isRunning)).toEqual(pidsOf(servers));
   }, 180_000);
 
-  test('they end with whoever has started them, however that ends', async () => {
+  test('they end with the process that started them, however that ends', async () => {
     const directory = await directories.create('s3-life');
     const program = `
       const { startS3Servers } = await import(${JSON.stringify(support('s3/servers.ts'))});

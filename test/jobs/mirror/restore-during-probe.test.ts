@@ -27,7 +27,7 @@ async function jobWithNews(scenario: Scenario) {
   return { job: scenario.job(inCache(cache(), scenario.server.url)), mirror };
 }
 
-describe('a restore beside the probe', () => {
+describe('a restore during the probe', () => {
   test('is done when upstream is slow to answer', async () => {
     const scenario = await scenarios.create(repositorySizes.small);
     const { job } = await jobWithNews(scenario);
@@ -65,7 +65,7 @@ describe('a restore beside the probe', () => {
     expect(next.outputs['provenance']).toBe('restored');
   });
 
-  test('that found a bad snapshot is of no account where upstream answers with nothing', async () => {
+  test('that found a bad snapshot is ignored where upstream answers with nothing', async () => {
     const scenario = await scenarios.create(repositorySizes.small);
     const { job } = await jobWithNews(scenario);
     await cache().evict(({ key }) => key.includes('/layers/'));

@@ -37,8 +37,8 @@ function expectDelta({ primed, unprimed }: Pair): void {
   expect(primed.requests.length).toBeLessThanOrEqual(unprimed.requests.length);
 }
 
-describe.each([0, 1])('with fetch-depth: %s, only the news are fetched of', (depth) => {
-  const news: [string, (scenario: Scenario) => Promise<Wish>][] = [
+describe.each([0, 1])('with fetch-depth: %s, only what is new is fetched of', (depth) => {
+  const changes: [string, (scenario: Scenario) => Promise<Wish>][] = [
     ['a pull request', openPullRequest],
     [
       'a push',
@@ -81,7 +81,7 @@ describe.each([0, 1])('with fetch-depth: %s, only the news are fetched of', (dep
     ],
   ];
 
-  test.each(news)('%s', async (_, happen) => {
+  test.each(changes)('%s', async (_, happen) => {
     const scenario = await createUpstream(scenarios);
     let mirrored: Refs = {};
     const pair = await checkOutBoth(scenario, { fetchDepth: depth }, async () => {
@@ -125,7 +125,7 @@ describe.each([0, 1])('with fetch-depth: %s, only the news are fetched of', (dep
 });
 
 // actions/checkout deletes the branch twice then, by its own name and as the goal of origin/HEAD.
-test('a default branch renamed to a name below itself makes the checkout start anew', async () => {
+test('a default branch renamed to a name below itself makes the checkout start from scratch', async () => {
   const scenario = await createUpstream(scenarios);
   const rename = async (): Promise<Wish> => {
     await renameDefaultBranch(scenario.upstream, 'main/next');
@@ -136,7 +136,7 @@ test('a default branch renamed to a name below itself makes the checkout start a
   await expectSameRefs(pair);
 });
 
-describe('news in a partial checkout', () => {
+describe('changes in a partial checkout', () => {
   test.each<[string, Wish]>([
     ['sparse-checkout', { sparseCheckout: ['folder-1', 'folder-2', 'folder-3'] }],
     ['filter: blob:none', { filter: 'blob:none', fetchDepth: 0 }],
