@@ -108,7 +108,7 @@ export async function createStaging(path: string): Promise<string> {
 /**
  * Turns a new or an existing directory into a bare repository that holds only known files: it writes the configuration
  * again, and removes everything except packs, their indexes and our own files. Refs are kept only in packed-refs.
- * Whoever lays out a tip mirror writes `shallow` anew before git reads history there.
+ * After this, the caller has to write `shallow` of a tip mirror again, before git reads history there.
  */
 export async function layOut(
   directory: string,

@@ -1,7 +1,7 @@
 /**
- * The file `shallow` of a tip mirror, and of a workspace primed from one: the commits whose parents git takes for
- * absent. A wrong one hides history or makes git fail, so it is never taken over from a store, a server or
- * whoever could write there: it is always made from the refs.
+ * The file `shallow` of a tip mirror, and of a workspace primed from one: the commits whose parents git treats as
+ * absent. A wrong one hides history or makes git fail. So it is always made from the refs, and never taken from a store,
+ * a server or the mirror's folder.
  */
 import { join } from 'node:path';
 import type { Git } from '../git/git.ts';
@@ -11,8 +11,8 @@ import { readObjects } from './objects.ts';
 import type { Depth } from './refs.ts';
 
 /**
- * Makes the commits that these ids name, or are tags of, all the history there is; nothing is done where all of it is
- * there. Throws `corrupt-mirror`.
+ * Limits history to the commits that these ids name, directly or by tags. Does nothing for a mirror with full history.
+ * Throws `corrupt-mirror`.
  */
 export async function limitHistory(
   git: Git,
@@ -26,7 +26,7 @@ export async function limitHistory(
   await writeWhole(join(gitDirectory, SHALLOW_FILE), lines.join(''));
 }
 
-/** Without those that name something else, such as a file. */
+/** The commits that the ids name or peel to. Ids of other objects, such as files, are ignored. */
 async function peelToCommits(
   git: Git,
   gitDirectory: string,
