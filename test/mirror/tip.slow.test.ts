@@ -1,12 +1,15 @@
 /** Mirrors of depth `tip`: one commit of each ref with its files, and nothing else whoever meddles with them. */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../../src/lib/files.ts';
+import { countPackBytes } from '../../src/mirror/directory.ts';
 import type { Depth } from '../../src/mirror/refs.ts';
 import { identify } from '../../src/snapshot/identity.ts';
+import { sumBytes } from '../../src/snapshot/manifest.ts';
 import { expectSound } from '../jobs/scenarios/checkout-comparison.ts';
+import { expectTipOf, readShallow } from '../jobs/scenarios/tip.ts';
 import {
   listRefs,
   newestSnapshot,
@@ -77,31 +80,6 @@ async function createWorld(objectFormat: Format = 'sha1'): Promise<World> {
   await createRepository(world.upstream, { ...repositorySizes.tiny, objectFormat });
   await mkdir(world.store);
   return world;
-}
-
-/** It has these refs of upstream, by default the default branch, with all files and without any history. */
-async function expectTipOf(mirror: string, upstream: string, refs?: string[]): Promise<void> {
-  const names = refs ?? [await git(upstream, ['symbolic-ref', 'HEAD'])];
-  const wanted = (await listRefs(upstream)).filter((line) =>
-    names.includes((line.split('\t')[1] ?? '').replace('^{}', '')),
-  );
-  expect(await listRefs(mirror)).toEqual(wanted);
-  const commits = new Set<string>();
-  for (const name of names) commits.add(await git(upstream, ['rev-parse', `${name}^{commit}`]));
-  const all = (await git(mirror, ['rev-list', '--all'])).split('\n');
-  expect(new Set(all)).toEqual(commits);
-  expect(await readShallow(mirror)).toEqual([...commits].sort());
-  for (const name of names) {
-    const tree = ['ls-tree', '-r', name];
-    expect(await git(mirror, tree)).toBe(await git(upstream, tree));
-  }
-  const walk = ['rev-list', '--objects', '--all', '--quiet'];
-  await git(mirror, walk);
-  await expectSound(mirror);
-}
-
-async function readShallow(mirror: string): Promise<string[]> {
-  return (await readFile(join(mirror, 'shallow'), 'utf8')).trim().split('\n');
 }
 
 /** What the next jobs do: on this machine, and on a new one from the store. */
@@ -354,25 +332,52 @@ async function moveKey(world: World, from: Depth, to: Depth): Promise<void> {
   await rename(join(folder, keyOf(from)), join(folder, keyOf(to)));
 }
 
-describe('a year of daily saves', () => {
+describe('a moving tip', () => {
   const DAYS = Number(process.env['TIP_DAYS'] ?? 25);
 
   test(
-    `${String(DAYS)} days hold at most about twice the tree, here and in the store`,
+    `of ${String(DAYS)} days: a mirror and a snapshot hold at most about twice the tree`,
     async () => {
       const world = await createWorld();
       const machine = await world.savedMachine();
+      const files = { files: 40, changedFiles: 3, fileBytes: 4_000 };
+      const days: { fetched: number; stored: number; mirror: number; restored: number }[] = [];
       for (let day = 0; day < DAYS; day += 1) {
-        await addCommits(world.upstream, { commits: 2, changedFiles: 3 });
+        await addCommits(world.upstream, { commits: 2, ...files });
+        server.resetCounters();
         await machine.main();
-        expect(await machine.post()).toMatchObject({ result: 'published' });
+        const saved = await machine.post();
+        const { snapshot } = await newestSnapshot(world.store);
+        days.push({
+          fetched: server.bytesSent,
+          stored: saved.result === 'published' ? saved.bytes : 0,
+          mirror: await countPackBytes(machine.path),
+          restored: sumBytes(snapshot.layers),
+        });
       }
       await expectTipOf(machine.path, world.upstream);
-      const fresh = await world.newMachine();
-      await rm(world.store, { recursive: true });
+      const fresh = await Machine.create({
+        ...{ root: join(root, 'fresh-machine'), url: world.url, depth: 'tip' },
+      });
       await fresh.main();
-      const tree = await countFolderBytes(fresh.packs);
-      expect(await countFolderBytes(machine.packs)).toBeLessThan(2.5 * tree);
+      const tree = await countPackBytes(fresh.path);
+      const part = (bytes: readonly number[]) =>
+        Math.round((100 * bytes.reduce((sum, each) => sum + each, 0)) / bytes.length / tree) / 100;
+      const largest = (bytes: readonly number[]) =>
+        Math.round((100 * Math.max(...bytes)) / tree) / 100;
+      const of = (name: keyof (typeof days)[number]) => days.map((each) => each[name]);
+      const summary = {
+        days: DAYS,
+        treeBytes: tree,
+        fetchedADay: part(of('fetched')),
+        storedADay: part(of('stored')),
+        largestMirror: largest(of('mirror')),
+        largestSnapshot: largest(of('restored')),
+      };
+      process.stderr.write(`${JSON.stringify(summary)}\n`);
+      expect(days.every(({ stored }) => stored > 0)).toBe(true);
+      expect(summary.largestMirror).toBeLessThan(2.5);
+      expect(summary.largestSnapshot).toBeLessThan(2.5);
     },
     60_000 + DAYS * 5_000,
   );

@@ -18,6 +18,7 @@ import {
   type Run,
   type Scenario,
 } from '../scenarios/scenario.ts';
+import { expectTipOf } from '../scenarios/tip.ts';
 
 // Every call of the cache starts a process.
 jest.setTimeout(180_000);
@@ -60,6 +61,20 @@ describe('jobs of the default branch', () => {
       expect(cache().bytesUp()).toBeLessThan(cache().bytesDown() / 4);
     },
   );
+
+  test('clone one commit once with fetch-depth 1, and then restore and save what is new', async () => {
+    const scenario = await scenarios.create(repositorySizes.small);
+    const job = () =>
+      scenario.run(inCache(cache(), scenario.server.url, { inputs: { 'fetch-depth': '1' } }));
+    const cold = await job();
+    expect(cold.main.outputs).toMatchObject({ provenance: 'cloned', 'cache-hit': 'false' });
+    expect(verdict(cold.post)).toMatch(/^Saved snapshot 1-/);
+    await addCommits(scenario.upstream);
+    const warm = await job();
+    expect(warm.main.outputs).toMatchObject({ provenance: 'restored', 'cache-hit': 'true' });
+    expect(verdict(warm.post)).toMatch(/^Saved snapshot 2-/);
+    await expectTipOf(warm.mirror, scenario.upstream);
+  });
 
   test('work without zstd, as a store of their own', async () => {
     const scenario = await scenarios.create();
