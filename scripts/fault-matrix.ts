@@ -366,4 +366,18 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'the next save stores what refs reach, and nothing else',
     tests: [['save/maintenance', 'what refs no longer reach']],
   },
+  {
+    fault:
+      'Without history: `shallow` lies, a snapshot has a hole or another depth, upstream moves',
+    expected: 'one whole commit is primed and saved, or nothing',
+    tests: [
+      ['mirror/tip', ''],
+      ['jobs/mirror/tip-jobs', ''],
+    ],
+  },
+  {
+    fault: 'Upstream cannot leave out history (dumb HTTP) and `fetch-depth` is 1',
+    expected: 'the step fails and says so; nothing is saved',
+    tests: [['mirror/tip', 'plain files']],
+  },
 ];
