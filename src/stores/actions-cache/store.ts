@@ -18,26 +18,16 @@
  *   who may write to the cache of a branch is trusted that far, by GitHub as well. What came is used
  *   only if it is exactly the declared files.
  */
-import { setImmediate as turn } from 'node:timers/promises';
-import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { MirrorError } from '../../lib/errors.ts';
 import type { OnBytes } from '../../lib/progress.ts';
+import { createStore } from '../back-end.ts';
+import { MAX_MANIFEST_BYTES, type LayerFiles, type Store } from '../store.ts';
 import { layOut, moveEntryFiles } from './folder.ts';
 import { MAX_NUMBER, findHighest, layerKey, manifestKey, manifestPrefix } from './keys.ts';
-import type { ActionsCache, CacheSession, Direction } from './session.ts';
-import { assertLayer, assertManifestNumber, assertManifestSize, assertNames } from '../names.ts';
-import {
-  type FindOptions,
-  type Inventory,
-  type LayerFiles,
-  MAX_MANIFEST_BYTES,
-  type Removal,
-  type Store,
-  type StoredManifest,
-  type TransferOptions,
-} from '../store.ts';
+import type { ActionsCache, CacheSession } from './session.ts';
 
-/** Bounds the search for a manifest where the platform evicts them under our eyes. */
-const MAX_VANISHED = 10;
+const ABSENCE_HINT =
+  'a job sees snapshots of its own branch, its base branch and the default branch only, and GitHub evicts entries after 7 days without use';
 
 export interface ActionsCacheStoreOptions {
   cache: ActionsCache;
@@ -45,83 +35,46 @@ export interface ActionsCacheStoreOptions {
   scope: string;
 }
 
-/** The snapshots of a scope; nothing is asked until the store is used. */
-export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptions): Store {
-  return new ActionsCacheStore(cache, scope);
+interface Call {
+  session: CacheSession;
+  key: string;
+  signal: AbortSignal;
 }
 
-class ActionsCacheStore implements Store {
-  readonly location: string;
-  readonly absenceHint =
-    'a job sees snapshots of its own branch, its base branch and the default branch only, and GitHub evicts entries after 7 days without use';
-  readonly #cache: ActionsCache;
-  readonly #scope: string;
+/** The snapshots of a scope; nothing is asked until the store is used. */
+export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptions): Store {
+  return createStore<Call>({
+    location: `the Actions cache (${scope})`,
+    absenceHint: ABSENCE_HINT,
 
-  constructor(cache: ActionsCache, scope: string) {
-    this.#cache = cache;
-    this.#scope = scope;
-    this.location = `the Actions cache (${scope})`;
-  }
+    attempt({ key, what, signal, isWriting = false }, work) {
+      const direction = isWriting ? 'writing' : 'reading';
+      return cache.call(direction, `${what} in the Actions cache`, signal, (session) =>
+        work({ session, key, signal }),
+      );
+    },
 
-  async findManifest(
-    key: string,
-    { below = Infinity, signal }: FindOptions,
-  ): Promise<StoredManifest | undefined> {
-    assertNames('key', key);
-    if (below !== Infinity) assertManifestNumber(below);
-    return this.#call('reading', 'finding a manifest', signal, async (session) => {
-      let limit = Math.min(below - 1, MAX_NUMBER);
-      for (let vanished = 0; vanished < MAX_VANISHED; vanished++) {
-        const number = await this.#findHighest(session, key, limit);
-        if (number === undefined) return undefined;
-        const content = await session.read(this.#manifest(key, number), MAX_MANIFEST_BYTES);
-        if (content !== undefined) return { number, content };
-        limit = number - 1;
-      }
-      throw new Error('manifests vanish faster than they can be read');
-    });
-  }
+    async findManifest({ session, key }, below, vanished) {
+      const folder = manifestPrefix(key, scope);
+      const limit = Math.min(below, MAX_NUMBER + 1, ...vanished) - 1;
+      const number = await findHighest(limit, async (prefixes) => {
+        const found = await session.lookUp(prefixes.map((prefix) => folder + prefix));
+        return found?.startsWith(folder) === true ? found.slice(folder.length) : found;
+      });
+      if (number === undefined) return undefined;
+      const content = await session.read(manifestKey(key, scope, number), MAX_MANIFEST_BYTES);
+      return { number, content };
+    },
 
-  async createManifest(
-    key: string,
-    number: number,
-    content: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    assertNames('key', key);
-    assertManifestNumber(number);
-    assertManifestSize(content);
-    const copy = Uint8Array.from(content);
-    return this.#call('writing', `creating manifest ${number}`, signal, async (session) => {
-      const name = this.#manifest(key, number);
-      return !(await session.has(name)) && (await session.create(name, copy));
-    });
-  }
+    async createManifest({ session, key }, number, content) {
+      const name = manifestKey(key, scope, number);
+      return !(await session.has(name)) && (await session.create(name, content));
+    },
 
-  async withdrawManifest(key: string, number: number, signal: AbortSignal): Promise<void> {
-    assertNames('key', key);
-    assertManifestNumber(number);
-    await pass(signal);
-  }
+    hasLayer: ({ session, key }, name) => session.has(layerKey(key, name)),
 
-  async hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean> {
-    assertNames('key', key);
-    assertNames('layer', name);
-    return this.#call('reading', `looking for layer ${name}`, signal, (session) =>
-      session.has(layerKey(key, name)),
-    );
-  }
-
-  /** Throws `bad-snapshot` also where the archive holds more than the layer declares. */
-  async getLayer(
-    key: string,
-    layer: LayerFiles,
-    directory: string,
-    { signal, onBytes }: TransferOptions,
-  ): Promise<void> {
-    assertNames('key', key);
-    assertLayer(layer);
-    await this.#call('reading', `getting layer ${layer.name}`, signal, async (session) => {
+    /** Throws `bad-snapshot` also where the archive holds more than the layer declares. */
+    async getLayer({ session, key, signal }, layer, directory, { onBytes }) {
       const transfer = { isLong: true, onShare: tellBytes(layer, onBytes) };
       const outcome = await session.restore(layerKey(key, layer.name), transfer);
       if (outcome !== 'restored') {
@@ -131,71 +84,21 @@ class ActionsCacheStore implements Store {
       }
       await moveEntryFiles(layer, session.folder.entry, directory, { signal });
       onBytes?.(sizeOf(layer));
-    });
-  }
+    },
 
-  async putLayer(
-    key: string,
-    layer: LayerFiles,
-    directory: string,
-    { signal, onBytes }: TransferOptions,
-  ): Promise<void> {
-    assertNames('key', key);
-    assertLayer(layer);
-    await this.#call('writing', `putting layer ${layer.name}`, signal, async (session) => {
+    async putLayer({ session, key, signal }, layer, directory, { onBytes }) {
       await layOut(layer, directory, session.folder.entry, { signal });
       const name = layerKey(key, layer.name);
-      // Before the archive is made: it may have gigabytes.
-      if (await session.has(name)) throw new Error('a layer of this name exists');
       const transfer = { isLong: true, onShare: tellBytes(layer, onBytes) };
       const result = await session.save(name, transfer);
       if (result.is === 'taken') throw new Error('a layer of this name was begun');
       // Names are never reused: what is there is ours, and the service has seen all of it.
       if (result.is === 'unknown' && !(await session.has(name))) throw result.error;
       onBytes?.(sizeOf(layer));
-    });
-  }
+    },
 
-  async list(key: string, signal: AbortSignal): Promise<Inventory> {
-    assertNames('key', key);
-    await pass(signal);
-    return { manifests: [], layers: [], debris: [] };
-  }
-
-  async remove(key: string, what: Removal, signal: AbortSignal): Promise<void> {
-    assertNames('key', key);
-    what.manifests.forEach(assertManifestNumber);
-    assertNames('layer', ...what.layers);
-    assertNames('debris', ...what.debris);
-    await pass(signal);
-  }
-
-  #manifest(key: string, number: number): string {
-    return manifestKey(key, this.#scope, number);
-  }
-
-  #findHighest(session: CacheSession, key: string, limit: number): Promise<number | undefined> {
-    const folder = manifestPrefix(key, this.#scope);
-    return findHighest(limit, async (prefixes) => {
-      const found = await session.lookUp(prefixes.map((prefix) => folder + prefix));
-      return found?.startsWith(folder) === true ? found.slice(folder.length) : found;
-    });
-  }
-
-  #call<T>(
-    direction: Direction,
-    what: string,
-    signal: AbortSignal,
-    work: (session: CacheSession) => Promise<T>,
-  ): Promise<T> {
-    return this.#cache.call(direction, `${what} in the Actions cache`, signal, work);
-  }
-}
-
-/** What needs nothing of the service ends as every call does. */
-async function pass(signal: AbortSignal): Promise<void> {
-  throwIfCancelled(signal);
-  await turn();
+    removal: undefined,
+  });
 }
 
 /** The archive stands for the layer, whose packs don't get smaller; its last byte is told by the end. */

@@ -153,8 +153,10 @@ export class DiskFolders {
     }
   }
 
-  /** Moves the layer away first: a reader sees all of it or nothing. */
+  /** Moves the layer away first: a reader sees all of it or nothing. One that is gone is no error. */
   async removeLayer(name: string): Promise<void> {
+    if (!(await this.exist(this.layer(name)))) return;
+    await this.make();
     const away = this.#temporary();
     try {
       await rename(this.layer(name), away);

@@ -3,8 +3,8 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { renameStubbornly } from '../../lib/files.ts';
 import { MAX_RECORD_BYTES, type ClaimRecords } from '../../locks/claims/records.ts';
+import { checkRecords } from '../back-end.ts';
 import { readPlainFile } from '../layer-files.ts';
-import { assertNames, assertRecordSize, isSafeName } from '../names.ts';
 import { attempt } from './attempt.ts';
 import { listTimes } from './files.ts';
 import { DiskFolders } from './folders.ts';
@@ -17,61 +17,43 @@ export interface DiskRecordsOptions {
 
 /** Records of a key, in a folder that is not touched until they are used. */
 export function createDiskRecords({ path, key }: DiskRecordsOptions): ClaimRecords {
-  assertNames('key', key);
   const root = resolve(path);
   const folders = new DiskFolders(root, key);
-  const pathOf = (name: string): string => {
-    assertNames('record', name);
-    return join(folders.claims, name);
-  };
-  return {
-    async create(name, content, signal) {
-      const target = pathOf(name);
-      assertRecordSize(content);
-      const copy = Uint8Array.from(content);
-      const options = { root, what: `creating ${name}`, signal, isWriting: true };
-      return attempt(options, async (bounded) => {
+  const writing = (what: string, signal: AbortSignal) => ({ root, what, signal, isWriting: true });
+  return checkRecords(key, {
+    create: (name, content, signal) =>
+      attempt(writing(`creating ${name}`, signal), async (bounded) => {
         await folders.makeClaims();
-        return folders.createIfAbsent(target, copy, bounded);
-      });
-    },
+        return folders.createIfAbsent(join(folders.claims, name), content, bounded);
+      }),
 
-    async read(name, signal) {
-      const source = pathOf(name);
-      return attempt({ root, what: `reading ${name}`, signal }, async () => {
-        const content = await readPlainFile(source, MAX_RECORD_BYTES);
+    read: (name, signal) =>
+      attempt({ root, what: `reading ${name}`, signal }, async () => {
+        const content = await readPlainFile(join(folders.claims, name), MAX_RECORD_BYTES);
         if (content === undefined) await folders.checkRoot();
         return content;
-      });
-    },
+      }),
 
-    async write(name, content, signal) {
-      const target = pathOf(name);
-      assertRecordSize(content);
-      const copy = Uint8Array.from(content);
-      const options = { root, what: `writing ${name}`, signal, isWriting: true };
-      await attempt(options, async (bounded) => {
+    write: (name, content, signal) =>
+      attempt(writing(`writing ${name}`, signal), async (bounded) => {
         await folders.makeClaims();
+        const target = join(folders.claims, name);
         // The name need not be durable: if the disk's machine fails, so do the jobs that wait for it.
-        await folders.withDraft(copy, bounded, (draft) => renameStubbornly(draft, target));
-      });
-    },
+        await folders.withDraft(content, bounded, (draft) => renameStubbornly(draft, target));
+      }),
 
-    async list(signal) {
-      return attempt({ root, what: 'listing claims', signal, isWriting: true }, async () => {
+    list: (signal) =>
+      attempt(writing('listing claims', signal), async () => {
         if (!(await folders.exist(folders.claims))) return [];
         const nowMs = await folders.nowMs(folders.claims);
-        const files = (await listTimes(folders.claims)).filter(({ name }) => isSafeName(name));
+        const files = await listTimes(folders.claims);
         return files.map(({ name, changedMs }) => ({ name, ageMs: nowMs - changedMs }));
-      });
-    },
+      }),
 
-    async remove(name, signal) {
-      const target = pathOf(name);
-      await attempt({ root, what: `removing ${name}`, signal, isWriting: true }, async () => {
+    remove: (name, signal) =>
+      attempt(writing(`removing ${name}`, signal), async () => {
         await folders.checkRoot();
-        await rm(target, { force: true });
-      });
-    },
-  };
+        await rm(join(folders.claims, name), { force: true });
+      }),
+  });
 }

@@ -12,34 +12,15 @@
  */
 import { createHash } from 'node:crypto';
 import { tidy, withGrace } from '../../lib/abort.ts';
-import { throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
+import { toMirrorError } from '../../lib/errors.ts';
 import { Slots } from '../../lib/parallel.ts';
-import {
-  assertLayer,
-  assertManifestNumber,
-  assertManifestSize,
-  assertNames,
-  isSafeName,
-} from '../names.ts';
-import {
-  type FindOptions,
-  type GetOptions,
-  type Inventory,
-  type LayerFiles,
-  MAX_MANIFEST_BYTES,
-  type Removal,
-  type Store,
-  type StoredManifest,
-  type TransferOptions,
-} from '../store.ts';
+import { createStore, type RemovalOf } from '../back-end.ts';
+import { MAX_MANIFEST_BYTES, type Store } from '../store.ts';
 import type { S3Bucket, S3Upload } from './bucket.ts';
 import { newNonce, type S3Creation } from './create.ts';
 import { DEFAULT_LIMITS, downloadLayer, type RangeLimits } from './download.ts';
 import { layerOf, numberOf, S3Keys } from './keys.ts';
 import { COMMIT_GRACE_MS, uploadLayer } from './upload.ts';
-
-/** Bounds the search for a manifest where retention removes them at the same time. */
-const MAX_VANISHED = 10;
 
 export interface S3StoreOptions {
   bucket: S3Bucket;
@@ -47,232 +28,147 @@ export interface S3StoreOptions {
   limits?: Partial<RangeLimits>;
 }
 
+interface Session {
+  bucket: S3Bucket;
+  keys: S3Keys;
+  signal: AbortSignal;
+}
+
 /** A store in a bucket; nothing is requested until the store is used. */
-export function createS3Store({ bucket, creation, limits }: S3StoreOptions): Store {
-  return new S3Store(bucket, creation, { ...DEFAULT_LIMITS, ...limits });
-}
+export function createS3Store({ bucket, creation, limits: given }: S3StoreOptions): Store {
+  const { location } = bucket;
+  const limits = { ...DEFAULT_LIMITS, ...given };
+  const slots = new Slots(limits.width);
+  return createStore<Session>({
+    location,
 
-class S3Store implements Store {
-  readonly location: string;
-  readonly #bucket: S3Bucket;
-  readonly #creation: S3Creation;
-  readonly #limits: RangeLimits;
-  readonly #slots: Slots;
-
-  constructor(bucket: S3Bucket, creation: S3Creation, limits: RangeLimits) {
-    this.location = bucket.location;
-    this.#bucket = bucket;
-    this.#creation = creation;
-    this.#limits = limits;
-    this.#slots = new Slots(limits.width);
-  }
-
-  async findManifest(
-    key: string,
-    { below = Infinity, signal }: FindOptions,
-  ): Promise<StoredManifest | undefined> {
-    const keys = keysOf(key);
-    if (below !== Infinity) assertManifestNumber(below);
-    return this.#attempt('finding a manifest', signal, async () => {
-      const vanished = new Set<string>();
-      while (vanished.size < MAX_VANISHED) {
-        const { objects } = await this.#bucket.list(keys.manifests, signal);
-        const newest = objects
-          .map(({ name }) => ({ name, number: numberOf(name) ?? Infinity }))
-          .filter(({ number }) => number < below && number !== Infinity)
-          .filter(({ name }) => !vanished.has(name))
-          .sort((one, other) => one.number - other.number)
-          .at(-1);
-        if (newest === undefined) return undefined;
-        const name = keys.manifests + newest.name;
-        const content = await this.#bucket.read(name, MAX_MANIFEST_BYTES, signal);
-        if (content !== undefined) return { number: newest.number, content };
-        vanished.add(newest.name);
-      }
-      throw new Error('manifests vanish faster than they can be read');
-    });
-  }
-
-  async createManifest(
-    key: string,
-    number: number,
-    content: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const keys = keysOf(key);
-    assertManifestNumber(number);
-    assertManifestSize(content);
-    const copy = Buffer.from(content);
-    return this.#attempt(`creating manifest ${String(number)}`, signal, async () => {
-      if ((await this.#namesOf(keys, number, signal)).length > 0) return false;
-      const isExclusive = await this.#creation.isPossible(signal);
-      const nonce = newNonce();
-      const name = keys.manifest(number, isExclusive ? undefined : nonce);
-      let isOurs = false;
+    async attempt({ key, what, signal }, work) {
       try {
-        isOurs = await withGrace(signal, COMMIT_GRACE_MS, async (late) => {
-          if (!isExclusive) await this.#bucket.put(name, copy, late, { nonce });
-          else if (!(await this.#creation.createIfAbsent(name, copy, nonce, late))) return false;
-          await this.#checkStored(name, copy, late);
-          const names = await this.#namesOf(keys, number, late);
-          if (!names.includes(name)) throw this.#bucket.lost(name, 'does not list it');
-          return names.length === 1;
-        });
-      } finally {
-        if (!isOurs) await tidy((bounded) => this.#creation.removeOwn(name, nonce, bounded));
+        return await work({ bucket, keys: new S3Keys(key), signal });
+      } catch (error) {
+        throw toMirrorError(error, 'store-unavailable', `${what} in ${location}`);
       }
-      return isOurs;
+    },
+
+    async findManifest({ keys, signal }, below, vanished) {
+      const { objects } = await bucket.list(keys.manifests, signal);
+      const numbers = objects.map(({ name }) => numberOf(name) ?? 0);
+      const number = Math.max(0, ...numbers.filter((each) => each < below && !vanished.has(each)));
+      if (number === 0) return undefined;
+      // More than one where writers contend: all but one are about to be removed.
+      for (const { name } of objects.filter((_, index) => numbers[index] === number)) {
+        const content = await bucket.read(keys.manifests + name, MAX_MANIFEST_BYTES, signal);
+        if (content !== undefined) return { number, content };
+      }
+      return { number, content: undefined };
+    },
+
+    createManifest: (session, number, content) =>
+      createManifest(session, creation, number, Buffer.from(content)),
+
+    async hasLayer({ keys, signal }, name) {
+      return (await bucket.head(keys.layer(name), signal)) !== undefined;
+    },
+
+    async getLayer({ keys, signal }, layer, directory, told) {
+      const options = { ...told, signal, limits, slots };
+      await downloadLayer(bucket, keys.layer(layer.name), layer, directory, options);
+    },
+
+    async putLayer({ keys, signal }, layer, directory, told) {
+      const options = { ...told, signal };
+      await uploadLayer(bucket, keys.layer(layer.name), layer, directory, options);
+    },
+
+    removal,
+  });
+}
+
+async function createManifest(
+  { bucket, keys, signal }: Session,
+  creation: S3Creation,
+  number: number,
+  content: Buffer,
+): Promise<boolean> {
+  if ((await namesOf({ bucket, keys, signal }, number)).length > 0) return false;
+  const isExclusive = await creation.isPossible(signal);
+  const nonce = newNonce();
+  const name = keys.manifest(number, isExclusive ? undefined : nonce);
+  let isOurs = false;
+  try {
+    isOurs = await withGrace(signal, COMMIT_GRACE_MS, async (late) => {
+      if (!isExclusive) await bucket.put(name, content, late, { nonce });
+      else if (!(await creation.createIfAbsent(name, content, nonce, late))) return false;
+      await checkStored(bucket, name, content, late);
+      const names = await namesOf({ bucket, keys, signal: late }, number);
+      if (!names.includes(name)) throw bucket.lost(name, 'does not list it');
+      return names.length === 1;
     });
+  } finally {
+    if (!isOurs) await tidy((bounded) => creation.removeOwn(name, nonce, bounded));
   }
+  return isOurs;
+}
 
-  async withdrawManifest(key: string, number: number, signal: AbortSignal): Promise<void> {
-    const keys = keysOf(key);
-    assertManifestNumber(number);
-    await this.#attempt(`withdrawing manifest ${String(number)}`, signal, () =>
-      this.#removeManifest(keys, number, signal),
-    );
-  }
+/** All manifests of a number: more than one only where writers of it contend, or died. */
+async function namesOf({ bucket, keys, signal }: Session, number: number): Promise<string[]> {
+  const begin = keys.manifestPrefix(number).slice(keys.manifests.length);
+  const { objects } = await bucket.list(keys.manifests, signal, begin);
+  return objects
+    .filter(({ name }) => numberOf(name) === number)
+    .map(({ name }) => keys.manifests + name);
+}
 
-  async hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean> {
-    const keys = keysOf(key);
-    assertNames('layer', name);
-    return this.#attempt(
-      `looking for layer ${name}`,
-      signal,
-      async () => (await this.#bucket.head(keys.layer(name), signal)) !== undefined,
-    );
-  }
+/** Throws where a server that confirmed a manifest has it not, or not so. */
+async function checkStored(
+  bucket: S3Bucket,
+  name: string,
+  content: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  const stored = await bucket.read(name, MAX_MANIFEST_BYTES, signal);
+  if (stored === undefined) throw bucket.lost(name, 'does not have it');
+  if (!stored.equals(content)) throw bucket.lost(name, 'holds other bytes than were sent');
+}
 
-  async getLayer(
-    key: string,
-    layer: LayerFiles,
-    directory: string,
-    options: GetOptions,
-  ): Promise<void> {
-    const name = keysOf(key).layer(layer.name);
-    assertLayer(layer);
-    const ours = { ...options, limits: this.#limits, slots: this.#slots };
-    await this.#attempt(`getting layer ${layer.name}`, options.signal, () =>
-      downloadLayer(this.#bucket, name, layer, directory, ours),
-    );
-  }
-
-  async putLayer(
-    key: string,
-    layer: LayerFiles,
-    directory: string,
-    options: TransferOptions,
-  ): Promise<void> {
-    const name = keysOf(key).layer(layer.name);
-    assertLayer(layer);
-    const { signal } = options;
-    await this.#attempt(`putting layer ${layer.name}`, signal, async () => {
-      if ((await this.#bucket.head(name, signal)) !== undefined) {
-        throw new Error('a layer of this name exists');
-      }
-      await uploadLayer(this.#bucket, name, layer, directory, options);
-    });
-  }
-
-  async list(key: string, signal: AbortSignal): Promise<Inventory> {
-    const keys = keysOf(key);
-    return this.#attempt('listing', signal, async () => {
-      const manifests = await this.#bucket.list(keys.manifests, signal);
-      const layers = await this.#bucket.list(keys.layers, signal);
-      const uploads = await this.#bucket.listUploads(keys.layers, signal);
-      const ages = new Map<number, number>();
-      for (const { name, changedMs } of manifests.objects) {
-        const number = numberOf(name);
-        const ageMs = Math.max(0, manifests.nowMs - changedMs);
-        // Of several, the youngest: retention counts on a manifest that was there for so long.
-        if (number !== undefined) ages.set(number, Math.min(ageMs, ages.get(number) ?? Infinity));
-      }
-      return {
-        manifests: [...ages]
-          .map(([number, ageMs]) => ({ number, ageMs }))
-          .sort((one, other) => one.number - other.number),
-        layers: layers.objects.flatMap(({ name, changedMs }) => {
-          const layer = layerOf(name) ?? '';
-          const ageMs = Math.max(0, layers.nowMs - changedMs);
-          return isSafeName(layer) ? [{ name: layer, ageMs }] : [];
-        }),
-        debris: uploads.objects.map((upload) => ({
-          name: debrisName(upload),
-          ageMs: Math.max(0, uploads.nowMs - upload.startedMs),
-        })),
-      };
-    });
-  }
-
-  async remove(key: string, what: Removal, signal: AbortSignal): Promise<void> {
-    const keys = keysOf(key);
-    what.manifests.forEach(assertManifestNumber);
-    assertNames('layer', ...what.layers);
-    assertNames('debris', ...what.debris);
-    await this.#attempt('removing', signal, async () => {
-      // First and strictly: a manifest that cannot be removed keeps its layers.
-      for (const number of what.manifests) await this.#removeManifest(keys, number, signal);
-      let failure: unknown;
-      for (const chore of await this.#chores(keys, what, signal)) {
-        throwIfCancelled(signal);
-        await chore().catch((error: unknown) => (failure ??= error));
-      }
-      if (failure !== undefined) {
-        throw toMirrorError(failure, 'store-unavailable', 'old data could not be removed');
-      }
-    });
-  }
-
-  async #chores(
-    keys: S3Keys,
-    { layers, debris }: Removal,
-    signal: AbortSignal,
-  ): Promise<(() => Promise<void>)[]> {
-    const uploads =
-      debris.length === 0 ? [] : (await this.#bucket.listUploads(keys.layers, signal)).objects;
-    return [
-      ...layers.map((name) => () => this.#bucket.remove(keys.layer(name), signal)),
-      ...uploads
-        .filter((upload) => debris.includes(debrisName(upload)))
-        .map((upload) => () => this.#bucket.abortUpload(upload, signal)),
-    ];
-  }
-
-  async #removeManifest(keys: S3Keys, number: number, signal: AbortSignal): Promise<void> {
-    const names = await this.#namesOf(keys, number, signal);
-    for (const name of names) await this.#bucket.remove(name, signal);
-  }
-
-  /** All manifests of a number: more than one only where writers of it contend, or died. */
-  async #namesOf(keys: S3Keys, number: number, signal: AbortSignal): Promise<string[]> {
-    const begin = keys.manifestPrefix(number).slice(keys.manifests.length);
-    const { objects } = await this.#bucket.list(keys.manifests, signal, begin);
-    return objects
-      .filter(({ name }) => numberOf(name) === number)
-      .map(({ name }) => keys.manifests + name);
-  }
-
-  /** Throws where a server that confirmed a manifest has it not, or not so. */
-  async #checkStored(name: string, content: Buffer, signal: AbortSignal): Promise<void> {
-    const stored = await this.#bucket.read(name, MAX_MANIFEST_BYTES, signal);
-    if (stored === undefined) throw this.#bucket.lost(name, 'does not have it');
-    if (!stored.equals(content)) throw this.#bucket.lost(name, 'holds other bytes than were sent');
-  }
-
-  async #attempt<T>(what: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    throwIfCancelled(signal);
-    try {
-      return await work();
-    } catch (error) {
-      throw toMirrorError(error, 'store-unavailable', `${what} in ${this.location}`);
+const removal: RemovalOf<Session> = {
+  async list({ bucket, keys, signal }) {
+    const manifests = await bucket.list(keys.manifests, signal);
+    const layers = await bucket.list(keys.layers, signal);
+    const uploads = await bucket.listUploads(keys.layers, signal);
+    const ages = new Map<number, number>();
+    for (const { name, changedMs } of manifests.objects) {
+      const number = numberOf(name);
+      const ageMs = Math.max(0, manifests.nowMs - changedMs);
+      // Of several, the youngest: retention counts on a manifest that was there for so long.
+      if (number !== undefined) ages.set(number, Math.min(ageMs, ages.get(number) ?? Infinity));
     }
-  }
-}
+    return {
+      manifests: [...ages].map(([number, ageMs]) => ({ number, ageMs })),
+      layers: layers.objects.map(({ name, changedMs }) => ({
+        name: layerOf(name) ?? '',
+        ageMs: Math.max(0, layers.nowMs - changedMs),
+      })),
+      debris: uploads.objects.map((upload) => ({
+        name: debrisName(upload),
+        ageMs: Math.max(0, uploads.nowMs - upload.startedMs),
+      })),
+    };
+  },
 
-function keysOf(key: string): S3Keys {
-  assertNames('key', key);
-  return new S3Keys(key);
-}
+  async removeManifest(session, number) {
+    const names = await namesOf(session, number);
+    for (const name of names) await session.bucket.remove(name, session.signal);
+  },
+
+  removeLayer: ({ bucket, keys, signal }, name) => bucket.remove(keys.layer(name), signal),
+
+  async removeDebris({ bucket, keys, signal }, name) {
+    const { objects } = await bucket.listUploads(keys.layers, signal);
+    const upload = objects.find((each) => debrisName(each) === name);
+    if (upload !== undefined) await bucket.abortUpload(upload, signal);
+  },
+};
 
 /** The server chooses the ids of uploads: their digests are safe names. */
 function debrisName({ name, id }: S3Upload): string {

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { ClaimRecords } from '../../../src/locks/claims/records.ts';
+import { checkRecords } from '../../../src/stores/back-end.ts';
 import { turn } from './store.ts';
-import { assertNames, assertRecordSize } from '../../../src/stores/names.ts';
 
 /** Records with the time of their last change. */
 export type MemoryRecords = Map<string, { content: Uint8Array; changedMs: number }>;
@@ -16,27 +16,20 @@ export function createMemoryRecords(
 ): ClaimRecords {
   const put = (name: string, content: Uint8Array) =>
     records.set(name, { content, changedMs: now() });
-  return {
+  return checkRecords('memory', {
     async create(name, content, signal) {
-      assertNames('record', name);
-      assertRecordSize(content);
-      const copy = Uint8Array.from(content);
       await turn(signal);
       if (records.has(name)) return false;
-      put(name, copy);
+      put(name, content);
       return true;
     },
     async read(name, signal) {
-      assertNames('record', name);
       await turn(signal);
       return records.get(name)?.content.slice();
     },
     async write(name, content, signal) {
-      assertNames('record', name);
-      assertRecordSize(content);
-      const copy = Uint8Array.from(content);
       await turn(signal);
-      put(name, copy);
+      put(name, content);
     },
     async list(signal) {
       await turn(signal);
@@ -44,9 +37,8 @@ export function createMemoryRecords(
       return [...records].map(([name, { changedMs }]) => ({ name, ageMs: nowMs - changedMs }));
     },
     async remove(name, signal) {
-      assertNames('record', name);
       await turn(signal);
       records.delete(name);
     },
-  };
+  });
 }

@@ -1,0 +1,227 @@
+/**
+ * What all stores have in common. A back end fills `BackEnd` with what is its own; `createStore` makes it a store:
+ * it checks the arguments before anything is asked, copies what a caller may change, and keeps the order in which
+ * things are searched and removed. `checkRecords` does that for the records of claims.
+ */
+import { throwIfCancelled, toMirrorError } from '../lib/errors.ts';
+import type { ClaimRecords } from '../locks/claims/records.ts';
+import {
+  assertLayer,
+  assertManifestNumber,
+  assertManifestSize,
+  assertNames,
+  assertRecordSize,
+  isSafeName,
+} from './names.ts';
+import type { FindOptions, GetOptions, Inventory, LayerFiles, Removal, Store } from './store.ts';
+
+export interface Call {
+  key: string;
+  /** What is done, in words that "in <the store>" can follow. */
+  what: string;
+  signal: AbortSignal;
+  isWriting?: boolean;
+  /** Bounded by how long it stands still, not by how long it takes. */
+  isTransfer?: boolean;
+}
+
+/** A store's own part. `S` is what it works with during one call: the key's folders, a signal, a process. */
+export interface BackEnd<S> extends Pick<Store, 'location' | 'absenceHint'> {
+  /** Runs one call within its time. Throws errors of the family only. */
+  attempt<T>(call: Call, work: (session: S) => Promise<T>): Promise<T>;
+
+  /**
+   * The newest manifest below a number, without those that have vanished; its content is undefined if it vanishes
+   * as well.
+   */
+  findManifest(
+    session: S,
+    below: number,
+    vanished: ReadonlySet<number>,
+  ): Promise<{ number: number; content: Uint8Array | undefined } | undefined>;
+
+  createManifest(session: S, number: number, content: Uint8Array): Promise<boolean>;
+
+  hasLayer(session: S, name: string): Promise<boolean>;
+
+  getLayer(session: S, layer: LayerFiles, directory: string, told: Told): Promise<void>;
+
+  putLayer(session: S, layer: LayerFiles, directory: string, told: Told): Promise<void>;
+
+  /** Undefined where the store evicts on its own, and only that way. */
+  removal: RemovalOf<S> | undefined;
+}
+
+export type Told = Omit<GetOptions, 'signal'>;
+
+/** What is gone already is no error. */
+export interface RemovalOf<S> {
+  /** In any order, with foreign names. */
+  list(session: S): Promise<Inventory>;
+  removeManifest(session: S, number: number): Promise<void>;
+  removeLayer(session: S, name: string): Promise<void>;
+  removeDebris(session: S, name: string): Promise<void>;
+}
+
+/** Bounds the search for a manifest while retention removes them. */
+const MAX_VANISHED = 10;
+
+/** A store; nothing is asked until it is used. */
+export function createStore<S>(backEnd: BackEnd<S>): Store {
+  return new CheckedStore(backEnd);
+}
+
+class CheckedStore<S> implements Store {
+  readonly location: string;
+  readonly absenceHint?: string;
+  readonly #backEnd: BackEnd<S>;
+
+  constructor(backEnd: BackEnd<S>) {
+    this.#backEnd = backEnd;
+    this.location = backEnd.location;
+    if (backEnd.absenceHint !== undefined) this.absenceHint = backEnd.absenceHint;
+  }
+
+  async findManifest(key: string, { below = Infinity, signal }: FindOptions) {
+    if (below !== Infinity) assertManifestNumber(below);
+    return this.#attempt({ key, what: 'finding a manifest', signal }, async (session) => {
+      const vanished = new Set<number>();
+      while (vanished.size < MAX_VANISHED) {
+        const found = await this.#backEnd.findManifest(session, below, vanished);
+        if (found === undefined) return undefined;
+        const { number, content } = found;
+        if (content !== undefined) return { number, content };
+        vanished.add(number);
+      }
+      throw new Error('manifests vanish faster than they can be read');
+    });
+  }
+
+  async createManifest(key: string, number: number, content: Uint8Array, signal: AbortSignal) {
+    assertManifestNumber(number);
+    assertManifestSize(content);
+    const copy = Uint8Array.from(content);
+    const call = { key, what: `creating manifest ${number}`, signal, isWriting: true };
+    return this.#attempt(call, (session) => this.#backEnd.createManifest(session, number, copy));
+  }
+
+  async withdrawManifest(key: string, number: number, signal: AbortSignal) {
+    assertManifestNumber(number);
+    const call = { key, what: `withdrawing manifest ${number}`, signal, isWriting: true };
+    await this.#attemptRemoval(call, undefined, (session, removal) =>
+      removal.removeManifest(session, number),
+    );
+  }
+
+  async hasLayer(key: string, name: string, signal: AbortSignal) {
+    assertNames('layer', name);
+    const call = { key, what: `looking for layer ${name}`, signal };
+    return this.#attempt(call, (session) => this.#backEnd.hasLayer(session, name));
+  }
+
+  async getLayer(key: string, layer: LayerFiles, directory: string, options: GetOptions) {
+    assertLayer(layer);
+    const { signal, ...told } = options;
+    const call = { key, what: `getting layer ${layer.name}`, signal, isTransfer: true };
+    await this.#attempt(call, (session) => this.#backEnd.getLayer(session, layer, directory, told));
+  }
+
+  async putLayer(key: string, layer: LayerFiles, directory: string, options: GetOptions) {
+    assertLayer(layer);
+    const { signal, ...told } = options;
+    const what = `putting layer ${layer.name}`;
+    const call = { key, what, signal, isWriting: true, isTransfer: true };
+    await this.#attempt(call, async (session) => {
+      if (await this.#backEnd.hasLayer(session, layer.name)) {
+        throw new Error('a layer of this name exists');
+      }
+      await this.#backEnd.putLayer(session, layer, directory, told);
+    });
+  }
+
+  async list(key: string, signal: AbortSignal) {
+    const nothing: Inventory = { manifests: [], layers: [], debris: [] };
+    // A store may have to write to tell the time.
+    const call = { key, what: 'listing', signal, isWriting: true };
+    return this.#attemptRemoval(call, nothing, async (session, removal) => {
+      const { manifests, layers, debris } = await removal.list(session);
+      return {
+        manifests: [...manifests].sort((one, other) => one.number - other.number),
+        layers: layers.filter(({ name }) => isSafeName(name)),
+        debris: debris.filter(({ name }) => isSafeName(name)),
+      };
+    });
+  }
+
+  async remove(key: string, { manifests, layers, debris }: Removal, signal: AbortSignal) {
+    manifests.forEach(assertManifestNumber);
+    assertNames('layer', ...layers);
+    assertNames('debris', ...debris);
+    const call = { key, what: 'removing', signal, isWriting: true, isTransfer: true };
+    await this.#attemptRemoval(call, undefined, async (session, removal) => {
+      // First and strictly: a manifest that cannot be removed keeps its layers.
+      for (const number of manifests) {
+        throwIfCancelled(signal);
+        await removal.removeManifest(session, number);
+      }
+      let failure: unknown;
+      const chores = [
+        ...layers.map((name) => () => removal.removeLayer(session, name)),
+        ...debris.map((name) => () => removal.removeDebris(session, name)),
+      ];
+      for (const chore of chores) {
+        throwIfCancelled(signal);
+        await chore().catch((error: unknown) => (failure ??= error));
+      }
+      if (failure === undefined) return;
+      throw toMirrorError(failure, 'store-unavailable', 'old data could not be removed');
+    });
+  }
+
+  #attempt<T>(call: Call, work: (session: S) => Promise<T>): Promise<T> {
+    assertNames('key', call.key);
+    throwIfCancelled(call.signal);
+    return this.#backEnd.attempt(call, work);
+  }
+
+  async #attemptRemoval<T>(
+    call: Call,
+    otherwise: T,
+    work: (session: S, removal: RemovalOf<S>) => Promise<T>,
+  ): Promise<T> {
+    const { removal } = this.#backEnd;
+    if (removal !== undefined) return this.#attempt(call, (session) => work(session, removal));
+    assertNames('key', call.key);
+    throwIfCancelled(call.signal);
+    return otherwise;
+  }
+}
+
+/** Records whose names and sizes are checked; foreign names are left out of the list. */
+export function checkRecords(key: string, records: ClaimRecords): ClaimRecords {
+  assertNames('key', key);
+  const check = (name: string, content?: Uint8Array): Uint8Array => {
+    assertNames('record', name);
+    if (content !== undefined) assertRecordSize(content);
+    return Uint8Array.from(content ?? []);
+  };
+  return {
+    async create(name, content, signal) {
+      return records.create(name, check(name, content), signal);
+    },
+    async write(name, content, signal) {
+      await records.write(name, check(name, content), signal);
+    },
+    async read(name, signal) {
+      check(name);
+      return records.read(name, signal);
+    },
+    async remove(name, signal) {
+      check(name);
+      await records.remove(name, signal);
+    },
+    async list(signal) {
+      return (await records.list(signal)).filter(({ name }) => isSafeName(name));
+    },
+  };
+}
