@@ -19,10 +19,15 @@ export async function retry<T>(attempt: () => Promise<T>, options: RetryOptions)
       const pauseMs = options.pauseAfter(error, failures);
       if (pauseMs === undefined) throw error;
       options.onPause?.(error, pauseMs);
-      await sleep(pauseMs, undefined, { signal: options.signal }).catch(() => undefined);
-      throwIfCancelled(options.signal);
+      await pause(pauseMs, options.signal);
     }
   }
+}
+
+/** Waits that long; throws `cancelled` when the signal fires. */
+export async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
+  await sleep(durationMs, undefined, { signal }).catch(() => undefined);
+  throwIfCancelled(signal);
 }
 
 export interface BackOff {

@@ -1,9 +1,9 @@
 /** Calls of the Actions cache: each in a worker and a folder of its own, within its time. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { removeTree } from '../../lib/files.ts';
+import { retry } from '../../lib/retry.ts';
 import { readPlainFile } from '../layer-files.ts';
 import { workerEnvironment } from './environment.ts';
 import { countCacheBytes, withCacheFolder, type CacheFolder } from './folder.ts';
@@ -173,21 +173,16 @@ export class CacheSession {
   }
 
   /** Tries a few times what may succeed the next time, and no longer than the call may take. */
-  async #retry<T>(work: () => Promise<T>): Promise<T> {
-    for (let tries = 0; ; tries++) {
-      try {
-        return await work();
-      } catch (error) {
-        if (!(error instanceof TransientFailure) || tries >= RETRIES) throw error;
-        const { retryPauseMs, signal } = this.#options;
-        const jitteredMs = retryPauseMs * (tries + 0.5 + Math.random());
-        const pauseMs = error.retryAfterMs ?? jitteredMs;
-        if (pauseMs > Math.min(this.#leftMs, LONGEST_PAUSE_MS)) throw error;
-        this.#leftMs -= pauseMs;
-        await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
-        throwIfCancelled(signal);
-      }
-    }
+  #retry<T>(work: () => Promise<T>): Promise<T> {
+    const { retryPauseMs, signal } = this.#options;
+    const pauseAfter = (error: unknown, failures: number): number | undefined => {
+      if (!(error instanceof TransientFailure) || failures > RETRIES) return undefined;
+      const pauseMs = error.retryAfterMs ?? retryPauseMs * (failures - 0.5 + Math.random());
+      if (pauseMs > Math.min(this.#leftMs, LONGEST_PAUSE_MS)) return undefined;
+      this.#leftMs -= pauseMs;
+      return pauseMs;
+    };
+    return retry(work, { signal, pauseAfter });
   }
 
   async #ask(request: Parameters<Ask>[0], { isLong, onShare }: Transfer): Promise<CacheAnswer> {

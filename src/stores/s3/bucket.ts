@@ -15,7 +15,6 @@ import {
   ListObjectsV2Command,
   PutObjectCommand,
   UploadPartCommand,
-  type S3Client,
 } from '@aws-sdk/client-s3';
 import { MirrorError } from '../../lib/errors.ts';
 import { type Purpose, S3Connection, type S3BucketOptions, type S3Listing } from './connection.ts';
@@ -67,14 +66,12 @@ export type S3PutOutcome =
 
 export class S3Bucket {
   readonly location: string;
-  readonly #client: S3Client;
   readonly #connection: S3Connection;
   readonly #bucket: string;
   readonly #prefix: string;
 
   constructor(options: S3BucketOptions) {
     this.#connection = new S3Connection(options);
-    this.#client = options.client;
     this.#bucket = options.bucket;
     this.#prefix = options.prefix === '' ? '' : `${options.prefix}/`;
     this.location = this.#connection.location;
@@ -82,20 +79,15 @@ export class S3Bucket {
 
   /** What is in a folder and below it, and has a name that begins so. */
   async list(folder: string, signal: AbortSignal, begin = ''): Promise<S3Listing<S3Object>> {
-    const purpose = { what: `listing ${folder}`, permission: 's3:ListBucket', signal };
+    const what = `listing ${folder}`;
+    const scope = { Bucket: this.#bucket, Prefix: this.#prefix + folder + begin };
+    const start = this.#prefix.length + folder.length;
     return this.#connection.listPages(
-      purpose,
-      async (ContinuationToken: string | undefined, options) => {
-        const command = new ListObjectsV2Command({
-          Bucket: this.#bucket,
-          Prefix: this.#prefix + folder + begin,
-          ContinuationToken,
-        });
-        const page = await this.#client.send(command, options);
-        if (page.IsTruncated === undefined) {
-          throw new NotS3Error('the server answers with something else than a list');
-        }
-        const start = this.#prefix.length + folder.length;
+      { what, permission: 's3:ListBucket', signal },
+      async (purpose, ContinuationToken: string | undefined) => {
+        const command = new ListObjectsV2Command({ ...scope, ContinuationToken });
+        const page = await this.#connection.request(command, purpose);
+        if (page.IsTruncated === undefined) throw this.#noList(what);
         const objects = (page.Contents ?? []).map(({ Key = '', LastModified }) => ({
           name: Key.slice(start),
           changedMs: LastModified?.getTime() ?? NaN,
@@ -110,48 +102,40 @@ export class S3Bucket {
     folder: string,
     signal: AbortSignal,
   ): Promise<S3Listing<S3Upload & { startedMs: number }>> {
-    const permission = 's3:ListBucketMultipartUploads';
-    const purpose = { what: `listing uploads to ${folder}`, permission, signal };
+    const scope = { Bucket: this.#bucket, Prefix: this.#prefix + folder };
+    // A lifecycle rule of the bucket can end uploads as well.
+    const isUnlisted = (error: unknown) => isUnsupported(error) || statusOf(error) === 403;
     type Markers = Record<'KeyMarker' | 'UploadIdMarker', string | undefined>;
-    return this.#connection.listPages(purpose, async (markers: Markers | undefined, options) => {
-      const command = new ListMultipartUploadsCommand({
-        Bucket: this.#bucket,
-        Prefix: this.#prefix + folder,
-        ...markers,
-      });
-      const page = await this.#client.send(command, options).catch((error: unknown) => {
-        // A lifecycle rule of the bucket can end uploads as well.
-        if (isUnsupported(error) || statusOf(error) === 403) return undefined;
-        throw error;
-      });
-      const objects = (page?.Uploads ?? []).map(({ Key = '', UploadId = '', Initiated }) => ({
-        name: Key.slice(this.#prefix.length),
-        id: UploadId,
-        startedMs: Initiated?.getTime() ?? NaN,
-      }));
-      const {
-        IsTruncated,
-        NextKeyMarker: KeyMarker,
-        NextUploadIdMarker: UploadIdMarker,
-      } = page ?? {};
-      const hasMore = IsTruncated === true && KeyMarker !== undefined;
-      return { objects, next: hasMore ? { KeyMarker, UploadIdMarker } : undefined };
-    });
+    return this.#connection.listPages(
+      { what: `listing uploads to ${folder}`, permission: 's3:ListBucketMultipartUploads', signal },
+      async (purpose, markers: Markers | undefined) => {
+        const command = new ListMultipartUploadsCommand({ ...scope, ...markers });
+        const page = await this.#connection.find(command, purpose, isUnlisted);
+        const objects = (page?.Uploads ?? []).map(({ Key = '', UploadId = '', Initiated }) => ({
+          name: Key.slice(this.#prefix.length),
+          id: UploadId,
+          startedMs: Initiated?.getTime() ?? NaN,
+        }));
+        const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page ?? {};
+        const hasMore = page?.IsTruncated === true && KeyMarker !== undefined;
+        return { objects, next: hasMore ? { KeyMarker, UploadIdMarker } : undefined };
+      },
+    );
   }
 
   /** At most `maxBytes` of an object; undefined if there is none. */
   async read(name: string, maxBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
-    return this.#connection.send(this.#reading(name, signal), async (options, note) => {
+    return this.#connection.send(reading(name, signal), async (abortSignal, note) => {
       // The SDK does not repeat what breaks off within a body.
       for (let attempt = 1; ; attempt++) {
-        const command = new GetObjectCommand(this.#name(name));
-        const found = await this.#client.send(command, options).catch(unless('NoSuchKey'));
-        if (found === undefined) return undefined;
         try {
-          const body = addAbortSignal(options.abortSignal, found.Body as Readable);
-          return await readUpTo(body, maxBytes, note);
+          const command = new GetObjectCommand(this.#name(name));
+          const { Body } = await this.#connection.client.send(command, { abortSignal });
+          return await readUpTo(addAbortSignal(abortSignal, Body as Readable), maxBytes, note);
         } catch (error) {
-          if (options.abortSignal.aborted || attempt === 3) throw error;
+          if (isCode('NoSuchKey')(error)) return undefined;
+          const isAnswer = statusOf(error) !== undefined || error instanceof NotS3Error;
+          if (isAnswer || abortSignal.aborted || attempt === 3) throw error;
         }
       }
     });
@@ -159,15 +143,10 @@ export class S3Bucket {
 
   /** Undefined if there is none. */
   async head(name: string, signal: AbortSignal): Promise<S3Head | undefined> {
-    const purpose = { ...this.#reading(name, signal), what: `looking for ${name}` };
-    const found = await this.#connection.send(purpose, (options) =>
-      this.#client
-        .send(new HeadObjectCommand(this.#name(name)), options)
-        .catch((error: unknown) => {
-          if (statusOf(error) === 404) return undefined;
-          throw error;
-        }),
-    );
+    const purpose = { ...reading(name, signal), what: `looking for ${name}` };
+    const command = new HeadObjectCommand(this.#name(name));
+    const isMissing = (error: unknown) => statusOf(error) === 404;
+    const found = await this.#connection.find(command, purpose, isMissing);
     if (found === undefined) {
       // Such an answer has no body that could say what is missing: the object or the bucket.
       await this.#checkBucket(signal);
@@ -182,26 +161,22 @@ export class S3Bucket {
    * object is gone or is another one.
    */
   async openRange(name: string, range: S3Range, signal: AbortSignal): Promise<Readable> {
-    const { etag, start, end } = range;
+    const { etag: IfMatch, start, end } = range;
     const bytes = `bytes ${String(start)}-${String(end - 1)}`;
-    return this.#connection.send(this.#reading(name, signal), async (options) => {
-      try {
-        const Range = bytes.replace(' ', '=');
-        const command = new GetObjectCommand({ ...this.#name(name), IfMatch: etag, Range });
-        const { Body, ContentRange, ContentLength } = await this.#client.send(command, options);
-        const isAsked = ContentRange?.startsWith(`${bytes}/`);
-        if (isAsked !== true && !(start === 0 && ContentLength === end)) {
-          (Body as Readable).destroy();
-          throw new Error('the server sends other bytes than it was asked for');
-        }
-        return Body as Readable;
-      } catch (error) {
-        const isGone = codeOf(error) === 'NoSuchKey' || [412, 416].includes(statusOf(error) ?? 0);
-        if (!isGone) throw error;
-        const message = `${name} in ${this.location} was removed or replaced`;
-        throw new MirrorError('bad-snapshot', message, { cause: error });
-      }
-    });
+    const Range = bytes.replace(' ', '=');
+    const command = new GetObjectCommand({ ...this.#name(name), IfMatch, Range });
+    const isOther = (error: unknown) =>
+      isCode('NoSuchKey')(error) || [412, 416].includes(statusOf(error) ?? 0);
+    const found = await this.#connection.find(command, reading(name, signal), isOther);
+    if (found === undefined) {
+      throw new MirrorError('bad-snapshot', `${name} in ${this.location} was removed or replaced`);
+    }
+    const body = found.Body as Readable;
+    const isAsked = found.ContentRange?.startsWith(`${bytes}/`) === true;
+    if (isAsked || (start === 0 && found.ContentLength === end)) return body;
+    body.destroy();
+    const problem = 'the server sends other bytes than it was asked for';
+    throw new MirrorError('store-unavailable', `reading ${name} in ${this.location}: ${problem}`);
   }
 
   /** Creates or replaces. A stream is sent once; its length must be given. */
@@ -217,10 +192,7 @@ export class S3Bucket {
       ...(bytes !== undefined && { ContentLength: bytes }),
       ...(nonce !== undefined && { Metadata: { nonce } }),
     });
-    const purpose = this.#writing(name, signal, content);
-    return receiptOf(
-      await this.#connection.send(purpose, (options) => this.#client.send(command, options)),
-    );
+    return receiptOf(await this.#connection.request(command, writing(name, signal, content)));
   }
 
   /** Creates if there is none. The outcome may be that of a repeated request. */
@@ -236,18 +208,16 @@ export class S3Bucket {
       IfNoneMatch: '*',
       Metadata: { nonce },
     });
-    return this.#connection.send(this.#writing(name, signal, content), async (options) => {
-      try {
-        await this.#client.send(command, options);
-        return 'done';
-      } catch (error) {
-        const status = statusOf(error);
-        if (status === 412) return 'exists';
-        if (status === 409) return 'conflict';
-        if (isRefusal(error)) return 'unsupported';
-        throw error;
-      }
-    });
+    let outcome: S3PutOutcome = 'done';
+    const isRefused = (error: unknown): boolean => {
+      const status = statusOf(error);
+      if (status === 412) outcome = 'exists';
+      else if (status === 409) outcome = 'conflict';
+      else if (isRefusal(error)) outcome = 'unsupported';
+      return outcome !== 'done';
+    };
+    await this.#connection.find(command, writing(name, signal, content), isRefused);
+    return outcome;
   }
 
   /** One that is gone already is no error. */
@@ -255,20 +225,13 @@ export class S3Bucket {
     const what = `removing ${name}`;
     const purpose = { what, permission: 's3:DeleteObject', isWrite: true, signal };
     const command = new DeleteObjectCommand(this.#name(name));
-    await this.#connection.send(purpose, (options) =>
-      this.#client.send(command, options).catch(unless('NoSuchKey')),
-    );
+    await this.#connection.find(command, purpose, isCode('NoSuchKey'));
   }
 
   /** Begins an object that comes in parts; undefined where the server has no such thing. */
   async beginUpload(name: string, signal: AbortSignal): Promise<S3Upload | undefined> {
     const command = new CreateMultipartUploadCommand(this.#name(name));
-    const begun = await this.#connection.send(this.#writing(name, signal), (options) =>
-      this.#client.send(command, options).catch((error: unknown) => {
-        if (isUnsupported(error)) return undefined;
-        throw error;
-      }),
-    );
+    const begun = await this.#connection.find(command, writing(name, signal), isUnsupported);
     if (begun === undefined) return undefined;
     if (begun.UploadId !== undefined) return { name, id: begun.UploadId };
     throw new MirrorError('store-unavailable', `${this.location} gives an upload no id`);
@@ -282,10 +245,7 @@ export class S3Bucket {
     signal: AbortSignal,
   ): Promise<S3Receipt> {
     const command = new UploadPartCommand({ ...this.#name(name), UploadId, PartNumber, Body });
-    const purpose = this.#writing(name, signal, Body);
-    return receiptOf(
-      await this.#connection.send(purpose, (options) => this.#client.send(command, options)),
-    );
+    return receiptOf(await this.#connection.request(command, writing(name, signal, Body)));
   }
 
   /** Makes the object of its parts, which have these ETags: only now does it exist. */
@@ -295,15 +255,10 @@ export class S3Bucket {
     signal: AbortSignal,
   ): Promise<void> {
     const Parts = etags.map((ETag, index) => ({ ETag, PartNumber: index + 1 }));
-    const MultipartUpload = { Parts };
-    const command = new CompleteMultipartUploadCommand({
-      ...this.#name(name),
-      UploadId,
-      MultipartUpload,
-    });
+    const scope = { ...this.#name(name), UploadId };
+    const command = new CompleteMultipartUploadCommand({ ...scope, MultipartUpload: { Parts } });
     // The server may take its time to join the parts.
-    const purpose = { ...this.#writing(name, signal), silenceMs: Infinity };
-    await this.#connection.send(purpose, (options) => this.#client.send(command, options));
+    await this.#connection.request(command, { ...writing(name, signal), silenceMs: Infinity });
   }
 
   /** One that is gone already is no error. */
@@ -311,9 +266,7 @@ export class S3Bucket {
     const what = `giving up the upload of ${name}`;
     const purpose = { what, permission: 's3:AbortMultipartUpload', isWrite: true, signal };
     const command = new AbortMultipartUploadCommand({ ...this.#name(name), UploadId });
-    await this.#connection.send(purpose, (options) =>
-      this.#client.send(command, options).catch(unless('NoSuchUpload')),
-    );
+    await this.#connection.find(command, purpose, isCode('NoSuchUpload'));
   }
 
   /** The failure of a server that confirmed a write and does not have what was written. */
@@ -322,23 +275,17 @@ export class S3Bucket {
     return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
   }
 
+  #noList(what: string): MirrorError {
+    const problem = 'the server answers with something else than a list';
+    const message = `${what} in ${this.location}: ${problem}`;
+    return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
+  }
+
   /** Throws unless the bucket exists and may be listed. */
   async #checkBucket(signal: AbortSignal): Promise<void> {
     const purpose = { what: 'listing', permission: 's3:ListBucket', signal };
     const scope = { Bucket: this.#bucket, Prefix: this.#prefix, MaxKeys: 1 };
-    await this.#connection.send(purpose, (options) =>
-      this.#client.send(new ListObjectsV2Command(scope), options),
-    );
-  }
-
-  #reading(name: string, signal: AbortSignal): Purpose {
-    return { what: `reading ${name}`, permission: 's3:GetObject', signal };
-  }
-
-  #writing(name: string, signal: AbortSignal, body: Uint8Array | Readable = Buffer.of()): Purpose {
-    const purpose = { what: `writing ${name}`, permission: 's3:PutObject', isWrite: true, signal };
-    const isSmall = body instanceof Uint8Array && body.length <= SMALL_BODY_BYTES;
-    return isSmall ? purpose : { ...purpose, silenceMs: Infinity };
+    await this.#connection.request(new ListObjectsV2Command(scope), purpose);
   }
 
   #name(name: string): { Bucket: string; Key: string } {
@@ -346,11 +293,22 @@ export class S3Bucket {
   }
 }
 
-function unless(absence: string): (error: unknown) => undefined {
-  return (error) => {
-    if (codeOf(error) !== absence) throw error;
-    return undefined;
-  };
+function reading(name: string, signal: AbortSignal): Purpose {
+  return { what: `reading ${name}`, permission: 's3:GetObject', signal };
+}
+
+function writing(
+  name: string,
+  signal: AbortSignal,
+  body: Uint8Array | Readable = Buffer.of(),
+): Purpose {
+  const purpose = { what: `writing ${name}`, permission: 's3:PutObject', isWrite: true, signal };
+  const isSmall = body instanceof Uint8Array && body.length <= SMALL_BODY_BYTES;
+  return isSmall ? purpose : { ...purpose, silenceMs: Infinity };
+}
+
+function isCode(code: string): (error: unknown) => boolean {
+  return (error) => codeOf(error) === code;
 }
 
 interface Taken {

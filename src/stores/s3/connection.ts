@@ -2,7 +2,13 @@
  * How requests go to the server and fail: within a silence that a job bears, ended by its signal, with failures
  * explained (errors.ts). The SDK retries what fails for a moment.
  */
-import type { S3Client } from '@aws-sdk/client-s3';
+import type {
+  $Command,
+  S3Client,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes,
+} from '@aws-sdk/client-s3';
 import { endWith, unlessSilent } from '../../lib/abort.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
@@ -11,6 +17,9 @@ import { codeOf, toS3Error } from './errors.ts';
 
 /** A request that has heard nothing from the server for this long is given up, and not repeated. */
 const SILENCE_MS = 20_000;
+/** Pauses between requests that are repeated here and not by the SDK. */
+export const BACK_OFF = { firstMs: 100, longestMs: 5_000 };
+
 export interface S3BucketOptions {
   client: S3Client;
   /** For people; undefined where the settings don't name it. */
@@ -34,11 +43,15 @@ export interface Purpose {
   isWrite?: boolean;
   signal: AbortSignal;
   silenceMs?: number;
+  /** Gets the server's clock. */
+  onDate?: (dateMs: number) => void;
 }
 
-export interface SendOptions {
-  abortSignal: AbortSignal;
-}
+type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Command<
+  I,
+  O,
+  S3ClientResolvedConfig
+>;
 
 export class S3Connection {
   readonly client: S3Client;
@@ -52,25 +65,22 @@ export class S3Connection {
     this.location = `s3://${bucket}/${prefix === '' ? '' : `${prefix}/`}${server}`;
   }
 
-  /** All pages of a listing, and when the first was made. */
+  /** All pages of a listing, and when the first was made. `getPage` sends its request for the given purpose. */
   async listPages<T, M>(
     purpose: Purpose,
     getPage: (
+      purpose: Purpose,
       next: M | undefined,
-      options: SendOptions,
     ) => Promise<{ objects: T[]; next: M | undefined }>,
   ): Promise<S3Listing<T>> {
     const objects: T[] = [];
     let nowMs = NaN;
+    const onDate = (dateMs: number): void => {
+      if (Number.isNaN(nowMs)) nowMs = dateMs;
+    };
     let next: M | undefined;
     do {
-      const page = await this.send(
-        purpose,
-        (options) => getPage(next, options),
-        (dateMs) => {
-          if (Number.isNaN(nowMs)) nowMs = dateMs;
-        },
-      );
+      const page = await getPage({ ...purpose, onDate }, next);
       objects.push(...page.objects);
       next = page.next;
     } while (next !== undefined);
@@ -79,13 +89,33 @@ export class S3Connection {
     throw new MirrorError('store-unavailable', message);
   }
 
-  /** Sends what may fail, and explains the failure. `onDate` gets the server's clock. */
+  request<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
+    command: Command<I, O>,
+    purpose: Purpose,
+  ): Promise<O> {
+    return this.send(purpose, (abortSignal) => this.client.send(command, { abortSignal }));
+  }
+
+  /** The same, but undefined for a failure that only says that something is absent. */
+  find<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
+    command: Command<I, O>,
+    purpose: Purpose,
+    isAbsence: (error: unknown) => boolean,
+  ): Promise<O | undefined> {
+    return this.send(purpose, (abortSignal) =>
+      this.client.send(command, { abortSignal }).catch((error: unknown) => {
+        if (isAbsence(error)) return undefined;
+        throw error;
+      }),
+    );
+  }
+
+  /** Sends what may fail, and explains the failure. */
   async send<T>(
     purpose: Purpose,
-    send: (options: SendOptions, note: () => void) => Promise<T>,
-    onDate: (dateMs: number) => void = () => undefined,
+    send: (bounded: AbortSignal, note: () => void) => Promise<T>,
   ): Promise<T> {
-    const { signal, what, permission, isWrite = false } = purpose;
+    const { signal, what, permission, isWrite = false, onDate } = purpose;
     const { silenceMs = this.#silenceMs } = purpose;
     const { location } = this;
     throwIfCancelled(signal);
@@ -97,11 +127,9 @@ export class S3Connection {
       return await unlessSilent(signal, silenceMs, silent, (bounded, note) => {
         const listener = (dateMs: number): void => {
           note();
-          onDate(dateMs);
+          onDate?.(dateMs);
         };
-        const sending = listen(listener, () =>
-          againByTheClock(() => send({ abortSignal: bounded }, note)),
-        );
+        const sending = listen(listener, () => againByTheClock(() => send(bounded, note)));
         // The SDK sleeps between two attempts.
         return endWith(sending, bounded);
       });

@@ -7,8 +7,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import { backOff } from './back-off.ts';
+import { backOff, pause } from '../../lib/retry.ts';
 import type { S3Bucket } from './bucket.ts';
+import { BACK_OFF } from './connection.ts';
 import { PROBE } from './keys.ts';
 
 const PROBE_CONTENT = Buffer.from(
@@ -43,11 +44,10 @@ export class S3Creation {
     nonce: string,
     signal: AbortSignal,
   ): Promise<boolean> {
-    for (let conflicts = 0; conflicts < MAX_CONFLICTS; conflicts++) {
+    for (let conflicts = 1; conflicts <= MAX_CONFLICTS; conflicts++) {
       const isCreated = await this.#try(name, content, nonce, signal);
       if (isCreated !== undefined) return isCreated;
-      await backOff(conflicts, signal);
-      throwIfCancelled(signal);
+      await pause(backOff(conflicts, BACK_OFF), signal);
     }
     const what = `writing ${name} in ${this.#bucket.location}`;
     const message = `${what}: the server refuses it as if there were one, and has none`;

@@ -10,9 +10,10 @@ import { pipeline } from 'node:stream/promises';
 import { unlessSilent } from '../../lib/abort.ts';
 import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import { forEachOf, type Slots } from '../../lib/parallel.ts';
+import { backOff, pause } from '../../lib/retry.ts';
 import type { GetOptions, LayerFiles } from '../store.ts';
-import { backOff } from './back-off.ts';
 import type { S3Bucket } from './bucket.ts';
+import { BACK_OFF } from './connection.ts';
 import { cutTar, describeTar } from './tar.ts';
 import { TarTarget, type PendingRange, type TargetFile } from './tar-target.ts';
 
@@ -109,7 +110,7 @@ async function bring(download: Download, range: PendingRange, signal: AbortSigna
       const message = `reading ${name} in ${bucket.location} broke off ${String(failures)} times`;
       throw new MirrorError('store-unavailable', message, { cause: problem });
     }
-    if (problem !== undefined) await backOff(failures, signal);
+    if (problem !== undefined) await pause(backOff(failures + 1, BACK_OFF), signal);
   }
   for (const file of files) {
     const from = Math.max(range.start, file.start);

@@ -6,11 +6,12 @@
  */
 import { createHash, hash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { tidy, withGrace } from '../../lib/abort.ts';
 import { formatBytes } from '../../lib/bytes.ts';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import { forEachOf } from '../../lib/parallel.ts';
+import type { OnBytes } from '../../lib/progress.ts';
+import { backOff, retry } from '../../lib/retry.ts';
 import type { LayerFiles, TransferOptions } from '../store.ts';
 import type { S3Bucket, S3Upload } from './bucket.ts';
 import { describeTar, type TarRange } from './tar.ts';
@@ -25,6 +26,7 @@ const WIDTH = 4;
 /** S3 takes no more by one request. */
 const MAX_PUT_BYTES = 5 * 1024 * MIB;
 const PUT_ATTEMPTS = 3;
+const PUT_BACK_OFF = { firstMs: 1_000, longestMs: 2_000 };
 /** How long what makes the object visible may go on after a cancel. A cancelled job has 7.5 s. */
 export const COMMIT_GRACE_MS = 2_000;
 
@@ -144,25 +146,33 @@ async function putAtOnce(job: Job): Promise<void> {
   const onBytes = (done: number): void => {
     if (done > told) job.onBytes?.((told = done));
   };
-  await commit(job, async (late) => {
-    for (let attempt = 1; ; attempt++) {
-      const digest = createHash('md5');
-      const body = Readable.from(source.stream(digest, onBytes));
-      try {
-        const receipt = await bucket.put(name, body, late, { bytes: source.bytes });
-        const md5 = digest.digest('hex');
-        const isSound = receipt.md5 === undefined || receipt.md5 === md5;
-        return isSound ? [] : [{ start: 0, end: source.bytes, md5 }];
-      } catch (error) {
+  await commit(job, (late) =>
+    retry(() => putStream(job, onBytes, late), {
+      signal: late,
+      pauseAfter(error, failures) {
         const isTransient = error instanceof MirrorError && error.code === 'store-unavailable';
-        if (late.aborted || job.signal.aborted || !isTransient || attempt === PUT_ATTEMPTS)
-          throw error;
-        await sleep(attempt * 1_000, undefined, { signal: late }).catch(() => undefined);
-      } finally {
-        body.destroy();
-      }
-    }
-  });
+        const isOver = job.signal.aborted || !isTransient || failures === PUT_ATTEMPTS;
+        return isOver ? undefined : backOff(failures, PUT_BACK_OFF);
+      },
+    }),
+  );
+}
+
+async function putStream(
+  { bucket, name, source }: Job,
+  onBytes: OnBytes,
+  signal: AbortSignal,
+): Promise<Doubt[]> {
+  const digest = createHash('md5');
+  const body = Readable.from(source.stream(digest, onBytes));
+  try {
+    const receipt = await bucket.put(name, body, signal, { bytes: source.bytes });
+    const md5 = digest.digest('hex');
+    const isSound = receipt.md5 === undefined || receipt.md5 === md5;
+    return isSound ? [] : [{ start: 0, end: source.bytes, md5 }];
+  } finally {
+    body.destroy();
+  }
 }
 
 /** What makes the object, and then checks it: also after a cancel it comes to its end, or nothing remains. */

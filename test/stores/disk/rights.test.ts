@@ -167,9 +167,8 @@ describe('a disk that is mounted read-only', () => {
     const root = disks.memory(4 * 1024 * 1024);
     const store = createDiskStore({ path: root });
     const layer = await writeLayer(join(source, 'sub'), 'layer', { file: 'text' });
-    const put = () => store.putLayer(KEY, layer, join(source, 'sub'), { signal });
     if (isFilled) {
-      await put();
+      await store.putLayer(KEY, layer, join(source, 'sub'), { signal });
       await create(store, 1, 'text');
     }
     disks.makeReadOnly(root);
@@ -178,7 +177,10 @@ describe('a disk that is mounted read-only', () => {
     const getting = outcomeOf(store.getLayer(KEY, layer, target, { signal }));
     expect(await getting).toBe(isFilled ? 'fulfilled' : 'bad-snapshot');
     expect(await outcomeOf(create(store, 2, 'text'))).toBe('store-read-only');
-    expect(await outcomeOf(put())).toBe('store-read-only');
+    const putting = store.putLayer(KEY, { ...layer, name: 'other' }, join(source, 'sub'), {
+      signal,
+    });
+    expect(await outcomeOf(putting)).toBe('store-read-only');
     const records = createDiskRecords({ path: root, key: KEY });
     expect(await records.list(signal)).toEqual([]);
     const creating = records.create('claim', Buffer.from('claim'), signal);
