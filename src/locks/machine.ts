@@ -1,38 +1,25 @@
 /**
- * The lock on this machine: for runners that share a disk, released by the kernel when its holder
- * dies, however it dies.
- *
- * It is a write transaction of SQLite in an empty file next to the mirror. Nothing is ever committed: the file stays
- * empty, has no pid and needs no disk space. It is never removed: otherwise the next job could lock another file of the
- * same name.
- *
- * Limits:
- * - POSIX drops a process's locks on a file when the process closes any descriptor of that file.
- *   SQLite counts its own; nothing else in this process may open the file.
- * - On network file systems the outcome is `unavailable`. They are recognised on Linux by their type, on Windows by the
- *   share's path. Not detected: macOS, types that the table below doesn't list, and an overlayfs whose upper layer is
- *   remote.
- * - Anybody who may write the file may hold the lock for ever. Waiting always ends at its deadline.
+ * The lock on this machine: for runners that share a disk, released by the kernel when its holder dies, however it
+ * dies. It is a write transaction of SQLite in an empty file next to the mirror; docs/locks.md says why each part is
+ * as it is, and what it does not guarantee.
  */
 import { closeSync, existsSync, fchmodSync, lstatSync, openSync } from 'node:fs';
-import { realpath, statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import type * as Sqlite from 'node:sqlite';
 import type { DatabaseSync } from 'node:sqlite';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { describeError, MirrorError, systemCode, throwIfCancelled } from '../lib/errors.ts';
 import { makeFolder } from '../lib/files.ts';
-import type { Acquisition, Hold, Lock } from './lock.ts';
+import { MONOTONIC_CLOCK } from './clock.ts';
+import { contend } from './contest.ts';
+import type { Hold, Lock } from './lock.ts';
+import { fileSystemTypeOf, findNetworkDisk, type FileSystemType } from './network-disks.ts';
 
 /**
  * Other jobs hold the lock for seconds to minutes, so half a second more matters little; short holds are noticed soon. An
- * attempt blocks the event loop for 0.2 ms. Jitter spreads the attempts of jobs that started together.
+ * attempt blocks the event loop for 0.2 ms.
  */
-const FIRST_POLL_MS = 100;
-const LONGEST_POLL_MS = 500;
-const POLL_GROWTH = 1.5;
+const POLLS = { firstPollMs: 100, longestPollMs: 500 };
 
 /** How often a holder checks that its file was not replaced. */
 const WATCH_INTERVAL_MS = 1_000;
@@ -51,42 +38,8 @@ const SQLITE_LOCKED = 6;
 const SQLITE_READONLY = 8;
 const SQLITE_CANTOPEN = 14;
 
-/**
- * Types of file systems that other machines may also write to, as statfs(2) numbers them: the types that coreutils'
- * src/stat.c marks "remote", without those that aren't (aufs, overlayfs, pipefs, control file systems), plus 9p and
- * OrangeFS from Linux's headers. FUSE is included because its type doesn't distinguish sshfs from a local disk.
- */
-const NETWORK_FILE_SYSTEMS = new Map([
-  [0x0000517b, 'SMB'],
-  [0x0000564c, 'NCP'],
-  [0x00006969, 'NFS'],
-  [0x00c36400, 'Ceph'],
-  [0x01021997, '9p'],
-  [0x01161970, 'GFS2'],
-  [0x013111a8, 'IBRIX'],
-  [0x0bd00bd0, 'Lustre'],
-  [0x19830326, 'BeeGFS'],
-  [0x20030528, 'OrangeFS'],
-  [0x47504653, 'GPFS'],
-  [0x5346414f, 'AFS'],
-  [0x61636673, 'ACFS'],
-  [0x65735546, 'FUSE'],
-  [0x6b414653, 'AFS'],
-  [0x73757245, 'Coda'],
-  [0x7461636f, 'OCFS2'],
-  [0x786f4256, 'a VirtualBox folder'],
-  [0x7c7c6673, 'a Parallels folder'],
-  [0xa501fcf5, 'VxFS'],
-  [0xaad7aaea, 'PanFS'],
-  [0xbacbacbc, 'a VMware folder'],
-  [0xbeefdead, 'SNFS'],
-  [0xfe534d42, 'SMB'],
-  [0xff534d42, 'CIFS'],
-]);
-
 export interface MachineLockOptions {
-  /** The type of the file system that a folder is on, as statfs(2) numbers it. */
-  fileSystemType?: (folder: string) => Promise<number>;
+  fileSystemType?: FileSystemType;
 }
 
 /** Distinguishes a file from another one of the same name. */
@@ -94,13 +47,6 @@ interface Identity {
   device: bigint;
   inode: bigint;
 }
-
-type Attempt =
-  | { outcome: 'taken'; database: DatabaseSync; identity: Identity }
-  | { outcome: 'busy' }
-  | { outcome: 'unavailable'; reason: string };
-
-const BUSY: Attempt = { outcome: 'busy' };
 
 /**
  * Databases that hold a lock. The garbage collector would close a database that nothing references, and so release the
@@ -111,96 +57,68 @@ const held = new Set<DatabaseSync>();
 /** A lock that the processes of one machine contend for at the path `file`, created if absent. */
 export function createMachineLock(file: string, options: MachineLockOptions = {}): Lock {
   const path = resolve(file);
-  const fileSystemType = options.fileSystemType ?? fileSystemTypeOf;
+  const { fileSystemType = fileSystemTypeOf } = options;
+  // Only an attempt tells whether it is free. It ends at once, and fails for good.
+  const take = () => Promise.resolve().then(() => tryToTake(path));
+  const contest = {
+    ...{ ...POLLS, clock: MONOTONIC_CLOCK, requestMs: Infinity, patienceMs: 0 },
+    look: () => Promise.resolve({ is: 'free' as const, take }),
+  };
   return {
-    async acquire({ timeoutMs, signal, onWait }): Promise<Acquisition> {
-      const startedMs = performance.now();
-      throwIfCancelled(signal);
-      const obstacle = await prepareFolder(dirname(path), fileSystemType);
-      if (obstacle !== undefined) return { outcome: 'unavailable', reason: obstacle };
-      let pollMs = FIRST_POLL_MS;
-      for (let attempts = 1; ; attempts++) {
-        throwIfCancelled(signal);
-        const attempt = tryToTake(path);
-        const waitedMs = performance.now() - startedMs;
-        if (attempt.outcome === 'unavailable') return attempt;
-        if (attempt.outcome === 'taken') {
-          const hold = createHold(path, attempt.database, attempt.identity);
-          // The first look at the folder doesn't count as waiting.
-          return { outcome: 'acquired', hold, waitedMs: attempts === 1 ? 0 : waitedMs };
-        }
-        if (waitedMs >= timeoutMs) return { outcome: 'timed-out', waitedMs };
-        if (attempts === 1) onWait?.();
-        const jitteredMs = pollMs * (0.5 + Math.random() / 2);
-        await pause(Math.min(jitteredMs, timeoutMs - waitedMs), signal);
-        pollMs = Math.min(pollMs * POLL_GROWTH, LONGEST_POLL_MS);
-      }
+    async acquire(waiting) {
+      throwIfCancelled(waiting.signal);
+      const reason = await prepareFolder(dirname(path), fileSystemType);
+      return reason === undefined ? contend(contest, waiting) : { outcome: 'unavailable', reason };
     },
   };
-}
-
-async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(durationMs, undefined, { signal });
-  } catch (error) {
-    throwIfCancelled(signal);
-    throw error;
-  }
 }
 
 /** Creates the folder. Returns why a lock in it would be unreliable, if so. */
 async function prepareFolder(
   folder: string,
-  fileSystemType: (folder: string) => Promise<number>,
+  fileSystemType: FileSystemType,
 ): Promise<string | undefined> {
   try {
     await makeFolder(folder);
-    // A drive letter may be mapped to a share; the real path shows that.
-    const share = process.platform === 'win32' && isNetworkShare(await realpath(folder));
-    // A 32-bit system returns large types as negative numbers.
-    const type = share ? 'a share' : NETWORK_FILE_SYSTEMS.get((await fileSystemType(folder)) >>> 0);
-    if (type === undefined) return undefined;
-    return `the lock's folder ${folder} is on a file system that other machines may share (${type})`;
+    const disk = await findNetworkDisk(folder, fileSystemType);
+    if (disk === undefined) return undefined;
+    return `the lock's folder ${folder} is on a file system that other machines may share (${disk})`;
   } catch (error) {
     return `the lock's folder ${folder} cannot be used: ${describeError(error)}`;
   }
 }
 
-async function fileSystemTypeOf(folder: string): Promise<number> {
-  return (await statfs(folder)).type;
-}
-
-/** Whether a Windows path names a share: `\\server\share` or its long form `\\?\UNC\…`. */
-export function isNetworkShare(path: string): boolean {
-  return /^[\\/]{2}(?:[^\\/?.]|\?[\\/]UNC[\\/])/i.test(path);
-}
-
-/** One attempt, without waiting. It is synchronous, so that none of our own code runs in between. */
-function tryToTake(file: string): Attempt {
+/**
+ * One attempt; undefined if another holder has the lock. Throws a MirrorError if there can be no lock. It is
+ * synchronous, so that none of our own code runs in between.
+ */
+function tryToTake(file: string): Hold | undefined {
   let database: DatabaseSync | undefined;
   try {
     const identity = findFile(file) ?? createFile(file);
-    if (typeof identity === 'string') return { outcome: 'unavailable', reason: identity };
-    if (identity === undefined) return BUSY;
+    if (identity === undefined) return undefined;
     database = openDatabase(file);
     database.exec(TAKE);
-    if (isAt(file, identity)) return { outcome: 'taken', database, identity };
+    if (isAt(file, identity)) return createHold(file, database, identity);
     database.close();
-    return BUSY;
+    return undefined;
   } catch (error) {
     if (database?.isOpen === true) database.close();
-    return explain(error, file);
+    if (isBusy(error, file)) return undefined;
+    throw explain(error, file);
   }
 }
 
-/** The identity of the lock file, or why the file isn't one; undefined if there is none. */
-function findFile(file: string): Identity | string | undefined {
+/** The identity of the lock file; undefined if there is none. Throws if the file isn't a lock. */
+function findFile(file: string): Identity | undefined {
   // lstat, because a link could point at a user's file, or to another disk.
   const stats = lstatSync(file, { bigint: true, throwIfNoEntry: false });
   if (stats === undefined) return undefined;
-  if (!stats.isFile()) return `${file} is not a plain file: remove it, it has the lock's name`;
+  if (!stats.isFile()) {
+    throw unusable(`${file} is not a plain file: remove it, it has the lock's name`);
+  }
   // SQLite would open any database of that name, and replay a journal next to it.
-  if (stats.size > 0n) return `${file} is not empty, so it is not a lock: remove it`;
+  if (stats.size > 0n) throw unusable(`${file} is not empty, so it is not a lock: remove it`);
   return { device: stats.dev, inode: stats.ino };
 }
 
@@ -208,7 +126,7 @@ function findFile(file: string): Identity | string | undefined {
  * Creates the file for all users of the machine; undefined if it was removed again. It is synchronous: while the file is
  * open, nothing in this process can lock it, so closing it drops no lock.
  */
-function createFile(file: string): Identity | string | undefined {
+function createFile(file: string): Identity | undefined {
   let descriptor;
   try {
     descriptor = openSync(file, 'wx', 0o666);
@@ -268,17 +186,22 @@ function loadSqlite(): typeof Sqlite {
   }
 }
 
-function explain(error: unknown, file: string): Attempt {
+/** Whether another holder has it, or has just removed the file: the next attempt creates it. */
+function isBusy(error: unknown, file: string): boolean {
   const code = sqliteCode(error);
-  if (code === SQLITE_BUSY || code === SQLITE_LOCKED) return BUSY;
-  // The file was removed before it was opened. The next attempt creates it.
-  if (code === SQLITE_CANTOPEN && !existsSync(file)) return BUSY;
-  const isForbidden = code === SQLITE_CANTOPEN || code === SQLITE_READONLY;
+  if (code === SQLITE_CANTOPEN) return !existsSync(file);
+  return code === SQLITE_BUSY || code === SQLITE_LOCKED;
+}
+
+function explain(error: unknown, file: string): MirrorError {
+  if (error instanceof MirrorError) return error;
+  const isForbidden = [SQLITE_CANTOPEN, SQLITE_READONLY].includes(sqliteCode(error) ?? 0);
   const needs = isForbidden ? ' (it needs read and write permission for this user, mode 0666)' : '';
-  return {
-    outcome: 'unavailable',
-    reason: `the lock ${file} cannot be taken${needs}: ${describeError(error)}`,
-  };
+  return unusable(`the lock ${file} cannot be taken${needs}: ${describeError(error)}`);
+}
+
+function unusable(reason: string): MirrorError {
+  return new MirrorError('mirror-refused', reason);
 }
 
 function sqliteCode(error: unknown): number | undefined {

@@ -21,7 +21,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Hold, Lock } from '../../src/locks/lock.ts';
-import { createMachineLock, isNetworkShare } from '../../src/locks/machine.ts';
+import { createMachineLock } from '../../src/locks/machine.ts';
+import { isNetworkShare } from '../../src/locks/network-disks.ts';
 import { Holder, type HolderOptions } from '../support/locks/holder.ts';
 import { acquire, describeLockContract, take } from './lock-contract.ts';
 

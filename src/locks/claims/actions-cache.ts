@@ -3,16 +3,9 @@
  * making snapshot <number>". It is over when that snapshot exists, or when a waiting job has waited
  * enough.
  *
- * Entries there are created if absent, and can neither be replaced nor removed. So there is no
- * heartbeat and no release: a run's attempt has one claim for a number, and nobody knows whether its
- * holder lives. A job that finds it taken waits for the snapshot itself, with a deadline, and continues
- * without the claim then. Each run and attempt contends for itself, so a dead holder costs the jobs of
- * its own attempt only. Several runs may make the same snapshot; createManifest has one winner.
- *
- * What it does not guarantee:
- * - `lost` never fires, and a holder may be stopped for ever.
- * - A claim outlives its holder's failure. The holder's own post step can still use it.
- * - A lost reply can leave a claim that nobody knows to hold; the effect is the same.
+ * Entries there can neither be replaced nor removed, so there is no heartbeat and no release: a run's attempt has one
+ * claim for a number, and nobody knows whether its holder lives. A job that finds it taken waits for the snapshot
+ * itself, with a deadline, and continues without the claim then. docs/locks.md says what follows from that.
  *
  * The service counts requests, and 256 jobs can begin at once. So a job looks before it tries to
  * create, and pauses before that for a random moment: mostly long, so that few come first and the
@@ -20,8 +13,8 @@
  */
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import type { ClaimLock, Hold } from '../lock.ts';
-import { MONOTONIC_CLOCK, type Clock } from './clock.ts';
-import { createContender, type Sight } from './contest.ts';
+import { MONOTONIC_CLOCK, type Clock } from '../clock.ts';
+import { createContender, type Sight } from '../contest.ts';
 import { assertNumber } from './records.ts';
 
 /**

@@ -2,32 +2,21 @@
  * The lock across machines: a claim in the store itself, "somebody is making snapshot <number>". It
  * is over when that snapshot exists, when its holder releases it, or when its holder dies.
  *
- * records.ts has the rules. One listing tells whether a claim is free, held or stale, so a job that
- * does not wait takes over from a dead one. A holder has lost when there is a higher epoch, when its
- * record is gone, or when its last successful heartbeat is older than half a life on its own clock.
- * Its `lost` fires, and it never comes back.
+ * docs/locks.md says what it guarantees, records.ts has the rules. One listing tells whether a claim is free, held or
+ * stale, so a job that does not wait takes over from a dead one. A holder has lost when there is a higher epoch, when
+ * its record is gone, or when its last successful heartbeat is older than half a life on its own clock. Its `lost`
+ * fires, and it never comes back.
  *
- * What that guarantees, where requests are answered as records.ts says:
- * - Of all jobs that try for an epoch one gets it. While the processes run and the store's clock is
- *   not set, `lost` fires at least half a life before another job can have the claim.
- * - Clocks of two machines are never compared. What matters is only that the rates of a machine's
- *   monotonic clock and of the store's clock differ by less than the factor 2.
- * - A lost reply, and a request that is carried out late, do no harm: an epoch is created once, and
- *   only the highest counts. At worst a claim that nobody holds is waited for, for one life.
- *
- * What it does not guarantee:
- * - A process that is stopped for longer than half a life cannot fire anything meanwhile. `lost` fires
- *   in the first turn of its event loop; where its clock stood still as well (a machine that was
- *   suspended), with its next heartbeat.
- * - A store whose clock is set forward by a life makes living holders look dead.
- * - So two may be at work for a moment. Correctness rests on createManifest, which one of them wins.
- * - There is no order among waiting jobs, and whoever may write to the store may hold for ever.
+ * Clocks of two machines are never compared. What matters is only that the rates of a machine's monotonic clock and of
+ * the store's clock differ by less than the factor 2. A lost reply, and a request that is carried out late, do no
+ * harm: an epoch is created once, and only the highest counts. At worst a claim that nobody holds is waited for, for
+ * one life.
  */
 import { formatDuration } from '../../lib/durations.ts';
 import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import type { ClaimLock, Hold } from '../lock.ts';
-import { MONOTONIC_CLOCK, withDeadline, type Clock } from './clock.ts';
-import { createContender, type Sight } from './contest.ts';
+import { MONOTONIC_CLOCK, withDeadline, type Clock } from '../clock.ts';
+import { createContender, type Sight } from '../contest.ts';
 import {
   assertNumber,
   claimName,

@@ -7,7 +7,7 @@ import {
   type ClaimEntries,
   type ClaimName,
 } from '../../../src/locks/claims/actions-cache.ts';
-import type { Clock } from '../../../src/locks/claims/clock.ts';
+import type { Clock } from '../../../src/locks/clock.ts';
 import type { ClaimAcquisition } from '../../../src/locks/lock.ts';
 import { createActionsCacheClaimEntries } from '../../../src/stores/actions-cache/claims.ts';
 import { openActionsCache } from '../../../src/stores/actions-cache/session.ts';

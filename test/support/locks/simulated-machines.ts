@@ -6,7 +6,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { MirrorError } from '../../../src/lib/errors.ts';
 import type { ClaimRecords } from '../../../src/locks/claims/records.ts';
-import type { Clock } from '../../../src/locks/claims/clock.ts';
+import type { Clock } from '../../../src/locks/clock.ts';
 import type { Random } from '../random.ts';
 
 interface Event {

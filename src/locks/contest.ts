@@ -1,9 +1,16 @@
-/** What claims have in common, whatever a store can do: looking, taking, and waiting between looks. */
-import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import type { ClaimAcquisition, ClaimLock, ClaimOptions, Hold } from '../lock.ts';
+/** What all locks have in common: looking, taking, and waiting between looks. */
+import { describeError, MirrorError, throwIfCancelled } from '../lib/errors.ts';
+import type {
+  Acquisition,
+  AcquireOptions,
+  ClaimAcquisition,
+  ClaimLock,
+  ClaimOptions,
+  Hold,
+} from './lock.ts';
 import { withDeadline, type Clock } from './clock.ts';
 
-/** What one look at the store shows. Its functions throw what the store throws. */
+/** What one look shows. Its functions throw a MirrorError where it cannot be told. */
 export type Sight =
   /** `take` gives undefined where another job was faster. */
   | { is: 'free'; take: (signal: AbortSignal) => Promise<Hold | undefined> }
@@ -17,7 +24,7 @@ export interface Contest {
   /** From one look of a waiting job to its next: at first, and at most. */
   firstPollMs: number;
   longestPollMs: number;
-  /** How long a waiting job tolerates a store that fails. A job that has just come does not. */
+  /** How long a waiting job tolerates looks that fail. A job that has just come does not. */
   patienceMs: number;
 }
 
@@ -34,7 +41,12 @@ type Attempt =
   /** The store could not be asked, or it answers but takes no claim: it may be full or read-only. */
   | { outcome: 'unavailable'; reason: string; isReadOnly?: true; canPass: boolean };
 
-async function contend(contest: Contest, options: ClaimOptions): Promise<ClaimAcquisition> {
+type Contender = AcquireOptions & Partial<ClaimOptions>;
+
+/** Looks, takes and waits, until there is an outcome. */
+export function contend(contest: Contest, options: ClaimOptions): Promise<ClaimAcquisition>;
+export function contend(contest: Contest, options: AcquireOptions): Promise<Acquisition>;
+export async function contend(contest: Contest, options: Contender): Promise<ClaimAcquisition> {
   const { clock, patienceMs, longestPollMs } = contest;
   const { timeoutMs, signal, onWait } = options;
   throwIfCancelled(signal);
@@ -70,12 +82,14 @@ async function contend(contest: Contest, options: ClaimOptions): Promise<ClaimAc
   }
 }
 
-async function lookAndTake(contest: Contest, options: ClaimOptions): Promise<Attempt> {
+async function lookAndTake(contest: Contest, options: Contender): Promise<Attempt> {
   const { clock, requestMs, look } = contest;
   const { signal, isDone } = options;
   let sight: Sight;
   try {
-    if (await withDeadline(clock, requestMs, signal, isDone)) return { outcome: 'not-needed' };
+    if (isDone !== undefined && (await withDeadline(clock, requestMs, signal, isDone))) {
+      return { outcome: 'not-needed' };
+    }
     sight = await withDeadline(clock, requestMs, signal, look);
   } catch (error) {
     return unavailable(error, signal, true);

@@ -1,8 +1,8 @@
 /** Time as a process sees it. Only durations are taken from it, and never compared with another's. */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { formatDuration } from '../../lib/durations.ts';
-import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { formatDuration } from '../lib/durations.ts';
+import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
 
 export interface Clock {
   /** Milliseconds, on a clock that nobody can set. */
