@@ -82,6 +82,11 @@ export class MirrorError extends Error {
   }
 }
 
+/** Whether it is an error of the family with that code. */
+export function hasCode(error: unknown, code: ErrorCode): error is MirrorError {
+  return error instanceof MirrorError && error.code === code;
+}
+
 /** The message of anything thrown and of its causes, on one line. */
 export function describeError(error: unknown): string {
   // Not instanceof: a test runner has a realm of its own, and Node's errors come from another.
@@ -124,5 +129,5 @@ export function reasonOf({ reason }: AbortSignal, message = 'the job was cancell
 
 /** Whether work was told to end, and did not fail by itself. */
 export function isInterruption(error: unknown): error is MirrorError {
-  return error instanceof MirrorError && (error.code === 'cancelled' || error.code === 'lost-lock');
+  return hasCode(error, 'cancelled') || hasCode(error, 'lost-lock');
 }

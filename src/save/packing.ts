@@ -2,7 +2,7 @@
  * What a save stores: the layers that the new snapshot names again, and the packs that are its new
  * layer, made one where they are several (docs/decisions/0029).
  */
-import { MirrorError, describeError, throwIfCancelled } from '../lib/errors.ts';
+import { hasCode, describeError, throwIfCancelled } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import type { Job } from '../job/job.ts';
 import {
@@ -166,7 +166,7 @@ export async function tryRepack(
     await account.measure('repack', repack);
     return true;
   } catch (error) {
-    if (error instanceof MirrorError && error.code === 'corrupt-mirror') throw error;
+    if (hasCode(error, 'corrupt-mirror')) throw error;
     throwIfCancelled(signal);
     account.recover(`The packs stay as they are: ${describeError(error)}`, error);
     return false;

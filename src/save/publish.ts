@@ -1,7 +1,7 @@
 /** From a mirror to a snapshot that everybody sees: its layers first, its manifest last. */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MirrorError, systemCode } from '../lib/errors.ts';
+import { hasCode, systemCode } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import type { Log } from '../lib/log.ts';
 import { BASE_MANIFEST_FILE, packDirectory } from '../mirror/directory.ts';
@@ -63,7 +63,7 @@ export async function hasHole(git: Git, directory: string, snapshot: Snapshot): 
     await (snapshot.depth === 'tip' ? checkTrees : walkFrom)(git, directory, oids);
     return false;
   } catch (error) {
-    if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
+    if (!hasCode(error, 'corrupt-mirror')) throw error;
     return true;
   }
 }
@@ -130,7 +130,7 @@ export async function publishManifest(
     const withdraw = (bounded: AbortSignal) => store.withdrawManifest(key, number, bounded);
     if (!(await store.createManifest(key, number, content, signal))) {
       const newest = await find(signal);
-      if (isIt(newest, number, content)) return published(number, content);
+      if (isOurManifest(newest, number, content)) return published(number, content);
       const isDead = (newest?.number ?? 0) < manifest.number;
       if (isDead && number < last) continue;
       return { is: 'superseded', number: newest?.number ?? number };
@@ -139,14 +139,18 @@ export async function publishManifest(
       await withdraw(AbortSignal.timeout(LAST_TRY_MS)).catch(() => undefined);
       throw error;
     });
-    if (isIt(newest, number, content)) return published(number, content);
+    if (isOurManifest(newest, number, content)) return published(number, content);
     // Retention frees old numbers: a job that comes very late can take one that was used before.
     await insist(withdraw, signal);
     return { is: 'superseded', number: newest?.number ?? number };
   }
 }
 
-function isIt(found: StoredManifest | undefined, number: number, content: Uint8Array): boolean {
+function isOurManifest(
+  found: StoredManifest | undefined,
+  number: number,
+  content: Uint8Array,
+): boolean {
   return found?.number === number && Buffer.compare(found.content, content) === 0;
 }
 
@@ -179,7 +183,7 @@ export async function readBase(
     return isIt ? manifest : undefined;
   } catch (error) {
     const isGone = systemCode(error) === 'ENOENT';
-    if (isGone || (error instanceof MirrorError && error.code === 'bad-snapshot')) return undefined;
+    if (isGone || hasCode(error, 'bad-snapshot')) return undefined;
     throw error;
   }
 }

@@ -6,7 +6,7 @@
  * only when the ones that push it out have been there that long, a layer only when no manifest that
  * stays names it and it is that old itself (a save may be about to name it).
  */
-import { MirrorError } from '../lib/errors.ts';
+import { hasCode } from '../lib/errors.ts';
 import type { Store } from '../stores/store.ts';
 import { parseManifest } from '../snapshot/manifest.ts';
 import { TRANSFER_TIMEOUT_MS } from '../snapshot/transfer.ts';
@@ -54,12 +54,9 @@ async function findNamedLayers(
   signal: AbortSignal,
 ): Promise<Set<string>> {
   const named = new Set<string>();
-  let below: number | undefined;
+  let below = Infinity;
   for (;;) {
-    const stored = await store.findManifest(
-      key,
-      below === undefined ? { signal } : { below, signal },
-    );
+    const stored = await store.findManifest(key, { below, signal });
     if (stored === undefined || stored.number < from) return named;
     below = stored.number;
     for (const name of await readLayerNames(stored.content, stored.number)) named.add(name);
@@ -71,7 +68,7 @@ async function readLayerNames(content: Uint8Array, number: number): Promise<stri
     const manifest = await parseManifest(content, number);
     return manifest.kind === 'repository' ? manifest.layers.map(nameOf) : [];
   } catch (error) {
-    if (error instanceof MirrorError && error.code === 'bad-snapshot') return [];
+    if (hasCode(error, 'bad-snapshot')) return [];
     throw error;
   }
 }

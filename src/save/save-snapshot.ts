@@ -3,14 +3,14 @@
  * changed, and if no other job has published since that fetch began.
  */
 import { bindSignal, type Job } from '../job/job.ts';
-import { MirrorError, describeError, reasonOf, throwIfCancelled } from '../lib/errors.ts';
+import { MirrorError, hasCode, describeError, reasonOf, throwIfCancelled } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Hold } from '../locks/lock.ts';
 import { hasWorktrees, layOut, parseRefs, readPackedRefs, wipe } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
-import { limitHistory } from '../mirror/shallow.ts';
 import { digestPackedRefs, listNeededOids, type Ref } from '../mirror/refs.ts';
+import { limitHistory } from '../mirror/shallow.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
 import { readSnapshot, type LookUp } from '../snapshot/look-up.ts';
 import { FORMAT_VERSION, type Layer, type Snapshot } from '../snapshot/manifest.ts';
@@ -116,7 +116,7 @@ export async function saveEarly(
     if (saved.result !== 'corrupt') return saved;
     throw new MirrorError('corrupt-mirror', saved.reason);
   } catch (error) {
-    if (error instanceof MirrorError && error.code === 'corrupt-mirror') throw error;
+    if (hasCode(error, 'corrupt-mirror')) throw error;
     throwIfCancelled(job.signal);
     account.fallBack(`Not saved early, post will try again: ${describeError(error)}`, error);
     return undefined;
@@ -140,7 +140,7 @@ async function saveAlone(save: Save, isClaimed: boolean): Promise<SaveResult> {
     return await decideAndSave(save, isClaimed);
   } catch (error) {
     // The platform says so for events that are not trusted: nobody has to act on it.
-    if (!(error instanceof MirrorError) || error.code !== 'store-read-only') throw error;
+    if (!hasCode(error, 'store-read-only')) throw error;
     return skip(error.message);
   }
 }
@@ -238,53 +238,34 @@ async function packAndPublish(save: Save, saved: Saved, lineage: Lineage): Promi
   const { path, identity } = mirror;
   const { record, refs, fence } = saved;
   const { base, layers } = lineage;
-  const { key, objectFormat } = identity;
-  const { depth } = identity.spec;
-  const { repackTimeoutMs } = options;
-  const packing = { job, store, path, key, objectFormat, repackTimeoutMs };
+  const { key, objectFormat, spec } = identity;
+  const packing = { job, store, path, key, objectFormat, repackTimeoutMs: options.repackTimeoutMs };
   const oids = listNeededOids(record.head ?? undefined, refs);
-  const measured = await orWipe(save, async () => {
-    await limitHistory(git, path, depth, oids);
-    const unreachableBytes = await measureUnreachable(git, path, depth, base, oids);
-    const planned = await planPacking(packing, layers, unreachableBytes);
-    return { unreachableBytes, planned, layer: await describeNewPacks(packing, planned.shared) };
-  });
-  if ('result' in measured) return measured;
-  const { unreachableBytes, planned, layer } = measured;
-  // Damage that came with the snapshot is revoked, for all who would restore it.
-  const revoke = async (): Promise<void> => {
-    if (base !== undefined && (await hasHole(git, path, base)))
-      await publishRevocation(save, fence);
-  };
-  const walked = await orWipe(
-    save,
-    () => account.measure('walk', () => checkConnectivity(git, path, depth, record, base)),
-    revoke,
-  );
-  if (typeof walked === 'object') return walked;
-  const found = { shared: planned.shared, layer, walked, unreachableBytes };
-  const content = await orWipe(save, () => repackAsPlanned(packing, found, planned, oids), revoke);
-  if ('result' in content) return content;
-  return publish(save, record, describeSnapshot(save, saved, content), content.layer);
-}
-
-/** Runs a check; where it finds damage, the mirror is wiped and nothing is saved. */
-async function orWipe<T>(
-  { mirror }: Save,
-  check: () => Promise<T>,
-  onDamage?: () => Promise<void>,
-): Promise<T | Extract<SaveResult, { result: 'corrupt' }>> {
+  let hasSoundPacks = false;
+  let content: Content;
   try {
-    return await check();
+    await limitHistory(git, path, spec.depth, oids);
+    const unreachableBytes = await measureUnreachable(git, path, spec.depth, base, oids);
+    const planned = await planPacking(packing, layers, unreachableBytes);
+    const layer = await describeNewPacks(packing, planned.shared);
+    hasSoundPacks = true;
+    const walked = await account.measure('walk', () =>
+      checkConnectivity(git, path, spec.depth, record, base),
+    );
+    const found = { shared: planned.shared, layer, walked, unreachableBytes };
+    content = await repackAsPlanned(packing, found, planned, oids);
   } catch (error) {
-    if (!(error instanceof MirrorError) || error.code !== 'corrupt-mirror') throw error;
+    if (!hasCode(error, 'corrupt-mirror')) throw error;
     try {
-      await onDamage?.();
+      // Damage that came with the snapshot is revoked, for all who would restore it.
+      const isInherited = hasSoundPacks && base !== undefined && (await hasHole(git, path, base));
+      if (isInherited) await publishRevocation(save, fence);
     } finally {
-      await wipe(mirror.path);
+      await wipe(path);
     }
     return { result: 'corrupt', reason: error.message };
   }
+  return publish(save, record, describeSnapshot(save, saved, content), content.layer);
 }
 
 async function publish(

@@ -1,5 +1,5 @@
 /** Reads what a store has under a number, and decides whether it is a snapshot that this job may use. */
-import { MirrorError } from '../lib/errors.ts';
+import { hasCode } from '../lib/errors.ts';
 import type { StoredManifest } from '../stores/store.ts';
 import {
   findIdentityFault,
@@ -43,7 +43,7 @@ export async function readSnapshot(
     const snapshot = { number, id, content, snapshot: manifest };
     return { found: 'snapshot', number, id, createdAt, snapshot };
   } catch (error) {
-    if (!(error instanceof MirrorError) || error.code !== 'bad-snapshot') throw error;
+    if (!hasCode(error, 'bad-snapshot')) throw error;
     return { found: 'bad-manifest', number, id, reason: error.message };
   }
 }

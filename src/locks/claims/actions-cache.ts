@@ -11,7 +11,7 @@
  * create, and pauses before that for a random moment: mostly long, so that few come first and the
  * others see what these have created. All times grow with the number of jobs that can contend.
  */
-import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import type { ClaimLock, Hold } from '../lock.ts';
 import { MONOTONIC_CLOCK, type Clock } from '../clock.ts';
 import { createContender, type Sight } from '../contest.ts';
@@ -118,7 +118,7 @@ async function takeClaim(
     try {
       return (await entries.create(name, signal)) ? HOLD : undefined;
     } catch (error) {
-      const isFinal = !(error instanceof MirrorError) || error.code !== 'store-unavailable';
+      const isFinal = !hasCode(error, 'store-unavailable');
       if (isFinal || tries >= CREATE_TRIES) throw error;
     }
   }

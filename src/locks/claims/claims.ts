@@ -13,7 +13,7 @@
  * one life.
  */
 import { formatDuration } from '../../lib/durations.ts';
-import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { describeError, MirrorError, hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import type { ClaimLock, Hold } from '../lock.ts';
 import { MONOTONIC_CLOCK, withDeadline, type Clock } from '../clock.ts';
 import { createContender, type Sight } from '../contest.ts';
@@ -174,7 +174,7 @@ async function release({ records, clock, number, epoch }: Claim): Promise<void> 
     try {
       await records.write(releasedName(name), Buffer.of(), signal);
     } catch (error) {
-      if (!(error instanceof MirrorError) || error.code !== 'no-space') throw error;
+      if (!hasCode(error, 'no-space')) throw error;
       await records.remove(name, signal);
     }
   };

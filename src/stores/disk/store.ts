@@ -1,6 +1,6 @@
 /** The disk store: a folder on this machine or on a network disk (laid out in folders.ts). */
 import { join, resolve } from 'node:path';
-import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import { removeTree, renameStubbornly } from '../../lib/files.ts';
 import type { OnBytes } from '../../lib/progress.ts';
 import { createStore, type RemovalOf } from '../back-end.ts';
@@ -56,8 +56,7 @@ export function createDiskStore({ path }: DiskStoreOptions): Store {
         await copyLayer(layer, stored, directory, { ...options, onBytes: both(heard, onBytes) });
       } catch (error) {
         // When the volume is gone, so are all files.
-        if (error instanceof MirrorError && error.code === 'bad-snapshot')
-          await folders.checkRoot();
+        if (hasCode(error, 'bad-snapshot')) await folders.checkRoot();
         throw error;
       }
     },

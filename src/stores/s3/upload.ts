@@ -8,7 +8,7 @@ import { createHash, hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { tidy, withGrace } from '../../lib/abort.ts';
 import { formatBytes } from '../../lib/bytes.ts';
-import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { MirrorError, hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import { forEachOf } from '../../lib/parallel.ts';
 import type { OnBytes } from '../../lib/progress.ts';
 import { backOff, retry } from '../../lib/retry.ts';
@@ -150,7 +150,7 @@ async function putAtOnce(job: Job): Promise<void> {
     retry(() => putStream(job, onBytes, late), {
       signal: late,
       pauseAfter(error, failures) {
-        const isTransient = error instanceof MirrorError && error.code === 'store-unavailable';
+        const isTransient = hasCode(error, 'store-unavailable');
         const isOver = job.signal.aborted || !isTransient || failures === PUT_ATTEMPTS;
         return isOver ? undefined : backOff(failures, PUT_BACK_OFF);
       },
