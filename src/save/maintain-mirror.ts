@@ -23,7 +23,7 @@ import { limitHistory } from '../mirror/shallow.ts';
 import { planUpkeep } from '../mirror/tiers.ts';
 import { sumBytes } from '../snapshot/manifest.ts';
 import { describePacks, tryRepack } from './packing.ts';
-import type { SavedMirror } from './save-snapshot.ts';
+import type { SavedMirror } from './pack-and-publish.ts';
 import { readBase } from './publish.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
 

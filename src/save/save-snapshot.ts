@@ -3,71 +3,27 @@
  * changed, and if no other job has published since that fetch began.
  */
 import { bindSignal, type Job } from '../job/job.ts';
-import { MirrorError, hasCode, describeError, reasonOf, throwIfCancelled } from '../lib/errors.ts';
+import { MirrorError, describeError, hasCode, reasonOf, throwIfCancelled } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Hold } from '../locks/lock.ts';
-import { hasWorktrees, layOut, parseRefs, readPackedRefs, wipe } from '../mirror/directory.ts';
+import { hasWorktrees, layOut, parseRefs, readPackedRefs } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
-import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
-import { digestPackedRefs, listNeededOids, type Ref } from '../mirror/refs.ts';
-import { limitHistory } from '../mirror/shallow.ts';
-import type { MirrorIdentity } from '../snapshot/identity.ts';
+import { digestPackedRefs } from '../mirror/refs.ts';
 import { readSnapshot, type LookUp } from '../snapshot/look-up.ts';
-import { FORMAT_VERSION, type Layer, type Snapshot } from '../snapshot/manifest.ts';
-import { withTransferDeadline } from '../snapshot/transfer.ts';
-import type { Store, StoredManifest } from '../stores/store.ts';
+import type { StoredManifest } from '../stores/store.ts';
+import { chooseLineage, findObstacle, findUnchangedBase, type SaveResult } from './decide.ts';
 import {
-  chooseLineage,
-  findObstacle,
-  findUnchangedBase,
-  type Lineage,
-  type SavePolicy,
-  type SaveResult,
-} from './decide.ts';
-import {
-  describeNewPacks,
-  measureUnreachable,
-  planPacking,
-  repackAsPlanned,
-  type Content,
-} from './packing.ts';
-import {
-  checkConnectivity,
-  hasHole,
-  publishManifest,
-  publishSnapshot,
-  readBase,
-  writeBase,
-} from './publish.ts';
-import { RETENTION_GRACE_MS, applyRetention } from './retention.ts';
+  packAndPublish,
+  type Save,
+  type SavedMirror,
+  type SaveOptions,
+} from './pack-and-publish.ts';
+import { readBase } from './publish.ts';
 
-/** A mirror as main left it. */
-export interface SavedMirror {
-  identity: MirrorIdentity;
-  path: string;
-  /** A private mirror has no lock: no other job knows it. */
-  isPrivate: boolean;
-}
-
-export interface SaveOptions extends SavePolicy {
-  maxSnapshots: number;
-  /** A repack that takes longer is given up, and the packs are saved as they are. */
-  repackTimeoutMs: number;
-  /** For people: the run that saves, and the version of the action. */
-  run: string;
-  action: string;
-}
+export type { SavedMirror, SaveOptions };
 
 /** Other jobs of this machine may be using the mirror; the job that fetched last saves, too. */
 const LOCK_TIMEOUT_MS = 60_000;
-
-/** One save, alone at the mirror's place. */
-interface Save {
-  job: Job;
-  store: Store;
-  mirror: SavedMirror;
-  options: SaveOptions;
-}
 
 /**
  * Saves, under the mirror's lock. `isClaimed` says that main's claim on this snapshot is still this
@@ -143,13 +99,6 @@ async function saveAlone(save: Save, isClaimed: boolean): Promise<SaveResult> {
     if (!hasCode(error, 'store-read-only')) throw error;
     return skip(error.message);
   }
-}
-
-/** The mirror's state that is to be saved. */
-interface Saved {
-  record: MirrorRecord;
-  refs: readonly Ref[];
-  fence: number;
 }
 
 async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult> {
@@ -229,126 +178,5 @@ async function underClaim(
     return await work(save);
   } finally {
     await hold.release();
-  }
-}
-
-async function packAndPublish(save: Save, saved: Saved, lineage: Lineage): Promise<SaveResult> {
-  const { job, store, mirror, options } = save;
-  const { account, git } = job;
-  const { path, identity } = mirror;
-  const { record, refs, fence } = saved;
-  const { base, layers } = lineage;
-  const { key, objectFormat, spec } = identity;
-  const packing = { job, store, path, key, objectFormat, repackTimeoutMs: options.repackTimeoutMs };
-  const oids = listNeededOids(record.head ?? undefined, refs);
-  let hasSoundPacks = false;
-  let content: Content;
-  try {
-    await limitHistory(git, path, spec.depth, oids);
-    const unreachableBytes = await measureUnreachable(git, path, spec.depth, base, oids);
-    const planned = await planPacking(packing, layers, unreachableBytes);
-    const layer = await describeNewPacks(packing, planned.shared);
-    hasSoundPacks = true;
-    const walked = await account.measure('walk', () =>
-      checkConnectivity(git, path, spec.depth, record, base),
-    );
-    const found = { shared: planned.shared, layer, walked, unreachableBytes };
-    content = await repackAsPlanned(packing, found, planned, oids);
-  } catch (error) {
-    if (!hasCode(error, 'corrupt-mirror')) throw error;
-    try {
-      // Damage that came with the snapshot is revoked, for all who would restore it.
-      const isInherited = hasSoundPacks && base !== undefined && (await hasHole(git, path, base));
-      if (isInherited) await publishRevocation(save, fence);
-    } finally {
-      await wipe(path);
-    }
-    return { result: 'corrupt', reason: error.message };
-  }
-  return publish(save, record, describeSnapshot(save, saved, content), content.layer);
-}
-
-async function publish(
-  save: Save,
-  record: MirrorRecord,
-  snapshot: Snapshot,
-  layer: Layer,
-): Promise<SaveResult> {
-  const { job, store, mirror } = save;
-  const { account, log, signal } = job;
-  const { path, identity } = mirror;
-  const publication = await account.measure(
-    'upload',
-    () =>
-      withTransferDeadline(signal, (bounded) =>
-        publishSnapshot(store, identity.key, path, snapshot, layer, { log, signal: bounded }),
-      ),
-    () => layer.bytes,
-  );
-  if (publication.is === 'superseded') return { result: 'superseded', number: publication.number };
-  const { number, id, content } = publication;
-  await writeBase(path, content);
-  const isWalked = snapshot.savesSinceFullWalk === 0;
-  await writeRecord(path, {
-    ...record,
-    base: { number, id, refsDigest: record.refsDigest },
-    walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
-    fence: number,
-    rejected: [],
-  });
-  await retain(save);
-  return { result: 'published', id, bytes: layer.bytes + content.length };
-}
-
-function describeSnapshot(
-  save: Save,
-  { record, refs, fence }: Saved,
-  { shared, layer, walked, unreachableBytes }: Content,
-): Snapshot {
-  const { spec, objectFormat } = save.mirror.identity;
-  return {
-    ...describeWriter(save, fence),
-    kind: 'repository',
-    upstream: spec.url,
-    objectFormat,
-    depth: spec.depth,
-    refspecs: [...spec.refspecs],
-    head: record.head ?? undefined,
-    refs,
-    refsDigest: record.refsDigest,
-    // Refs can move without new objects.
-    layers: layer.files.length === 0 ? shared : [...shared, layer],
-    savesSinceFullWalk: walked,
-    unreachableBytes,
-  };
-}
-
-function describeWriter({ job, options }: Save, fence: number) {
-  return {
-    version: FORMAT_VERSION,
-    number: fence + 1,
-    createdAt: new Date().toISOString(),
-    run: options.run,
-    git: job.git.version,
-    action: options.action,
-  } as const;
-}
-
-/** Tells every reader not to use this number or any below. */
-async function publishRevocation(save: Save, fence: number): Promise<void> {
-  const { job, store, mirror } = save;
-  const reason = 'an object is missing that its refs need';
-  const revocation = { ...describeWriter(save, fence), kind: 'revocation' as const, reason };
-  await publishManifest(store, mirror.identity.key, revocation, job.signal);
-}
-
-async function retain({ job, store, mirror, options }: Save): Promise<void> {
-  const { account, signal } = job;
-  const { maxSnapshots } = options;
-  try {
-    const rules = { maxSnapshots, graceMs: RETENTION_GRACE_MS, signal };
-    await account.measure('tidy', () => applyRetention(store, mirror.identity.key, rules));
-  } catch (error) {
-    account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`, error);
   }
 }

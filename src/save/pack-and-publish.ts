@@ -1,0 +1,185 @@
+/** One save, after it was decided on: packs, checks, uploads, and tidies the store. Alone at the mirror's place. */
+import type { Job } from '../job/job.ts';
+import { describeError, hasCode } from '../lib/errors.ts';
+import { wipe } from '../mirror/directory.ts';
+import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
+import { listNeededOids, type Ref } from '../mirror/refs.ts';
+import { limitHistory } from '../mirror/shallow.ts';
+import type { MirrorIdentity } from '../snapshot/identity.ts';
+import { FORMAT_VERSION, type Layer, type Snapshot } from '../snapshot/manifest.ts';
+import { withTransferDeadline } from '../snapshot/transfer.ts';
+import type { Store } from '../stores/store.ts';
+import type { Lineage, SavePolicy, SaveResult } from './decide.ts';
+import {
+  describeNewPacks,
+  measureUnreachable,
+  planPacking,
+  repackAsPlanned,
+  type Content,
+} from './packing.ts';
+import {
+  checkConnectivity,
+  hasHole,
+  publishManifest,
+  publishSnapshot,
+  writeBase,
+} from './publish.ts';
+import { RETENTION_GRACE_MS, applyRetention } from './retention.ts';
+
+/** A mirror as main left it. */
+export interface SavedMirror {
+  identity: MirrorIdentity;
+  path: string;
+  /** A private mirror has no lock: no other job knows it. */
+  isPrivate: boolean;
+}
+
+export interface SaveOptions extends SavePolicy {
+  maxSnapshots: number;
+  /** A repack that takes longer is given up, and the packs are saved as they are. */
+  repackTimeoutMs: number;
+  /** For people: the run that saves, and the version of the action. */
+  run: string;
+  action: string;
+}
+
+/** One save, alone at the mirror's place. */
+export interface Save {
+  job: Job;
+  store: Store;
+  mirror: SavedMirror;
+  options: SaveOptions;
+}
+
+/** The mirror's state that is to be saved. */
+export interface Saved {
+  record: MirrorRecord;
+  refs: readonly Ref[];
+  fence: number;
+}
+
+/** Wipes the mirror where it finds damage. */
+export async function packAndPublish(
+  save: Save,
+  saved: Saved,
+  lineage: Lineage,
+): Promise<SaveResult> {
+  const { job, store, mirror, options } = save;
+  const { account, git } = job;
+  const { path, identity } = mirror;
+  const { record, refs, fence } = saved;
+  const { base, layers } = lineage;
+  const { key, objectFormat, spec } = identity;
+  const packing = { job, store, path, key, objectFormat, repackTimeoutMs: options.repackTimeoutMs };
+  const oids = listNeededOids(record.head ?? undefined, refs);
+  let hasSoundPacks = false;
+  let content: Content;
+  try {
+    await limitHistory(git, path, spec.depth, oids);
+    const unreachableBytes = await measureUnreachable(git, path, spec.depth, base, oids);
+    const planned = await planPacking(packing, layers, unreachableBytes);
+    const layer = await describeNewPacks(packing, planned.shared);
+    hasSoundPacks = true;
+    const walked = await account.measure('walk', () =>
+      checkConnectivity(git, path, spec.depth, record, base),
+    );
+    const found = { shared: planned.shared, layer, walked, unreachableBytes };
+    content = await repackAsPlanned(packing, found, planned, oids);
+  } catch (error) {
+    if (!hasCode(error, 'corrupt-mirror')) throw error;
+    try {
+      // Damage that came with the snapshot is revoked, for all who would restore it.
+      const isInherited = hasSoundPacks && base !== undefined && (await hasHole(git, path, base));
+      if (isInherited) await publishRevocation(save, fence);
+    } finally {
+      await wipe(path);
+    }
+    return { result: 'corrupt', reason: error.message };
+  }
+  return publish(save, record, describeSnapshot(save, saved, content), content.layer);
+}
+
+async function publish(
+  save: Save,
+  record: MirrorRecord,
+  snapshot: Snapshot,
+  layer: Layer,
+): Promise<SaveResult> {
+  const { job, store, mirror } = save;
+  const { account, log, signal } = job;
+  const { path, identity } = mirror;
+  const publication = await account.measure(
+    'upload',
+    () =>
+      withTransferDeadline(signal, (bounded) =>
+        publishSnapshot(store, identity.key, path, snapshot, layer, { log, signal: bounded }),
+      ),
+    () => layer.bytes,
+  );
+  if (publication.is === 'superseded') return { result: 'superseded', number: publication.number };
+  const { number, id, content } = publication;
+  await writeBase(path, content);
+  const isWalked = snapshot.savesSinceFullWalk === 0;
+  await writeRecord(path, {
+    ...record,
+    base: { number, id, refsDigest: record.refsDigest },
+    walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
+    fence: number,
+    rejected: [],
+  });
+  await retain(save);
+  return { result: 'published', id, bytes: layer.bytes + content.length };
+}
+
+function describeSnapshot(
+  save: Save,
+  { record, refs, fence }: Saved,
+  { shared, layer, walked, unreachableBytes }: Content,
+): Snapshot {
+  const { spec, objectFormat } = save.mirror.identity;
+  return {
+    ...describeWriter(save, fence),
+    kind: 'repository',
+    upstream: spec.url,
+    objectFormat,
+    depth: spec.depth,
+    refspecs: [...spec.refspecs],
+    head: record.head ?? undefined,
+    refs,
+    refsDigest: record.refsDigest,
+    // Refs can move without new objects.
+    layers: layer.files.length === 0 ? shared : [...shared, layer],
+    savesSinceFullWalk: walked,
+    unreachableBytes,
+  };
+}
+
+function describeWriter({ job, options }: Save, fence: number) {
+  return {
+    version: FORMAT_VERSION,
+    number: fence + 1,
+    createdAt: new Date().toISOString(),
+    run: options.run,
+    git: job.git.version,
+    action: options.action,
+  } as const;
+}
+
+/** Tells every reader not to use this number or any below. */
+async function publishRevocation(save: Save, fence: number): Promise<void> {
+  const { job, store, mirror } = save;
+  const reason = 'an object is missing that its refs need';
+  const revocation = { ...describeWriter(save, fence), kind: 'revocation' as const, reason };
+  await publishManifest(store, mirror.identity.key, revocation, job.signal);
+}
+
+async function retain({ job, store, mirror, options }: Save): Promise<void> {
+  const { account, signal } = job;
+  const { maxSnapshots } = options;
+  try {
+    const rules = { maxSnapshots, graceMs: RETENTION_GRACE_MS, signal };
+    await account.measure('tidy', () => applyRetention(store, mirror.identity.key, rules));
+  } catch (error) {
+    account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`, error);
+  }
+}
