@@ -44,7 +44,7 @@ describe('a group', () => {
     expect(lines()).toEqual(['::debug::git fetch']);
   });
 
-  test('that says nothing for long shows its title all the same', () => {
+  test('that says nothing for long shows its title anyway', () => {
     actionsLog.group('Fetch');
     jest.advanceTimersByTime(60_000);
     expect(lines()).toEqual(['::group::Fetch']);

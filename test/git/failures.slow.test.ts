@@ -212,7 +212,7 @@ describe('upstream answers', () => {
     await expectOutcome(running, 'unknown');
   });
 
-  test('from a damaged repository: the mirror is none', async () => {
+  test('from a damaged repository: the mirror stays undamaged', async () => {
     const damaged = copyOfMirror('damaged-upstream.git');
     const tip = await fixtureGit(damaged, ['rev-parse', 'refs/heads/main']);
     for (let offset = 20_000; offset < 300_000; offset += 97) flipBit(packOf(damaged), offset, 3);

@@ -449,7 +449,7 @@ describeOnPosix('the configuration of a user', () => {
     expect(existsSync(join(root, 'trace'))).toBe(false);
   });
 
-  test('that holds a secret of a proxy is read all the same', async () => {
+  test('that holds a secret of a proxy is read, too', async () => {
     configure('[http]\n  proxy = http://127.0.0.1:9\n');
     expect(classifyFailure(await (await openHere()).run(probeCommand()))).toBe('network');
     expect(server.requests).toEqual([]);
@@ -508,7 +508,7 @@ describeOnPosix('what concerns the connection alone', () => {
     expect(shown).not.toMatch(/^(?:global|system)/m);
   });
 
-  test('that git cannot read is told, and the job goes on without it', async () => {
+  test('that git cannot read is reported, and the job continues without it', async () => {
     configure('no configuration\n');
     await doEverything(await openHere());
     expect(logged.join('\n')).toMatch(
@@ -516,7 +516,7 @@ describeOnPosix('what concerns the connection alone', () => {
     );
   });
 
-  test('is none of what a brief command reads, unless it asks for it', async () => {
+  test('is not read by a brief command, unless it asks for it', async () => {
     configure('[checkout]\n  workers = 7\n');
     const git = await openHere();
     const command = { gitDirectory: mirror, args: ['config', '--get', 'checkout.workers'] };

@@ -140,7 +140,7 @@ function expectSilence({ main, post, sightings }: Watched): void {
   expect(filesThatTell(scenario.root)).toEqual([]);
 }
 
-test('the search finds the token in every form it could be told in', () => {
+test('the search finds the token in every form in which it could leak', () => {
   const basic = Buffer.from(`x-access-token:${canary}`).toString('base64');
   const url = `https://x-access-token:${canary}@github.com/`;
   for (const text of [canary, basic, url, Buffer.from(`a:${canary}`).toString('base64url')]) {
@@ -179,14 +179,14 @@ describe('with a server that needs the token', () => {
     for (const step of [main, post]) expect(step.masks).toEqual([canary, sent]);
   });
 
-  test('it is told nowhere when it is the wrong one', async () => {
+  test('it is nowhere when it is the wrong one', async () => {
     scenario.server.token = 'another';
     const run = await runWatched();
     expect(failureOf(run.main)).toMatch(/credentials.*`token`/);
     expectSilence(run);
   });
 
-  test('it is told nowhere when there is no such repository', async () => {
+  test('it is nowhere when there is no such repository', async () => {
     scenario.server.token = canary;
     scenario.server.fault({ on: 'any', behave: { kind: 'status', status: 404 } });
     const run = await runWatched();
@@ -204,7 +204,7 @@ describe('with a server that needs the token', () => {
     expectSilence(run);
   });
 
-  test('it is told nowhere by traces that the job or its user asks of git', async () => {
+  test('it is in no trace that the job or its user asks of git', async () => {
     scenario.server.token = canary;
     await addCommits(scenario.upstream);
     const traces = join(scenario.root, 'traces');

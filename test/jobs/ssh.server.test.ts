@@ -294,7 +294,7 @@ describe('what the step says of', () => {
     await expectFailure(job, /refused the key.*git@127.*Permission denied.*`ssh-user`/);
   });
 
-  test('a key that is none, though it looks like one', async () => {
+  test('a text that only looks like a key', async () => {
     const lines = key.trim().split('\n');
     const inputs = { 'ssh-key': [lines[0], lines[2], lines.at(-1)].join('\n') };
     await expectFailure(lonelyJob({ inputs }), /cannot use the key.*Load key "key".*`ssh-key`/);
@@ -458,7 +458,7 @@ describe('the key', () => {
     expect(keyFolders(job)).toEqual([]);
   });
 
-  test('is told nowhere: not in logs, files, command lines or environments', async () => {
+  test('is nowhere: not in logs, files, command lines or environments', async () => {
     const machine = newMachine();
     const told = new Set<string>();
     const seen = new Set<string>();

@@ -62,7 +62,7 @@ onXfs(
 );
 
 function promises(newFolder: () => Promise<string>): void {
-  test('a plain file is copied whole, with its permissions, and told of', async () => {
+  test('a plain file is copied completely, with its permissions, and its bytes are reported', async () => {
     const folder = await newFolder();
     await writeFile(join(folder, 'from'), 'content');
     const told: number[] = [];

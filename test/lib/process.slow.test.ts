@@ -68,7 +68,7 @@ function runShell(script: string, options: Partial<ChildOptions> = {}): Promise<
 }
 
 describe('a child that ends by itself', () => {
-  test('is told by its exit code, with what it printed', async () => {
+  test('is shown by its exit code, with what it printed', async () => {
     const result = await runNode('console.log("out"); console.error("err"); process.exitCode = 3');
     expect(result).toMatchObject({
       ended: 'exited',
@@ -220,7 +220,7 @@ describe('stderr', () => {
     return { lines, stderr };
   };
 
-  test('is given line by line, and progress is told from lines that stay', async () => {
+  test('is given line by line, and progress is distinguished from lines that stay', async () => {
     const text = 'a\nReceiving: 1%\rReceiving: 99%\rReceiving: 100%, done.\n\nfatal: b\n';
     const { lines, stderr } = await linesOf(`process.stderr.write(${JSON.stringify(text)})`);
     expect(lines).toEqual([
@@ -355,7 +355,7 @@ describeWithProcessList('the whole tree of processes', () => {
     await waitUntil(() => processesWith(marker).length === 0, { timeoutMs: 500 });
   });
 
-  test('is told by the first reason where there are two', async () => {
+  test('has the first of two reasons', async () => {
     const cancellation = new AbortController();
     const running = runTree(true, { timeoutMs: 500, signal: cancellation.signal });
     await sleep(900);

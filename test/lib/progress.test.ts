@@ -69,7 +69,7 @@ describe('work with progress', () => {
     expect(lines).toEqual([]);
   });
 
-  test('shows one line in each interval, however often it is told, with the rate of that interval', async () => {
+  test('shows one line in each interval, however often it is noted, with the rate of that interval', async () => {
     const { working, resolve, tell } = begin();
     for (let step = 1; step <= 1_000; step++) tell(step * 1024);
     jest.advanceTimersByTime(PROGRESS_INTERVAL_MS);

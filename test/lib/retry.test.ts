@@ -17,7 +17,7 @@ function failing(times: number): { attempt: () => Promise<string>; made: () => n
 }
 
 describe('a failure', () => {
-  test('is tried again while there is a pause for it, which is told before', async () => {
+  test('is tried again while there is a pause for it, which is reported first', async () => {
     const { attempt, made } = failing(2);
     const told: string[] = [];
     const result = await retry(attempt, {
@@ -30,7 +30,7 @@ describe('a failure', () => {
     expect(told).toEqual(['Error: failure 1: 1', 'Error: failure 2: 2']);
   });
 
-  test('is thrown where there is none: the last one', async () => {
+  test('is thrown where there is no pause: the last one', async () => {
     const { attempt, made } = failing(5);
     const pauseAfter = (_: unknown, failures: number) => (failures < 3 ? 1 : undefined);
     await expect(retry(attempt, { signal, pauseAfter })).rejects.toThrow('failure 3');

@@ -183,13 +183,13 @@ function testCancellation(bench: () => LockBench): void {
     await take(bench().open(), { timeoutMs: 0 });
   });
 
-  test('who is cancelled already does not even get a free lock', async () => {
+  test('a job that was cancelled before does not get even a free lock', async () => {
     const signal = AbortSignal.abort();
     await expect(acquire(bench().open(), { signal })).rejects.toMatchObject({ code: 'cancelled' });
     await take(bench().open(), { timeoutMs: 0 });
   });
 
-  test('cancellation after the lock was had takes nothing away', async () => {
+  test('cancellation after the lock was acquired changes nothing', async () => {
     const controller = new AbortController();
     const hold = await take(bench().open(), { signal: controller.signal });
     controller.abort();

@@ -291,7 +291,7 @@ describe('the lock file', () => {
   });
 });
 
-describe('where no lock can be had, the answer is at once `unavailable`', () => {
+describe('where no lock is available, the outcome is at once `unavailable`', () => {
   const user = isRoot ? NOBODY : undefined;
 
   test('a file that this user may not write', async () => {

@@ -75,7 +75,7 @@ describe('a sweep', () => {
 });
 
 describe('opening a mirror', () => {
-  test('never makes it look like no repository to those who read it', async () => {
+  test('looks like a repository at any time to those who read it', async () => {
     const path = join(await directories.create(), 'mirror.git');
     await mkdir(path);
     await layOut(path, 'sha1');

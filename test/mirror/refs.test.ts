@@ -90,7 +90,7 @@ describe('names', () => {
   });
 
   test.each(['HEAD', 'main', 'heads/main', '/refs/heads/a', 'xrefs/heads/a', 'Refs/heads/a', ''])(
-    '%j is none, since it does not lie under refs/',
+    '%j is refused, since it is not under refs/',
     (name) => {
       expect(isRefName(name)).toBe(false);
     },
@@ -418,14 +418,14 @@ describe('an advertisement', () => {
   });
 
   test.each(['<!DOCTYPE html>', OID, `${OID} refs/heads/main`, 'x'.repeat(100_000)])(
-    'with a line that is none is refused',
+    'with an invalid line is refused',
     (line) => {
       expect(() => parseAdvertisement(`${OID}\tHEAD\n${line}\n`)).toThrow(SyntaxError);
       expect(() => parseAdvertisement(line)).toThrow(/^not a line of ls-remote: .{0,80}$/);
     },
   );
 
-  test('with a name or an id that is none is found out afterwards', () => {
+  test('with an invalid name or id is found afterwards', () => {
     for (const line of [`${OID}\trefs/heads/../x`, `x\trefs/heads/a`, `${OID}\t-x`, `\trefs/x/y`]) {
       expect(findRefsFault(parseAdvertisement(line).refs, 'sha1')).toBeDefined();
     }

@@ -110,7 +110,7 @@ describe('a fetch', () => {
     expect(logged.length).toBeLessThan(3);
   });
 
-  test('that upstream limits is tried again after a longer pause, which is told', async () => {
+  test('that upstream limits is tried again after a longer pause, which the log shows', async () => {
     const behave = { kind: 'status', status: 429, retryAfterSeconds: 3 } as const;
     server.fault({ on: 'fetch', times: 1, behave });
     expect(await fetchFresh(MINUTE_MS, Infinity)).toHaveLength(1);

@@ -29,7 +29,7 @@ test('the key of an upstream with these settings never changes', () => {
   ).toBe('github.com_git_git-6d1bce33b3a83b593197bb99b407e235');
 });
 
-test('a mirror over SSH is told by its name', () => {
+test('a mirror over SSH has its own key', () => {
   expect(of({ upstream: 'git@github.com:owner/name.git' })).toMatch(
     /^git_github\.com_owner_name\.git-[0-9a-f]{32}$/,
   );

@@ -60,7 +60,7 @@ const notes: [string, [number, number][]][] = [
   ['nothing was told of', []],
   ['all was told of', [[0, packBytes]]],
   [
-    'all was told of in stretches across chunks',
+    'all bytes were reported in ranges across chunks',
     [
       [CHUNK_BYTES + 5, packBytes],
       [7, CHUNK_BYTES + 5],
@@ -102,7 +102,7 @@ describe.each(notes)('where %s', (_, stretches) => {
   });
 });
 
-test('what was told of and is not there does no harm where nobody finishes', async () => {
+test('reported bytes that do not exist do no harm if the check is not finished', async () => {
   const { layer } = await makeLayer();
   const check = new LayerCheck(await directories.create('empty'), layer, new ChunkDigester(signal));
   check.note(pack, 0, packBytes);

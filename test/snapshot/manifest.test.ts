@@ -463,7 +463,7 @@ describe('a manifest is refused', () => {
     },
   );
 
-  test('that was written with a number that is none', async () => {
+  test('that was written with an invalid number', async () => {
     for (const savesSinceFullWalk of [NaN, Infinity, -1, 1.5, 2 ** 53]) {
       const content = await encodeManifest(createSnapshot({ savesSinceFullWalk }));
       expect(await read(content)).toContain('savesSinceFullWalk');
@@ -573,7 +573,7 @@ describe('a snapshot of something else', () => {
     depth: 'full',
   } as const;
 
-  test('is told from one of this upstream with these settings', () => {
+  test('is distinguished from one of this upstream with these settings', () => {
     expect(findIdentityFault(createSnapshot(), identity)).toBeUndefined();
   });
 

@@ -394,7 +394,7 @@ test('a repository with .git in its name is primed, and shares its snapshots', a
 });
 
 describe('where priming fails', () => {
-  test('the workspace is as it was, and the step goes on with a warning', async () => {
+  test('the workspace is unchanged, and the step continues with a warning', async () => {
     const scenario = await scenarios.create();
     const job = scenario.job({ inputs: { path: 'file/below' } });
     await writeFile(join(job.workspace, 'file'), 'not a folder');

@@ -292,7 +292,7 @@ onPosix('mirror-path', () => {
     expect(await expectRefused(path)).toMatch(/not a directory/);
   });
 
-  test('below a file: the job goes on with a mirror of its own, and says why', async () => {
+  test('below a file: the job continues with a mirror of its own, and says why', async () => {
     const file = newPlace();
     writeFileSync(file, 'a diary');
     await expectPrivate(join(file, 'name.git'), file);

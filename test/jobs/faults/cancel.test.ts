@@ -234,7 +234,7 @@ onPosix('main', () => {
     await expectNextJobSucceeds(scenario, at);
   });
 
-  test('while it waits for the lock: the job that has it goes on', async () => {
+  test('while it waits for the lock: the job that has it continues', async () => {
     const fault = scenario.server.fault({
       on: 'clone',
       times: 1,
@@ -325,7 +325,7 @@ onPosix('main', () => {
     },
   );
 
-  test('while git hangs and does not heed SIGTERM: it is killed in time', async () => {
+  test('while git hangs and ignores SIGTERM: it is killed in time', async () => {
     const at = target(scenario, { environment: withStubbornGit() });
     cpSync(baseStore, at.store, { recursive: true });
     const step = await letGitHang(() => at.job.startMain(), 'fetch', 'deaf');

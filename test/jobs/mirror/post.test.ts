@@ -316,7 +316,7 @@ describe('the store at post', () => {
     };
   }
 
-  test('it fails: main goes on without it, post does not save and does not fail', async () => {
+  test('it fails: main continues without it, post does not save and does not fail', async () => {
     const scenario = await scenarios.create();
     await scenario.run();
     await addCommits(scenario.upstream);

@@ -180,7 +180,7 @@ describe('lock-timeout passes while another job works', () => {
   const inputs = { 'lock-timeout': '1s' };
 
   test(
-    'the job goes on with a mirror of its own, which is gone after post',
+    'the job continues with a mirror of its own, which is gone after post',
     async () => {
       const scenario = await scenarios.create();
       const { server, upstream, store } = scenario;

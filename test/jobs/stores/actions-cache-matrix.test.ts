@@ -80,7 +80,7 @@ describe('a matrix, cold', () => {
     expect(keysOf(cache(), 'manifests')).toEqual(['default/manifests/01-1']);
   });
 
-  test('whose leader is killed goes on after `lock-timeout`, each job alone', async () => {
+  test('whose leader is killed continues after `lock-timeout`, each job without the claim', async () => {
     const scenario = await scenarios.create();
     // The first to clone is the one that has the claim.
     scenario.server.fault({ on: 'clone', times: 1, behave: { kind: 'stall', afterBytes: 0 } });

@@ -191,7 +191,7 @@ describe('a job that may only read', () => {
     expect(keysOf(cache(), 'manifests')).toEqual(['default/manifests/01-1']);
   });
 
-  test('goes on where it may not even read, and says why there is no store', async () => {
+  test('continues if it may not even read, and says why there is no store', async () => {
     const scenario = await scenarios.create();
     const { main } = await run(scenario, { environment: { ACTIONS_CACHE_MODE: 'none' } });
     expect(main.annotations.map(({ message }) => message).join()).toContain('cache-mode is none');
@@ -200,7 +200,7 @@ describe('a job that may only read', () => {
 });
 
 describe('where there is no service', () => {
-  test('a job goes on without a store, unless it was asked for', async () => {
+  test('a job continues without a store, unless it was asked for', async () => {
     const scenario = await scenarios.create();
     const environment = { ACTIONS_RESULTS_URL: '' };
     const { main, post } = await run(scenario, { environment });

@@ -142,7 +142,7 @@ describeIf('by two ways to one bucket, with a proxy on each', () => {
     2 * TIMEOUT_MS,
   );
 
-  test('a save that was stopped before it had its number, and goes on when that is free again, withdraws', async () => {
+  test('a save that was stopped before it had its number, and continues when that is free again, withdraws', async () => {
     const scenario = await scenarios.create();
     await scenario.run(on(0));
     await addCommits(scenario.upstream);

@@ -292,7 +292,7 @@ describe('a claim', () => {
     expect(count(acquisitions)).toEqual({ acquired: 3 });
   });
 
-  test('is never had again, not even after it was released', async () => {
+  test('is never acquired again, not even after it was released', async () => {
     begin();
     const claim = createActionsCacheClaim(service.entries, {
       number: 1,
@@ -323,7 +323,7 @@ describe('a claim', () => {
     expect(count(acquisitions)).toEqual({ 'timed-out': 2 });
   });
 
-  test('cannot be had where the store fails, and says why', async () => {
+  test('is unavailable where the store fails, and says why', async () => {
     begin();
     service.failure = new MirrorError('store-unavailable', 'it is down');
     expect(await run([{}])).toEqual([{ outcome: 'unavailable', reason: 'it is down' }]);
@@ -422,7 +422,7 @@ describe('against the service', () => {
     expect(await acquire('7-1')).toMatchObject({ outcome: 'timed-out' });
   });
 
-  test('who may only read cannot have it, and is told so', async () => {
+  test('a job that may only read cannot acquire it, and learns why', async () => {
     const acquisition = await acquire('7-1', { ...main, permission: 'read' });
     expect(acquisition).toMatchObject({ outcome: 'unavailable' });
     expect(acquisition).toHaveProperty('reason', expect.stringContaining('cache write denied'));

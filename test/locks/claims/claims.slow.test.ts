@@ -91,7 +91,7 @@ describe('what is claimed', () => {
     expect([...records.keys()]).toEqual([]);
   });
 
-  test('ends the wait of all who wait as soon as it is there, though its holder holds on', async () => {
+  test('ends the wait of all waiting jobs as soon as it exists, though its holder still holds', async () => {
     const records: MemoryRecords = new Map();
     const hold = await take(claimOn(createMemoryRecords(records), 'the holder'));
     let isMade = false;
@@ -270,7 +270,7 @@ describe('a holder', () => {
 });
 
 describe('where the store fails', () => {
-  test('there is no claim, and the reason is told', async () => {
+  test('there is no claim, and the outcome has the reason', async () => {
     const path = await directories.create('claims');
     await rm(path, { recursive: true });
     const lock = claimOn(createDiskRecords({ path, key: 'key' }));

@@ -75,7 +75,7 @@ export function describeClaimProcesses(
       await expectTakenOver(next, 'the dead');
     });
 
-    test('a job that does not wait takes over too, and learns who is dead from one look', async () => {
+    test('a job that does not wait takes over too, and learns from one look which holder is dead', async () => {
       const holder = await start('the dead');
       const next = await start('the next');
       await holder.take();

@@ -83,7 +83,7 @@ describe('a machine', () => {
     expect(await failureOf(bench.get(layer, withoutZstd))).toMatch(/^bad-snapshot: .*damaged/);
   });
 
-  test('without tar cannot save, and can be told that there is nothing', async () => {
+  test('without tar cannot save, but can find that there is nothing', async () => {
     const nothing = withPath(await bench.directories.create('programs'));
     expect(await failureOf(create(nothing, 1, 'text'))).toMatch(/^store-unavailable: .*\btar\b/);
     expect(await find(bench.store)).toBeUndefined();

@@ -220,7 +220,7 @@ function testProgress(bench: () => StoreBench): void {
     }
   });
 
-  test('what a store tells of as filled is there already, and no byte of it twice', async () => {
+  test('a store reports bytes only after it wrote them, and none of them twice', async () => {
     const large = { a: randomBytes(3_000_000), b: '', c: randomBytes(20) };
     const layer = await bench().put('layer', large);
     const target = await bench().directory();

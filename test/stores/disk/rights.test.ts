@@ -83,7 +83,7 @@ async function modeOf(...names: string[]): Promise<string> {
   return ((await stat(inStore(...names))).mode & 0o7777).toString(8);
 }
 
-describe('two users who share a store save, restore and tidy in turn', () => {
+describe('two users who share a store save, restore and clean up in turn', () => {
   testAsRoot.each<[string, number, number]>([
     ['mode 2775 and umask 022', 0o2775, 0o022],
     ['mode 2775 and umask 077', 0o2775, 0o077],
@@ -129,7 +129,7 @@ describe('two users who share a store save, restore and tidy in turn', () => {
 });
 
 describe('a user without the rights', () => {
-  testAsRoot('to write restores, and is told that the store is read-only and why', async () => {
+  testAsRoot('to write restores, and learns that the store is read-only and why', async () => {
     await share(0o2775);
     await work(ANNE, 0o022, 1);
     const { outcomes, messages } = await work(STRANGER, 0o022, 2);
