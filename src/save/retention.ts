@@ -26,7 +26,7 @@ export async function applyRetention(
   { maxSnapshots, graceMs, signal }: RetentionOptions,
 ): Promise<number[]> {
   const { manifests, layers, debris } = await store.list(key, signal);
-  // A store that lets go of things by itself shows nothing; reading every manifest would be in vain.
+  // A store that evicts on its own lists nothing, so no manifest has to be read.
   if (manifests.length + layers.length + debris.length === 0) return [];
   const settled = manifests.filter(({ ageMs }) => ageMs >= graceMs).map(({ number }) => number);
   const oldestKept = settled.at(-maxSnapshots) ?? 0;

@@ -1,4 +1,4 @@
-/** A layer's files on their way between a mirror and a disk: held against what is declared. */
+/** Copies a layer's files between a mirror and a disk, and compares them with their declared sizes. */
 import { lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { READ_PLAIN, copyPlainFile, type CopyOptions } from '../lib/copy.ts';
@@ -9,9 +9,9 @@ import type { LayerFiles, OnFilled } from './store.ts';
 const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ESTALE']);
 
 /**
- * Copies the files that a layer declares from folder to folder, and nothing else. Throws
- * `bad-snapshot` if a source is not as declared, `cancelled` soon after the signal; what was copied
- * until then stays for the caller to remove. A target that exists is an error.
+ * Copies only the files that a layer declares, from folder to folder. Throws `bad-snapshot` if a source is not as
+ * declared, and `cancelled` soon after the signal; the caller has to remove what was copied until then. An existing
+ * target is an error.
  */
 export async function copyLayer(
   layer: LayerFiles,
@@ -48,7 +48,7 @@ export async function checkPlainFolder(path: string): Promise<void> {
   if (!found.isDirectory()) throw badFile(path, 'is not a folder');
 }
 
-/** At most `maxBytes` of a file; undefined if it is gone, nothing if it is not a plain file. */
+/** At most `maxBytes` of a file; undefined if it is missing, empty if it is not a plain file. */
 export async function readPlainFile(path: string, maxBytes: number): Promise<Buffer | undefined> {
   try {
     if (!(await lstat(path)).isFile()) return Buffer.alloc(0);
@@ -71,7 +71,7 @@ export async function readPlainFile(path: string, maxBytes: number): Promise<Buf
   }
 }
 
-/** Whether an error of the file system says that what was asked for is not, or no longer, there. */
+/** Whether an error of the file system says that a file or folder doesn't exist, or no longer. */
 export function isGone(error: unknown): boolean {
   return GONE.has(systemCode(error) ?? '');
 }
@@ -86,7 +86,7 @@ async function copyDeclared(
     await copyPlainFile(from, to, bytes, options);
   } catch (error) {
     if (error instanceof RangeError) throw badFile(from, 'changed while it was copied');
-    // Only the source's absence says something of the layer.
+    // Only a missing source says something about the layer.
     if (isGone(error) && isAbout(error, from)) rethrowGone(from)(error);
     throw error;
   }

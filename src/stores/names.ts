@@ -24,7 +24,7 @@ export function assertManifestNumber(number: number): void {
   }
 }
 
-/** Throws TypeError for a manifest that no reader would take whole; its maker checks first. */
+/** Throws TypeError for a manifest that is too large for readers. The caller has to check before. */
 export function assertManifestSize(content: Uint8Array): void {
   if (content.byteLength > MAX_MANIFEST_BYTES) {
     throw new TypeError(`manifest of ${content.byteLength} bytes is over ${MAX_MANIFEST_BYTES}`);
@@ -37,7 +37,7 @@ export function assertRecordSize(content: Uint8Array): void {
   }
 }
 
-/** Throws `bad-snapshot` unless names and sizes are sound: what a layer holds is a manifest's word. */
+/** Throws `bad-snapshot` unless names and sizes are valid: they come from a manifest. */
 export function assertLayer(layer: LayerFiles): void {
   const names = layer.files.map(({ name }) => name);
   for (const name of [layer.name, ...names]) {

@@ -17,7 +17,7 @@ import type { Store } from './store.ts';
 export type StoreChoice =
   | { kind: 'disk'; path: string }
   | { kind: 's3'; place: S3Place }
-  /** Where it was not asked for, it is taken if it is there. */
+  /** If it wasn't asked for, it is used only if it is available. */
   | {
       kind: 'actions-cache';
       scopes: CacheScopes;
@@ -34,11 +34,11 @@ export interface CacheScopes {
   others: readonly string[];
 }
 
-/** A store, and what comes with it. */
+/** A store, its claims, and other stores to restore from. */
 export interface OpenStore {
   /** Undefined for none. */
   store: Store | undefined;
-  /** More that a snapshot may be restored from; nothing is saved there. */
+  /** Other stores that a snapshot may be restored from. Nothing is saved there. */
   otherStores: readonly Store[];
   /** The claim on making the snapshot of that number; undefined where the store has no claims. */
   claimOf: ((key: string, number: number) => ClaimLock) | undefined;
@@ -53,13 +53,13 @@ export interface StoreSurroundings {
   contenders?: number | undefined;
   /** Of the job. */
   environment: NodeJS.ProcessEnv;
-  /** Nothing stays there. */
+  /** For temporary files. */
   temporaryFolder: string;
 }
 
 /**
- * The store that the settings name. Throws `invalid-input` if it was asked for and this job can't have
- * it: without it the job would look healthy and clone every time.
+ * Opens the store that the settings name. Throws `invalid-input` if it was asked for and this job can't use it: otherwise
+ * the job would look healthy and clone every time.
  */
 export async function openStore(
   choice: StoreChoice,

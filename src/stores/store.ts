@@ -1,40 +1,38 @@
 /**
- * A store: where snapshots live. It moves bytes and decides nothing: what a manifest says, which
- * snapshot is sound and what retention lets go is decided by its callers.
+ * A store: where snapshots are kept. It moves bytes and decides nothing. Its callers read manifests, judge whether a
+ * snapshot is sound, and choose what retention removes.
  *
- * A snapshot is a numbered manifest plus the layers it names. Calling sequence of a save: `putLayer`
- * for each new layer, then `createManifest`; the manifest's presence commits the snapshot. Of a
- * restore: `findManifest`, then `getLayer` for each layer into an empty directory, for some of them at
- * once; if one fails, `findManifest` again with `below`.
+ * A snapshot is a numbered manifest and the layers that it names. Calling sequence of a save: `putLayer` for each new
+ * layer, then `createManifest`, which commits the snapshot. Calling sequence of a restore: `findManifest`, then `getLayer`
+ * for each layer into an empty directory, several at the same time; if one fails, `findManifest` again with `below`.
  *
  * Failure rules:
- * - Nothing is visible before it is whole: a reader never sees half a layer or half a manifest.
- * - `createManifest` creates or refuses, atomically, among all machines. A number that exists is
- *   never replaced: it is the fence against a job that lost a race, was stopped, or is late.
- * - `findManifest` answers undefined only for proven absence; not being able to tell throws
- *   `store-unavailable`.
- * - `getLayer` throws `bad-snapshot` when the layer or one of its files is gone, or a file is longer
- *   or shorter than declared; `store-unavailable` when the store failed. It does not check digests.
- * - Everything that writes throws `no-space`, `store-unavailable`, or `store-read-only` where this job
- *   may only read, and leaves nothing visible.
- * - A number may be refused although no manifest is found under it: another writer has it and is not
- *   done, or died. Whoever needs a number then takes the next.
- * - Where a store lets go of things by itself, and only so, `list` shows nothing, and `remove` and
- *   `withdrawManifest` do nothing.
+ * - Nothing is visible before it is complete: a reader never sees half a layer or half a manifest.
+ * - `createManifest` creates or refuses, atomically among all machines. An existing number is never replaced: it is the
+ *   fence against a job that lost a race, was stopped, or is late.
+ * - `findManifest` returns undefined only for proven absence. If it can't tell, it throws `store-unavailable`.
+ * - `getLayer` throws `bad-snapshot` if the layer or one of its files is missing, or a file is longer or shorter than
+ *   declared; `store-unavailable` if the store failed. It doesn't check digests.
+ * - Calls that write throw `no-space`, `store-unavailable`, or `store-read-only` if this job may only read, and leave
+ *   nothing visible.
+ * - A number may be refused although no manifest is found under it: another writer has it and is not done, or died. The
+ *   caller then tries the next number.
+ * - In a store that evicts on its own, and only that way, `list` shows nothing, and `remove` and `withdrawManifest` do
+ *   nothing.
  * - An aborted signal ends a call soon, with `cancelled`.
- * - Keys, numbers and names to remove that are not allowed are our bug: TypeError. Names and sizes in
- *   a layer are a manifest's word: `bad-snapshot`.
+ * - Keys, numbers and names to remove that are not allowed are our bug: TypeError. Names and sizes in a layer come from a
+ *   manifest: `bad-snapshot`.
  */
 import type { OnBytes } from '../lib/progress.ts';
 
 export interface Store {
-  /** Where it is, for people; holds no secret. */
+  /** Where it is, for people. It has no secret. */
   readonly location: string;
 
-  /** For people who miss a snapshot: what else may hide or remove one here. */
+  /** For people who miss a snapshot: what may hide or remove one in this store. */
   readonly absenceHint?: string;
 
-  /** The manifest with the highest number, below `below` where given. */
+  /** The manifest with the highest number, or with the highest one below `below`. */
   findManifest(key: string, options: FindOptions): Promise<StoredManifest | undefined>;
 
   /** True if it was created by this call, false if the number is taken. */
@@ -45,18 +43,18 @@ export interface Store {
     signal: AbortSignal,
   ): Promise<boolean>;
 
-  /** Takes back a manifest that this job created; one that is gone already is no error. */
+  /** Deletes a manifest that this job created. A missing one is no error. */
   withdrawManifest(key: string, number: number, signal: AbortSignal): Promise<void>;
 
-  /** False only for proven absence; what is there may be damaged. */
+  /** False only for proven absence. An existing layer may be damaged. */
   hasLayer(key: string, name: string, signal: AbortSignal): Promise<boolean>;
 
-  /** Brings a layer's files into an existing, empty directory. */
+  /** Downloads a layer's files into an existing, empty directory. */
   getLayer(key: string, layer: LayerFiles, directory: string, options: GetOptions): Promise<void>;
 
   /**
-   * Stores the layer's files from a directory; `bad-snapshot` if they are not as declared there. Its
-   * name is new: names are never reused.
+   * Stores the layer's files from a directory; throws `bad-snapshot` if they are not as declared. Its name must be new:
+   * names are never used twice.
    */
   putLayer(
     key: string,
@@ -68,7 +66,7 @@ export interface Store {
   /** All manifests and layers of a key, oldest number first. */
   list(key: string, signal: AbortSignal): Promise<Inventory>;
 
-  /** Removes what `list` has shown; what is gone already is no error. */
+  /** Removes what `list` returned. A missing item is no error. */
   remove(key: string, what: Removal, signal: AbortSignal): Promise<void>;
 }
 
@@ -79,25 +77,25 @@ export interface FindOptions {
 
 export interface TransferOptions {
   signal: AbortSignal;
-  /** Told how much of the layer has been moved so far; in the end all, if the call succeeds. */
+  /** Called with the number of bytes moved so far; finally with all, if the call succeeds. */
   onBytes?: OnBytes | undefined;
 }
 
 export interface GetOptions extends TransferOptions {
   /**
-   * Told of stretches of a file that are there and stay as they are, from a byte to before another,
-   * in any order, so that they can be looked at while the rest comes. A store may tell of none.
+   * Called for ranges of a file that were written and no longer change, in any order, so that they can be checked while
+   * others are still downloaded. The end of a range is exclusive. A store may report none.
    */
   onFilled?: OnFilled | undefined;
 }
 
-/** Told of no byte twice. */
+/** Never called twice for a byte. */
 export type OnFilled = (name: string, start: number, end: number) => void;
 
 export interface StoredManifest {
   /** A positive integer. */
   number: number;
-  /** As given to `createManifest`. What is past MAX_MANIFEST_BYTES is left out; no reader takes it. */
+  /** As given to `createManifest`, cut after MAX_MANIFEST_BYTES: readers refuse a longer one. */
   content: Uint8Array;
 }
 
@@ -111,7 +109,7 @@ export interface LayerFiles {
 export interface Inventory {
   manifests: readonly { number: number; ageMs: number }[];
   layers: readonly { name: string; ageMs: number }[];
-  /** Left by writers that died; safe to remove once older than any writer can live. */
+  /** Left behind by writers that died; safe to remove once it is older than any writer can live. */
   debris: readonly { name: string; ageMs: number }[];
 }
 
@@ -121,5 +119,5 @@ export interface Removal {
   debris: readonly string[];
 }
 
-/** A compressed manifest of 100,000 refs has some 5 MB; this is far beyond any honest one. */
+/** A compressed manifest of 100,000 refs has about 5 MB. */
 export const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;

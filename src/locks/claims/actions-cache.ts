@@ -1,15 +1,14 @@
 /**
- * The lock across the jobs of one workflow run: a claim in the Actions cache, "a job of this run is
- * making snapshot <number>". It is over when that snapshot exists, or when a waiting job has waited
- * enough.
+ * The lock across the jobs of one workflow run: a claim in the Actions cache, "a job of this run is making snapshot
+ * <number>". It ends when that snapshot exists. A waiting job stops waiting at its deadline.
  *
  * Entries there can neither be replaced nor removed, so there is no heartbeat and no release: a run's attempt has one
  * claim for a number, and nobody knows whether its holder lives. A job that finds it taken waits for the snapshot
  * itself, with a deadline, and continues without the claim then. docs/locks.md says what follows from that.
  *
- * The service counts requests, and 256 jobs can begin at once. So a job looks before it tries to
- * create, and pauses before that for a random moment: mostly long, so that few come first and the
- * others see what these have created. All times grow with the number of jobs that can contend.
+ * The service limits requests, and 256 jobs can start at the same time. So a job pauses at random, mostly for long, and
+ * looks before it tries to create: few jobs come first, and the others see what these created. All times grow with the
+ * number of jobs that can contend.
  */
 import { hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import type { ClaimLock, Hold } from '../lock.ts';
@@ -18,10 +17,10 @@ import { createContender, type Sight } from '../contest.ts';
 import { assertNumber } from './records.ts';
 
 /**
- * What a claim needs of a store whose entries can be created and never changed or removed.
+ * What a claim needs from a store whose entries can be created, but never changed or removed.
  *
  * - `create` creates or refuses, atomically, among all machines. It may refuse although `has` finds
- *   nothing: another job has begun and is not done, or died.
+ *   nothing: another job has started to create it, or died.
  * - `has` reports absence only where it is proven.
  * - Everything else throws `store-unavailable`, `no-space`, or `store-read-only` where this job may
  *   only read. An aborted signal ends a call soon.
@@ -34,7 +33,7 @@ export interface ClaimEntries {
 }
 
 export interface ClaimName {
-  /** Of the snapshot that is to be made. */
+  /** Number of the snapshot to make. */
   number: number;
   /** Those of one epoch contend: run and attempt, `[A-Za-z0-9._-]{1,100}`. */
   epoch: string;
@@ -45,7 +44,7 @@ const EPOCH = /^[A-Za-z0-9._-]{1,100}$/;
 export interface ActionsCacheClaimTimes {
   /** The longest pause before a claim is created; its mean is two thirds of it. */
   spreadMs: number;
-  /** From one look of a waiting job to its next: at first, and at most. */
+  /** The time between two looks of a waiting job: at first, and at most. */
   firstPollMs: number;
   longestPollMs: number;
 }
@@ -54,9 +53,9 @@ export interface ActionsCacheClaimTimes {
 export const MOST_CONTENDERS = 256;
 
 /**
- * A claim is seen a second or two after it was begun: of 256 jobs that come together some 40 come
- * before that. The service takes 200 uploads a minute from a repository, and counts those that it
- * refuses. Of downloads it takes 1,500; a look of a waiting job takes one to three requests.
+ * A claim becomes visible a second or two after its creation started: of 256 jobs that start together, about 40 try before
+ * that. The service allows 200 uploads a minute for a repository, including refused ones, and 1,500 downloads. A look of a
+ * waiting job takes one to three requests.
  */
 export function timesFor(contenders: number): ActionsCacheClaimTimes {
   const others = Math.min(Math.max(contenders, 1), MOST_CONTENDERS) - 1;
@@ -71,7 +70,7 @@ export function timesFor(contenders: number): ActionsCacheClaimTimes {
 /** How long a waiting job tolerates a service that fails. */
 const PATIENCE_MS = 120_000;
 
-/** A request that failed is repeated only if nobody else was faster. */
+/** How often a failed creation is tried, unless another job was faster. */
 const CREATE_TRIES = 2;
 
 export interface ActionsCacheClaimOptions extends ClaimName {
@@ -90,7 +89,7 @@ export function createActionsCacheClaim(
   if (!EPOCH.test(epoch)) throw new TypeError(`a claim's epoch is not allowed: ${epoch}`);
   const name = { number, epoch };
   const times = { ...timesFor(contenders), ...given };
-  // Once taken it stays so: only what it is for has to be asked for again.
+  // A claim that is taken stays taken, so only the snapshot has to be looked for again.
   let isTaken = false;
   const take = async (signal: AbortSignal): Promise<Hold | undefined> => {
     const hold = await takeClaim(entries, name, times.spreadMs, clock, signal);

@@ -1,6 +1,6 @@
 /**
- * The lock across machines: a claim in the store itself, "somebody is making snapshot <number>". It
- * is over when that snapshot exists, when its holder releases it, or when its holder dies.
+ * The lock across machines: a claim in the store itself, "a job is making snapshot <number>". It ends when that snapshot
+ * exists, when its holder releases it, or when its holder dies.
  *
  * docs/locks.md says what it guarantees, records.ts has the rules. One listing tells whether a claim is free, held or
  * stale, so a job that does not wait takes over from a dead one. A holder has lost when there is a higher epoch, when
@@ -9,8 +9,7 @@
  *
  * Clocks of two machines are never compared. What matters is only that the rates of a machine's monotonic clock and of
  * the store's clock differ by less than the factor 2. A lost reply, and a request that is carried out late, do no
- * harm: an epoch is created once, and only the highest counts. At worst a claim that nobody holds is waited for, for
- * one life.
+ * harm: an epoch is created once, and only the highest counts. At worst jobs wait one life for a claim that nobody holds.
  */
 import { formatDuration } from '../../lib/durations.ts';
 import { describeError, MirrorError, hasCode, throwIfCancelled } from '../../lib/errors.ts';
@@ -31,9 +30,9 @@ export interface ClaimTimes {
   lifeMs: number;
   /** From one heartbeat to the next. */
   heartbeatMs: number;
-  /** From a heartbeat that failed to the next try. */
+  /** From a failed heartbeat to the next attempt. */
   retryMs: number;
-  /** A request that was not answered for this long has failed. */
+  /** A request without an answer for this long counts as failed. */
   requestMs: number;
   /** From one look of a waiting job to its next: at first, and at most. */
   firstPollMs: number;
@@ -41,26 +40,25 @@ export interface ClaimTimes {
 }
 
 /**
- * The life must outlast what a living holder can be silent for: the rest of a heartbeat's interval
- * (10 s), a host that freezes its machine for maintenance (up to 30 s on Azure, where GitHub's
- * runners are), and a request that is slow (10 s). It is also what a dead holder costs those who
- * wait for it. Three heartbeats in the half after which a holder has lost leave room for some that
- * fail.
+ * The life must be longer than a living holder can be silent: the rest of a heartbeat's interval (10 s), a host that
+ * freezes its machine for maintenance (up to 30 s on Azure, where GitHub's runners are), and a slow request (10 s). A dead
+ * holder costs waiting jobs the same time. Half a life, after which a holder has lost, has three heartbeats, so that some
+ * may fail.
  */
 export const DEFAULT_TIMES: ClaimTimes = {
   lifeMs: 60_000,
   heartbeatMs: 10_000,
   retryMs: 2_000,
   requestMs: 10_000,
-  // What is waited for takes seconds to minutes. A look costs a store two listings.
+  // Making a snapshot takes seconds to minutes. A look costs the store two listings.
   firstPollMs: 1_000,
   longestPollMs: 2_500,
 };
 
 /**
- * A holder whose last heartbeat is older than this part of its life has lost, whoever looks. The other
- * half is the distance to the earliest moment at which another job may have the claim: time to end
- * git and uploads (2 s), and room for clocks that run at different rates.
+ * A holder whose last heartbeat is older than this part of its life has lost, even if no other job looks. The rest of the
+ * life is the time until another job can have the claim: enough to end git and uploads (2 s), and for clocks that run at
+ * different rates.
  */
 const LATE_SHARE = 1 / 2;
 
@@ -72,19 +70,19 @@ export function lateAfterMs({ lifeMs }: Pick<ClaimTimes, 'lifeMs'>): number {
 const RELEASE_MS = 4_000;
 
 const NEVER = new AbortController().signal;
-/** What is fit for a log, whoever wrote it. */
+/** Text that is safe in a log. Other jobs wrote it. */
 const HOLDER = /^[\x20-\x7e]{1,200}$/;
 
 export interface ClaimLockOptions {
-  /** The snapshot that is to be made: one more than the newest. */
+  /** Number of the snapshot to make: one more than the newest. */
   number: number;
-  /** Who claims it, for people: the run, say. What is long, or not printable ASCII, is not shown. */
+  /** Who claims it, for people, such as the run. Text that is long, or not printable ASCII, isn't shown. */
   holder: string;
   times?: Partial<ClaimTimes>;
   clock?: Clock;
 }
 
-/** The right to make a snapshot, for all who share the records of one key. */
+/** The right to make a snapshot, for all jobs that share the records of one key. */
 export function createClaimLock(
   records: ClaimRecords,
   { number, holder, times: given, clock = MONOTONIC_CLOCK }: ClaimLockOptions,
@@ -120,8 +118,8 @@ function judge(
 }
 
 /**
- * Whether nobody can be keeping it alive. A record from the future, or of no known age, says nothing
- * of its holder: in doubt it is stale, since a claim only saves work.
+ * Whether its holder must be dead. A record from the future, or of unknown age, says nothing about its holder and counts
+ * as stale, because a claim only saves work.
  */
 function isStale({ ageMs }: FoundClaim, lifeMs: number): boolean {
   return !(Math.abs(ageMs) < lifeMs);
@@ -160,7 +158,7 @@ async function take(
     records.create(claimName(number, epoch), content, bounded),
   );
   if (!isCreated) return undefined;
-  // Whoever was stopped since its look may have created an epoch that others have long passed.
+  // If this process was stopped after its look, other jobs may have created higher epochs since.
   const isLate = clock.now() - lookedMs >= lateAfterMs(times);
   if (!isLate && !signal.aborted) return keep(claim, found, startedMs);
   await release(claim);
@@ -178,7 +176,7 @@ async function release({ records, clock, number, epoch }: Claim): Promise<void> 
       await records.remove(name, signal);
     }
   };
-  // Where that fails, other jobs wait until its life is over.
+  // If that fails, other jobs wait until its life is over.
   await withDeadline(clock, RELEASE_MS, NEVER, released).catch(() => undefined);
 }
 
@@ -202,7 +200,7 @@ function keep(claim: Claim, found: readonly FoundClaim[], provenMs: number): Hol
     staysTaken: false,
     release: () => {
       over.abort();
-      // A heartbeat on its way must not arrive after the last word.
+      // A heartbeat that is being sent must not arrive after the release.
       released ??= chores.then(() => release(claim));
       return released;
     },
@@ -223,7 +221,7 @@ async function beat(
   const checkLateness = (): void => {
     if (leftMs() <= 0) lose(lateness(times, failure));
   };
-  // Notices lateness while a request hangs or is tried again and again.
+  // Notices that it is late while a request hangs or is repeated.
   const watch = async (): Promise<void> => {
     while (!over.aborted) {
       await pause(claim, leftMs(), over);
@@ -233,7 +231,7 @@ async function beat(
   const watching = watch();
   for (;;) {
     await pause(claim, failure === undefined ? times.heartbeatMs : times.retryMs, over);
-    // First of all: a process that was stopped wakes up here.
+    // This check is first, because a process that was stopped continues here.
     checkLateness();
     if (over.aborted) break;
     try {
@@ -265,7 +263,7 @@ function findLoss({ number, epoch }: Claim, found: readonly FoundClaim[]): strin
   return epochs.includes(epoch) ? undefined : 'the claim was removed from the store';
 }
 
-/** Lost to nobody that is known of: the store's failure is named where there was one. */
+/** The claim was lost, but no other job is known to have it. Names the store's failure, if there was one. */
 function lateness(times: ClaimTimes, failure: unknown): MirrorError {
   const silence = `the claim's heartbeat has not succeeded for ${formatDuration(lateAfterMs(times))}`;
   if (!(failure instanceof MirrorError)) return new MirrorError('lost-lock', silence);
@@ -274,8 +272,8 @@ function lateness(times: ClaimTimes, failure: unknown): MirrorError {
 }
 
 /**
- * Removes other claims up to this number that are older than a life. None of them can be taken any
- * more by a job that looked before this one was created: it would be late.
+ * Removes other claims up to this number that are older than a life. A job that looked before this one was created can't
+ * take one of them: it would be late.
  */
 async function removeStale(
   { records, clock, times, number, epoch }: Claim,

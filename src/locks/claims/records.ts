@@ -1,23 +1,21 @@
 /**
- * What a claim needs of a store: small records beside the snapshots of one key, each with a name and
- * an age. The stores' back ends provide them; only claims use them.
+ * What a claim needs from a store: small records next to the snapshots of one key, each with a name and an age. Back ends
+ * of stores provide them. Only claims use them.
  *
- * Names, and the rules that stand on them:
+ * Names, and the rules for them:
  *
  *     <number, 10 digits>-<epoch, 6 digits>            a claim: its holder created it if absent, and
  *                                                      overwrites it as long as it lives
  *     <number, 10 digits>-<epoch, 6 digits>.released   its holder released it
  *
- * Only the highest epoch of a number counts. It is free if it was released, or if its age, by the
- * store's own clock, is a life or more: nobody wrote it for that long. Whoever creates the next epoch
- * has the claim.
+ * Only the highest epoch of a number counts. It is free if it was released, or if nobody wrote it for a life, by the
+ * store's own clock. The job that creates the next epoch has the claim.
  *
  * Failure rules, like those of stores/store.ts:
  * - `create` creates or refuses, atomically, among all machines.
- * - What a call has done when it returns is seen by every call, of any machine, that begins
- *   afterwards. Claims need that of `list`.
- * - What failed or was cancelled may have been done nevertheless, or may still be done later: a reply
- *   can be lost, and a request can be late.
+ * - Calls of all machines that begin after a call has returned see its effect. Claims need that of `list`.
+ * - A call that failed or was cancelled may still have an effect, also later: a reply can be lost, and a request can be
+ *   late.
  * - `read` and `list` report absence only where it is proven. Everything else throws
  *   `store-unavailable`, `store-read-only` or `no-space`. An aborted signal ends a call soon.
  * - Names are `[A-Za-z0-9._-]{1,200}`, never `.` or `..`; others are our bug: TypeError. So is a record
@@ -27,24 +25,24 @@ export interface ClaimRecords {
   /** True if this call created it; false if the name is taken. */
   create(name: string, content: Uint8Array, signal: AbortSignal): Promise<boolean>;
 
-  /** Creates or replaces, and so makes it new. */
+  /** Creates or replaces it, which resets its age. */
   write(name: string, content: Uint8Array, signal: AbortSignal): Promise<void>;
 
-  /** What the record holds, up to MAX_RECORD_BYTES of it; undefined if there is none. */
+  /** The record's content, at most MAX_RECORD_BYTES; undefined if there is none. */
   read(name: string, signal: AbortSignal): Promise<Uint8Array | undefined>;
 
   /** All records, in any order. */
   list(signal: AbortSignal): Promise<ClaimRecord[]>;
 
-  /** One that is gone already is no error. */
+  /** A missing record is no error. */
   remove(name: string, signal: AbortSignal): Promise<void>;
 }
 
 export interface ClaimRecord {
   name: string;
   /**
-   * Since it was last written, by the store's own clock. Negative where that clock was set back, and
-   * NaN where the store doesn't tell.
+   * Milliseconds since it was last written, by the store's own clock. Negative if that clock was set back, NaN if the store
+   * doesn't tell.
    */
   ageMs: number;
 }
@@ -75,7 +73,7 @@ export function releasedName(claim: string): string {
   return `${claim}.released`;
 }
 
-/** What the records say of claims; foreign names are ignored. */
+/** The claims that the records describe. Foreign names are ignored. */
 export function parseClaims(records: readonly ClaimRecord[]): FoundClaim[] {
   return records.flatMap((record) => {
     const match = NAME.exec(record.name);

@@ -1,4 +1,4 @@
-/** Claims as entries of the Actions cache, beside the snapshots of a scope. */
+/** Claims as entries of the Actions cache, next to the snapshots of a scope. */
 import { randomBytes } from 'node:crypto';
 import type { ClaimEntries } from '../../locks/claims/actions-cache.ts';
 import { claimKey } from './keys.ts';
@@ -23,7 +23,7 @@ export function createActionsCacheClaimEntries({
         session.has(claimKey(key, scope, number, epoch)),
       ),
     create: ({ number, epoch }, signal) => {
-      // Tells ours from another's where a reply was lost.
+      // Distinguishes our claim from another job's if a reply was lost.
       const content = randomBytes(12);
       return cache.call('writing', 'creating a claim in the Actions cache', signal, (session) =>
         session.create(claimKey(key, scope, number, epoch), content),

@@ -1,22 +1,21 @@
 /**
- * The store in GitHub's Actions cache: an entry for each manifest and each layer. Keys are immutable
- * there, which makes `createManifest` what it has to be, and entries are only ever seen whole.
+ * The store in GitHub's Actions cache: an entry for each manifest and each layer. Keys are immutable, so `createManifest`
+ * is atomic, and entries are visible only when they are complete.
  *
- * What it cannot promise, since the service or its toolkit does not:
+ * What it can't promise, because the service or its toolkit doesn't:
  * - Nothing is removed: `list` shows nothing, `remove` and `withdrawManifest` do nothing. The
  *   platform evicts entries by age and by the size of all; a manifest may outlive its layers, which is
  *   then a bad snapshot.
  * - A number that was reserved by a writer that died, or whose answers were lost, is refused for a day
  *   although no manifest is found under it.
- * - What was cancelled, or failed by a lost answer, may become visible later.
- * - Entries have a version: a runner with zstd does not see what one without has saved, nor Windows
- *   what others have. Among such runners numbers are given twice, and that is no harm.
+ * - A write that was cancelled, or whose answer was lost, may become visible later.
+ * - Entries have a version: a runner with zstd doesn't see what one without has saved, nor Windows what other systems
+ *   have. Such runners may use the same number twice, which does no harm.
  * - Where an event lets a job read another branch's entries, those of its own ref come first. So a
  *   scope is a part of a manifest's key, and each scope is a store of its own. Layers have names that
  *   are given once, and are found in whatever scope the job may read.
- * - The toolkit unpacks an archive wherever its names point to, before anything of ours can check it:
- *   who may write to the cache of a branch is trusted that far, by GitHub as well. What came is used
- *   only if it is exactly the declared files.
+ * - The toolkit unpacks an archive to wherever its names point, before our code can check it. GitHub trusts everybody who
+ *   may write to the cache of a branch that far. The unpacked files are used only if they are exactly the declared ones.
  */
 import { MirrorError } from '../../lib/errors.ts';
 import type { OnBytes } from '../../lib/progress.ts';
@@ -41,7 +40,7 @@ interface Call {
   signal: AbortSignal;
 }
 
-/** The snapshots of a scope; nothing is asked until the store is used. */
+/** The snapshots of a scope. The first request is sent when the store is used. */
 export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptions): Store {
   return createStore<Call>({
     location: `the Actions cache (${scope})`,
@@ -92,7 +91,7 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
       const transfer = { isLong: true, onShare: tellBytes(layer, onBytes) };
       const result = await session.save(name, transfer);
       if (result.is === 'taken') throw new Error('a layer of this name was begun');
-      // Names are never reused: what is there is ours, and the service has seen all of it.
+      // Names are never used twice: an existing entry is ours, and complete.
       if (result.is === 'unknown' && !(await session.has(name))) throw result.error;
       onBytes?.(sizeOf(layer));
     },

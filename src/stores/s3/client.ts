@@ -14,7 +14,7 @@ export interface S3Access {
   environment: NodeJS.ProcessEnv;
 }
 
-/** Requests at a time: those of a transfer, and a few beside it. */
+/** Requests at the same time: those of a transfer, and a few others. */
 const MAX_SOCKETS = 24;
 const CONNECTION_TIMEOUT_MS = 10_000;
 /** Silence after which a connection counts as dead; it is not the time that a request may take. */

@@ -128,7 +128,7 @@ async function complete(
   try {
     await bucket.completeUpload(upload, etags, signal);
   } catch (error) {
-    // Names are never reused: what is there is ours, and only its answer was lost.
+    // Names are never used twice: an existing object is ours, and only its answer was lost.
     const found = await bucket.head(name, signal).catch(() => undefined);
     if (found?.bytes !== source.bytes) throw error;
   }
