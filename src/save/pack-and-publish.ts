@@ -1,4 +1,4 @@
-/** One save, after it was decided on: packs, checks, uploads, and tidies the store. Alone at the mirror's place. */
+/** One save, once it is decided: packs, checks, uploads, and removes old snapshots. Under the mirror's lock. */
 import type { Job } from '../job/job.ts';
 import { describeError, hasCode } from '../lib/errors.ts';
 import { wipe } from '../mirror/directory.ts';
