@@ -172,7 +172,7 @@ async function splitLayers(from: string, mirror: string, to: string, count: numb
   const stored = await createDiskStore({ path: from }).findManifest(key, { signal });
   if (stored === undefined) throw new Error('nothing is stored');
   const manifest = await parseManifest(stored.content, stored.number);
-  if (!('layers' in manifest)) throw new Error('no snapshot');
+  if (manifest.kind !== 'repository') throw new Error('no snapshot');
   const { objectFormat } = manifest;
   await mkdir(to, { recursive: true });
   const store = createDiskStore({ path: to });

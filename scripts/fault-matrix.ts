@@ -321,6 +321,33 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
+    fault: 'The LFS server refuses, is over quota, lacks an object, cuts, stalls or redirects',
+    expected: 'the job continues with what it has and names the rest once; no token goes elsewhere',
+    tests: [['jobs/faults/lfs-faults', 'the LFS server']],
+  },
+  {
+    fault: 'An LFS object has the right size and other content: in the store, or on the machine',
+    expected: 'it is never primed or saved, and replaced',
+    tests: [
+      ['jobs/faults/lfs-faults', 'an object with the right size and other content'],
+      ['lfs/objects', ''],
+    ],
+  },
+  {
+    fault: 'A step is killed or the disk fills up while LFS objects are downloaded',
+    expected: 'the next job is complete; without room the objects are left to the checkout',
+    tests: [
+      ['jobs/faults/lfs-faults', 'a job that is killed while it downloads'],
+      ['jobs/faults/lfs-faults', 'a cancelled job ends'],
+      ['jobs/faults/lfs-faults', 'a full disk'],
+    ],
+  },
+  {
+    fault: 'git-lfs writes its environment into its logs, with every trace turned on',
+    expected: 'the token is in none of them',
+    tests: [['jobs/faults/lfs-faults', 'the token is nowhere']],
+  },
+  {
     fault: 'An S3 server loses or changes what it confirmed, or is a web page',
     expected: 'nothing is published; the message names the server',
     tests: [

@@ -1,12 +1,14 @@
 /** Entry of the main step: restore the mirror, publish it early if asked to, prime the workspace. */
 import { leaveHungCalls } from '../lib/hung-calls.ts';
 import type { Job } from '../job/job.ts';
+import type { LfsOutcome } from '../lfs/bring-objects.ts';
 import { primeWorkspace, type PrimeResult } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
 import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
 import { saveEarly } from '../save/save-snapshot.ts';
 import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
+import { bringLfs } from './lfs.ts';
 import {
   maskSecrets,
   reportDisabled,
@@ -41,10 +43,10 @@ async function start(): Promise<void> {
 
 async function run(opened: Job, chosen: Settings): Promise<void> {
   reportStores(opened);
-  const { mirror, primed, state } = await bringRepository(opened, chosen);
+  const { mirror, primed, lfs, state } = await bringRepository(opened, chosen);
   writeStepState([state]);
-  reportOutputs(mirror, primed, opened);
-  await reportMirror(mirror, primed, opened);
+  reportOutputs(mirror, primed, opened, lfs);
+  await reportMirror(mirror, primed, opened, lfs);
 }
 
 /** Brings the job's repository up to date, primes its workspace, and leaves the mirror's place. */
@@ -57,13 +59,15 @@ async function bringRepository(opened: Job, chosen: Settings): Promise<Repositor
     workspace === undefined
       ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
       : await primeWorkspace(session.job, mirror, workspace);
+  const lfs = chosen.lfs ? await bringLfs(session, chosen, primed) : undefined;
   const state = toSavedState(mirror, claim?.staysTaken === true && !isSaved, primed);
-  return { mirror, primed, state };
+  return { mirror, primed, lfs, state };
 }
 
 interface Repository {
   mirror: RestoredMirror;
   primed: PrimeResult;
+  lfs: LfsOutcome | undefined;
   state: MirrorState;
 }
 

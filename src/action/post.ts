@@ -9,6 +9,7 @@ import { saveSnapshot } from '../save/save-snapshot.ts';
 import { identify } from '../snapshot/identity.ts';
 import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
+import { saveLfs } from './lfs.ts';
 import {
   maskSecrets,
   reportDisabled,
@@ -50,6 +51,7 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
       await warnOfLostSaving(state);
       await reportSave(await save(job, settings, state), job, state.spec.url);
     }
+    await saveLfs(job, settings);
   } finally {
     const { temporaryFolder } = settings.runner;
     for (const { path } of mirrors.filter(({ isPrivate }) => isPrivate)) {

@@ -6,6 +6,7 @@
  * fact 10). Keys that only concern the connection are passed on (connection.ts). Configuration is passed by environment,
  * which neither `ps` nor GIT_TRACE2 shows and no file keeps (git fact 15).
  */
+import { join } from 'node:path';
 
 /** Variables that git, curl and Git for Windows need, and those that only concern the connection. */
 const INHERITED = new Set([
@@ -98,6 +99,69 @@ export function buildUpstreamEnvironment(
     // The last value of a key wins.
     ...asVariables([...connection, ...CONFIGURATION, ...ours]),
   };
+}
+
+/** For the helper below. git-lfs writes every variable named GIT_* into its error logs. */
+const LFS_TOKEN = 'MIRROR_ACTION_LFS_TOKEN';
+const LFS_REFUSED = 'MIRROR_ACTION_LFS_REFUSED';
+/** A token that was refused is not given again: git-lfs would ask for ever. */
+const LFS_HELPER = `!f() {
+  case "$1" in
+    get) test -e "$${LFS_REFUSED}" || printf 'username=x-access-token\\npassword=%s\\n' "$${LFS_TOKEN}" ;;
+    erase) : >"$${LFS_REFUSED}" ;;
+  esac
+}; f`;
+
+/**
+ * Variables for a git-lfs that downloads objects of that upstream into a folder. Only a helper gives the
+ * token, and only to upstream's host: the LFS server can name URLs of any host, and redirect to it.
+ */
+export function buildLfsEnvironment(
+  inherited: NodeJS.ProcessEnv,
+  { url, token, sshCommand }: UpstreamAccess,
+  connection: Configuration,
+  storage: string,
+): NodeJS.ProcessEnv {
+  // As git-lfs itself, and so actions/checkout, finds the server of a remote.
+  const server = sshCommand === undefined ? `${url.replace(/\.git$/, '')}.git/info/lfs` : url;
+  const credential: Configuration =
+    token === ''
+      ? []
+      : [
+          [`credential.${new URL(url).origin}.helper`, LFS_HELPER],
+          // Saves a request that is refused.
+          [`lfs.${server}.access`, 'basic'],
+          // Drops the machine's headers, as for git.
+          [`http.${server}.extraheader`, ''],
+        ];
+  const ours = [...lfsConfiguration(server, storage), ...credential];
+  return {
+    ...buildGitEnvironment(inherited),
+    ...(sshCommand === undefined ? {} : sshVariables(sshCommand)),
+    [LFS_TOKEN]: token,
+    [LFS_REFUSED]: join(storage, 'refused'),
+    ...asVariables([...connection, ...CONFIGURATION, ...ours]),
+  };
+}
+
+/** Beats what a repository's `.lfsconfig` may set, and bounds the retries: a deadline ends the rest. */
+function lfsConfiguration(server: string, storage: string): Configuration {
+  return [
+    ['lfs.url', server],
+    ['lfs.storage', storage],
+    ['lfs.fetchinclude', ''],
+    ['lfs.fetchexclude', ''],
+    ['lfs.fetchrecentalways', 'false'],
+    ['lfs.standalonetransferagent', ''],
+    ['lfs.basictransfersonly', 'true'],
+    ['lfs.transfer.maxretries', '3'],
+    ['lfs.transfer.maxretrydelay', '3'],
+    // The other protocol over SSH leaves folders of sockets behind where it fails.
+    ['lfs.sshtransfer', 'never'],
+    ['lfs.ssh.automultiplex', 'false'],
+    // Forgets the helpers of the machine.
+    ['credential.helper', ''],
+  ];
 }
 
 /**

@@ -14,6 +14,7 @@ import { runBrief, runChild, type ChildOptions, type ChildResult } from '../lib/
 import { findRewrites, pickConnection } from './connection.ts';
 import {
   buildGitEnvironment,
+  buildLfsEnvironment,
   buildMachineEnvironment,
   buildUpstreamEnvironment,
   type Configuration,
@@ -37,6 +38,8 @@ export interface GitCommand extends Pick<ChildOptions, 'onOutput' | 'stallMs' | 
   stdin?: string;
   /** Lets git reach upstream; without it no credential is in its environment. */
   access?: UpstreamAccess;
+  /** With `access`, for git-lfs: the folder that it downloads to. */
+  lfsStorage?: string;
   timeoutMs?: number;
   /** Shows git's progress in the log. */
   showProgress?: boolean;
@@ -131,21 +134,34 @@ function outputOf(result: ChildResult, what: string): Buffer {
 
 async function start(
   program: Program,
-  { environment, workingDirectory, signal, log }: GitOptions,
-  { gitDirectory, args, access, timeoutMs, showProgress, tracesPackets, ...others }: GitCommand,
+  options: GitOptions,
+  command: GitCommand,
 ): Promise<ChildResult> {
-  const variables =
-    access === undefined
-      ? buildGitEnvironment(environment)
-      : buildUpstreamEnvironment(environment, access, await connectionTo(program, access, log));
+  const { gitDirectory, args, access, lfsStorage, timeoutMs, showProgress, ...others } = command;
+  const { tracesPackets, ...limits } = others;
+  const { workingDirectory, signal, log } = options;
+  const variables = await variablesFor(program, options, access, lfsStorage);
   return runChild([program.executable, `--git-dir=${gitDirectory}`, ...args], {
-    ...others,
+    ...limits,
     environment: tracesPackets === true ? { ...variables, GIT_TRACE_PACKET: '1' } : variables,
     workingDirectory,
     timeoutMs: timeoutMs ?? LOCAL_TIMEOUT_MS,
     signal,
     ...(showProgress === true ? { onErrorLine: progressPrinter(log) } : {}),
   });
+}
+
+async function variablesFor(
+  program: Program,
+  { environment, log }: GitOptions,
+  access: UpstreamAccess | undefined,
+  lfsStorage: string | undefined,
+): Promise<NodeJS.ProcessEnv> {
+  if (access === undefined) return buildGitEnvironment(environment);
+  const connection = await connectionTo(program, access, log);
+  return lfsStorage === undefined
+    ? buildUpstreamEnvironment(environment, access, connection)
+    : buildLfsEnvironment(environment, access, connection, lfsStorage);
 }
 
 function startBrief(

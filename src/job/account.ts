@@ -5,7 +5,8 @@ import { MirrorError, type ErrorCode } from '../lib/errors.ts';
 import type { Log } from '../lib/log.ts';
 
 /** Where bytes came from or went to. */
-export type Direction = 'from upstream' | 'from the store' | 'to the store' | 'copied';
+export type Direction =
+  'from upstream' | 'from the LFS server' | 'from the store' | 'to the store' | 'copied';
 
 interface PhaseKind {
   label: string;
@@ -29,6 +30,19 @@ const PHASES = {
   fetch: { label: 'Fetch', title: 'Fetch what is new', direction: 'from upstream' },
   clone: { label: 'Clone', title: 'Clone the repository', direction: 'from upstream' },
   prime: { label: 'Prime', title: 'Prime the workspace', direction: 'copied' },
+  'lfs-check': { label: 'LFS check', title: 'Find the LFS objects of the commit', isMinor: true },
+  'lfs-restore': {
+    ...{ label: 'LFS restore', title: 'Restore LFS objects', direction: 'from the store' },
+  },
+  'lfs-fetch': {
+    ...{ label: 'LFS fetch', title: 'Download LFS objects', direction: 'from the LFS server' },
+  },
+  'lfs-prime': {
+    label: 'LFS prime',
+    title: 'Prime LFS objects',
+    direction: 'copied',
+    isMinor: true,
+  },
   digest: { label: 'Checksums', title: 'Recompute the checksums of all packs' },
   walk: { label: 'Walk', title: 'Verify that all objects exist' },
   repack: { label: 'Repack', title: 'Merge packs', isMinor: true },

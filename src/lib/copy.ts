@@ -1,6 +1,6 @@
 /** Copies of plain files that can be cancelled. */
 import { constants } from 'node:fs';
-import { chmod, copyFile, lstat, open, type FileHandle } from 'node:fs/promises';
+import { chmod, copyFile, link, lstat, open, type FileHandle } from 'node:fs/promises';
 import { throwIfCancelled } from './errors.ts';
 import type { OnBytes } from './progress.ts';
 
@@ -27,6 +27,26 @@ export interface CopyOptions {
   durable: boolean;
   signal: AbortSignal;
   onBytes?: OnBytes | undefined;
+}
+
+/**
+ * Hard-links a read-only file, or copies it where that is impossible: to another file system, to one without
+ * links, of another user. Returns the number of bytes copied. A target that exists is an error.
+ */
+export async function linkOrCopy(
+  from: string,
+  to: string,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<number> {
+  try {
+    await link(from, to);
+    return 0;
+  } catch {
+    // A copy works, or fails with a better reason.
+    await copyPlainFile(from, to, bytes, { mode: 0o444, durable: false, signal });
+    return bytes;
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The objects of a primed workspace. */
-import { link, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { copyPlainFile } from '../lib/copy.ts';
+import { linkOrCopy } from '../lib/copy.ts';
 import { makeFolder } from '../lib/files.ts';
 import { packDirectory } from '../mirror/directory.ts';
 import { listPackFiles } from '../snapshot/layers.ts';
@@ -25,22 +25,8 @@ export async function takePacks(
   for (const name of await listPackFiles(from)) {
     const source = join(from, name);
     const { size } = await stat(source);
-    if (!(await linkFile(source, join(to, name)))) {
-      await copyPlainFile(source, join(to, name), size, { mode: 0o444, durable: false, signal });
-      taken.copiedBytes += size;
-    }
+    taken.copiedBytes += await linkOrCopy(source, join(to, name), size, signal);
     taken.bytes += size;
   }
   return taken;
-}
-
-async function linkFile(from: string, to: string): Promise<boolean> {
-  try {
-    await link(from, to);
-    return true;
-  } catch {
-    // Another file system, one without links, too many links, another user's file: a copy works, or
-    // fails with a better reason.
-    return false;
-  }
 }

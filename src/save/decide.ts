@@ -29,7 +29,7 @@ export interface SavePolicy {
   leastAgeMs: number;
 }
 
-const TOO_YOUNG =
+export const TOO_YOUNG =
   'a snapshot of the last day exists, and only this branch could restore a newer one';
 
 /**

@@ -66,7 +66,7 @@ async function findNamedLayers(
 async function readLayerNames(content: Uint8Array, number: number): Promise<string[]> {
   try {
     const manifest = await parseManifest(content, number);
-    return manifest.kind === 'repository' ? manifest.layers.map(nameOf) : [];
+    return manifest.kind === 'revocation' ? [] : manifest.layers.map(nameOf);
   } catch (error) {
     if (hasCode(error, 'bad-snapshot')) return [];
     throw error;

@@ -3,7 +3,7 @@
  * changed, and if no other job has published since that fetch began.
  */
 import { bindSignal, type Job } from '../job/job.ts';
-import { MirrorError, describeError, hasCode, reasonOf, throwIfCancelled } from '../lib/errors.ts';
+import { MirrorError, describeError, hasCode, throwIfCancelled } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Hold } from '../locks/lock.ts';
 import { hasWorktrees, layOut, parseRefs, readPackedRefs } from '../mirror/directory.ts';
@@ -11,6 +11,7 @@ import { inspectPlace } from '../mirror/occupant.ts';
 import { digestPackedRefs } from '../mirror/refs.ts';
 import { readSnapshot, type LookUp } from '../snapshot/look-up.ts';
 import type { StoredManifest } from '../stores/store.ts';
+import { underClaim } from './claimed.ts';
 import { chooseLineage, findObstacle, findUnchangedBase, type SaveResult } from './decide.ts';
 import {
   packAndPublish,
@@ -124,7 +125,9 @@ async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult
   const saved = { record, fence, refs: parseRefs(packedRefs, identity.objectFormat) };
   const lineage = chooseLineage(await readBase(path, record), record, newest);
   const work = (by: Save): Promise<SaveResult> => packAndPublish(by, saved, lineage);
-  return isClaimed ? work(save) : underClaim(save, fence + 1, work);
+  if (isClaimed) return work(save);
+  const claimed = { job: save.job, store: save.store, key: identity.key, number: fence + 1 };
+  return underClaim(claimed, (job) => work({ ...save, job }));
 }
 
 /** The newest manifest of the store, then of the others that snapshots are restored from. */
@@ -143,40 +146,4 @@ function judge(
   const { spec, objectFormat } = mirror.identity;
   const identity = { upstream: spec.url, refspecs: spec.refspecs, depth: spec.depth, objectFormat };
   return Promise.all(stored.map((each) => readSnapshot(each, identity)));
-}
-
-/** One job at a time archives for a number, where the store has claims. */
-async function underClaim(
-  save: Save,
-  number: number,
-  work: (save: Save) => Promise<SaveResult>,
-): Promise<SaveResult> {
-  const { job, store, mirror } = save;
-  const { claimOf, log, signal } = job;
-  const { key } = mirror.identity;
-  if (claimOf === undefined) return work(save);
-  const isDone = async (bounded: AbortSignal) =>
-    ((await store.findManifest(key, { signal: bounded }))?.number ?? 0) >= number;
-  const acquisition = await claimOf(key, number).acquire({ timeoutMs: 0, signal, isDone });
-  if (acquisition.outcome === 'unavailable') {
-    if (acquisition.isReadOnly) return skip(acquisition.reason);
-    // Creating the manifest is the fence; a claim only saves work.
-    log.info(`Saving without a claim: ${acquisition.reason}`);
-    return work(save);
-  }
-  if (acquisition.outcome === 'not-needed') return { result: 'superseded', number };
-  if (acquisition.outcome !== 'acquired') return skip('another job is saving it');
-  const { hold } = acquisition;
-  try {
-    return await work({ ...save, job: bindSignal(job, hold.lost) });
-  } catch (error) {
-    if (!hold.lost.aborted || signal.aborted) throw error;
-    const { code, message } = reasonOf(hold.lost);
-    if (code === 'lost-lock') return skip(message);
-    // The store that keeps the claim failed for a while; no job is known to have taken it over.
-    log.info(`Saving again, without a claim: ${message}`);
-    return await work(save);
-  } finally {
-    await hold.release();
-  }
 }

@@ -27,8 +27,17 @@ export function deriveKey({
   depth,
   cacheKey,
 }: KeyIngredients): string {
-  const ingredients = JSON.stringify([upstream, refspecs, objectFormat, depth, cacheKey]);
-  const digest = createHash('sha256').update(ingredients).digest('hex').slice(0, DIGEST_CHARACTERS);
+  return nameOf(upstream, [upstream, refspecs, objectFormat, depth, cacheKey]);
+}
+
+/** Of upstream's LFS objects: mirrors of any refs and depth share them. */
+export function deriveLfsKey(upstream: string, cacheKey: string): string {
+  return `lfs-${nameOf(upstream, ['lfs-objects', upstream, cacheKey])}`;
+}
+
+function nameOf(upstream: string, ingredients: readonly unknown[]): string {
+  const text = JSON.stringify(ingredients);
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, DIGEST_CHARACTERS);
   const readable = upstream
     .replace(/^[a-z]+:\/\//, '')
     .replace(/[^A-Za-z0-9._-]+/g, '_')

@@ -38,6 +38,9 @@ export async function readSnapshot(
     if (manifest.kind === 'revocation') {
       return { found: 'revocation', number, id, createdAt, reason: manifest.reason };
     }
+    if (manifest.kind !== 'repository') {
+      return { found: 'bad-manifest', number, id, reason: `it holds ${manifest.kind}` };
+    }
     const fault = findIdentityFault(manifest, identity);
     if (fault !== undefined) return { found: 'bad-manifest', number, id, reason: fault };
     const snapshot = { number, id, content, snapshot: manifest };

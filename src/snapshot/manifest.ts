@@ -104,7 +104,29 @@ const revocationSchema = v.strictObject({
   reason: text,
 });
 
-const manifestSchema = v.variant('kind', [snapshotSchema, revocationSchema]);
+/**
+ * LFS objects of an upstream. A layer is one file, the objects' contents one after the other. Nothing has to be
+ * declared of it but the objects: their ids are their SHA-256.
+ */
+const lfsLayerSchema = v.strictObject({
+  name: layerName,
+  bytes: count,
+  /** `[object id, size]`, in the file's order. */
+  objects: v.pipe(
+    v.array(v.strictTuple([sha256, v.pipe(v.number(), v.safeInteger(), v.minValue(1))])),
+    v.minLength(1),
+  ),
+});
+
+const lfsSchema = v.strictObject({
+  ...common,
+  kind: v.literal('lfs-objects'),
+  /** Without credentials. */
+  upstream: text,
+  layers: v.pipe(v.array(lfsLayerSchema), v.minLength(1), v.maxLength(MAX_LAYERS)),
+});
+
+const manifestSchema = v.variant('kind', [snapshotSchema, lfsSchema, revocationSchema]);
 
 export type LayerFile = v.InferOutput<typeof fileSchema>;
 export type Layer = v.InferOutput<typeof layerSchema>;
@@ -113,7 +135,9 @@ export type Snapshot = Omit<v.InferOutput<typeof snapshotSchema>, 'refs' | 'head
   refs: readonly Ref[];
   head: Head | undefined;
 };
-export type Manifest = Snapshot | Revocation;
+export type LfsLayer = v.InferOutput<typeof lfsLayerSchema>;
+export type LfsSnapshot = v.InferOutput<typeof lfsSchema>;
+export type Manifest = Snapshot | LfsSnapshot | Revocation;
 
 /** What a snapshot must be of to be used here. */
 export interface Identity {
@@ -134,8 +158,8 @@ export async function parseManifest(content: Uint8Array, number: number): Promis
   if (written.number !== number)
     throw badManifest(`it says it is number ${String(written.number)}`);
   if (written.kind === 'revocation') return written;
-  const snapshot = fromWritten(written);
-  const fault = findFault(snapshot);
+  const snapshot = written.kind === 'repository' ? fromWritten(written) : written;
+  const fault = snapshot.kind === 'repository' ? findFault(snapshot) : findLfsFault(snapshot);
   if (fault !== undefined) throw badManifest(fault);
   return snapshot;
 }
@@ -232,6 +256,15 @@ function findLayersFault(layers: readonly Layer[]): string | undefined {
   if (odd !== undefined) return `${odd.name} has not the digests its size needs`;
   const wrong = layers.find(({ files, bytes }) => bytes !== sumBytes(files));
   return wrong === undefined ? undefined : `${wrong.name} is not as large as its files`;
+}
+
+function findLfsFault({ layers }: LfsSnapshot): string | undefined {
+  const oids = layers.flatMap(({ objects }) => objects.map(([oid]) => oid));
+  if (new Set(oids).size !== oids.length) return 'two layers hold the same object';
+  const wrong = layers.find(
+    ({ objects, bytes }) => bytes !== objects.reduce((sum, [, size]) => sum + size, 0),
+  );
+  return wrong === undefined ? undefined : `${wrong.name} is not as large as its objects`;
 }
 
 function findUnpaired({ files }: Layer): string | undefined {

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   basicCredential,
   buildGitEnvironment,
+  buildLfsEnvironment,
   buildMachineEnvironment,
   buildUpstreamEnvironment,
   type UpstreamAccess,
@@ -227,6 +228,43 @@ describe('the token', () => {
   test('of any characters makes a header of one line', () => {
     const credential = basicCredential(`ü${'x'.repeat(500)}: \t`);
     expect(credential).toMatch(/^[A-Za-z0-9+/]+=*$/);
+  });
+});
+
+describe('the token for git-lfs', () => {
+  const storage = '/folder/storage';
+
+  test('is in one variable, whose name git-lfs does not log', () => {
+    const hostile = { ...NEEDED, ...inheritedFrom(HOSTILE, 'hostile'), GIT_LFS_PROGRESS: 'x' };
+    const environment = buildLfsEnvironment(hostile, access, [], storage);
+    const holders = Object.entries(environment).filter(([, value]) =>
+      [TOKEN, basicCredential(TOKEN)].some((secret) => value?.includes(secret)),
+    );
+    expect(holders).toEqual([['MIRROR_ACTION_LFS_TOKEN', TOKEN]]);
+    const names = Object.keys(environment);
+    expect(names.filter((name) => /^GIT_(?:LFS|TRACE_|CURL|TRACE$|TRANSFER)/.test(name))).toEqual(
+      [],
+    );
+  });
+
+  test('is for the host of that upstream alone, and replaces helpers of the machine', () => {
+    const environment = buildLfsEnvironment({}, access, [], storage);
+    const helpers = configurationOf(environment).filter(([key]) => key.includes('helper'));
+    expect(helpers.map(([key]) => key)).toEqual([
+      'credential.helper',
+      'credential.https://github.com.helper',
+    ]);
+    expect(helpers[0]?.[1]).toBe('');
+  });
+
+  test('goes to the server that actions/checkout uses', () => {
+    for (const url of [access.url, `${access.url}.git`]) {
+      const environment = buildLfsEnvironment({}, { ...access, url }, [], storage);
+      expect(valuesOf(environment, 'lfs.url')).toEqual([`${access.url}.git/info/lfs`]);
+    }
+    const environment = buildLfsEnvironment({}, overSsh, [], storage);
+    expect(valuesOf(environment, 'lfs.url')).toEqual([overSsh.url]);
+    expect(environment['GIT_SSH_COMMAND']).toBe(overSsh.sshCommand);
   });
 });
 

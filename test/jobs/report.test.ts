@@ -3,15 +3,18 @@
  * read (approved/). After a change: UPDATE_APPROVED=1, then read the diff.
  */
 import { describe, expect, test } from '@jest/globals';
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { toMarkdown } from '../../src/action/report/markdown.ts';
+import { formatPointer } from '../../src/lfs/pointers.ts';
+import { findExecutable } from '../../src/lib/executable.ts';
 import type { StepResult } from '../support/action-runner.ts';
 import { expectApproved, fillIn, type Placeholders } from '../support/approved.ts';
 import { flipBit } from '../support/corruption.ts';
 import { git } from '../support/git.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
+import { addFiles } from './scenarios/checkout-scenario.ts';
 import { inCache, useCacheService } from './scenarios/cache-scenario.ts';
 import { failureOf, succeed, useScenarios, type Scenario } from './scenarios/scenario.ts';
 
@@ -99,6 +102,10 @@ async function poison(mirror: string): Promise<void> {
   }
 }
 
+async function findGit(): Promise<string> {
+  return (await findExecutable('git', process.env)) ?? 'git';
+}
+
 // Elsewhere only the paths look different.
 onPosix('what people see of', () => {
   test('a cold run, and a warm one on another machine', async () => {
@@ -130,6 +137,21 @@ onPosix('what people see of', () => {
       },
     ]);
     approve('recloned', scenario, run);
+  });
+
+  test('a run with LFS objects, on a machine without git-lfs', async () => {
+    const scenario = await scenarios.create();
+    const pointer = formatPointer({ oid: 'a'.repeat(64), size: 5_000 });
+    await addFiles(scenario.upstream, [{ path: 'large.bin', content: pointer }]);
+    // git alone, without the programs beside it.
+    const folder = join(scenario.root, 'bin');
+    await mkdir(folder, { recursive: true });
+    await symlink(await findGit(), join(folder, 'git'));
+    const run = await scenario.run({ inputs: { lfs: 'true' }, environment: { PATH: folder } });
+    expect(run.main.annotations).toMatchObject([
+      { level: 'warning', message: expect.stringMatching(/git-lfs is not installed/) },
+    ]);
+    approve('lfs', scenario, run);
   });
 
   test('a run without a store', async () => {

@@ -14,10 +14,25 @@ const root = fileURLToPath(new URL('../../src', import.meta.url));
 const FOLDERS: Record<string, { imports: readonly string[]; typesOnly?: readonly string[] }> = {
   // What the runner starts.
   action: {
-    imports: ['restore', 'save', 'prime', 'job', 'mirror', 'snapshot', 'stores', 'locks', 'git'],
+    imports: [
+      'restore',
+      'lfs',
+      'save',
+      'prime',
+      'job',
+      'mirror',
+      'snapshot',
+      'stores',
+      'locks',
+      'git',
+    ],
   },
   // Use cases.
   restore: { imports: ['job', 'mirror', 'snapshot', 'git'], typesOnly: ['stores', 'locks'] },
+  lfs: {
+    imports: ['save', 'job', 'mirror', 'snapshot', 'git'],
+    typesOnly: ['restore', 'stores', 'locks'],
+  },
   save: { imports: ['job', 'mirror', 'snapshot', 'git'], typesOnly: ['stores', 'locks'] },
   prime: { imports: ['job', 'mirror', 'snapshot', 'git'], typesOnly: ['restore'] },
   // What use cases work with.

@@ -20,6 +20,7 @@ export const DEFAULTS = {
   'mirror-path': '',
   prime: 'auto',
   path: '',
+  lfs: 'false',
   store: 'auto',
   'disk-path': '',
   's3-bucket': '',

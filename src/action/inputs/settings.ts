@@ -10,6 +10,7 @@ import { findUntrustedReason } from '../trust.ts';
 import {
   hasControlCharacters,
   invalidInput,
+  readBoolean,
   readChoice,
   readCount,
   readDuration,
@@ -26,6 +27,8 @@ export interface Settings {
   mirrorPath: string | undefined;
   /** Undefined where nothing is to be primed. */
   workspace: PrimeTarget | undefined;
+  /** Whether the LFS objects of the job's commit belong to the mirror. */
+  lfs: boolean;
   store: StoreChoice;
   cacheKey: string;
   lockTimeoutMs: number;
@@ -65,6 +68,7 @@ export function parseSettings(
     upstream,
     mirrorPath: parseMirrorPath(read, store, runner),
     workspace: parseWorkspace(read, address, runner),
+    lfs: readBoolean(read, 'lfs'),
     store,
     cacheKey: parseCacheKey(read('cache-key')),
     lockTimeoutMs: readDuration(read, 'lock-timeout', 0),

@@ -2,6 +2,7 @@
 import { formatBytes } from '../../lib/bytes.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import type { Job } from '../../job/job.ts';
+import type { Amount, LfsOutcome } from '../../lfs/bring-objects.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
@@ -115,6 +116,31 @@ export function describePrime(prime: PrimeResult): string {
     ...(copiedBytes > 0 ? [`${formatBytes(copiedBytes)} by copying`] : []),
   ];
   return `primed ${path}: ${ways.join(', ')}`;
+}
+
+/** Where the LFS objects came from, and what that saved. */
+export function describeLfs(lfs: LfsOutcome): string {
+  const { needed, existing, restored, downloaded, missing, primed } = lfs;
+  if (needed.objects === 0) return 'the commit has no LFS objects';
+  const sources = [
+    [existing, 'on this machine'],
+    [restored, 'from the store'],
+    [downloaded, 'downloaded from the LFS server'],
+    [missing, 'missing'],
+  ] as const;
+  const parts = sources
+    .filter(([{ objects }]) => objects > 0)
+    .map(([amount, where]) => `${describeAmount(amount)} ${where}`);
+  const origin = `${needed.objects === 1 ? '1 object' : `${String(needed.objects)} objects`}: ${parts.join(', ')}`;
+  if (primed === undefined) return origin;
+  const savedBytes = primed.objects === 0 ? 0 : existing.bytes + restored.bytes;
+  const saving =
+    savedBytes === 0 ? '' : `, which saves ${formatBytes(savedBytes)} of LFS bandwidth`;
+  return `${origin}; ${String(primed.objects)} primed${saving}`;
+}
+
+function describeAmount({ objects, bytes }: Amount): string {
+  return `${String(objects)} (${formatBytes(bytes)})`;
 }
 
 /** One line: why post saved or did not. */

@@ -4,10 +4,23 @@ import { actionsLog } from '../log.ts';
 import { MirrorError, describeError } from '../../lib/errors.ts';
 import { basicCredential } from '../../git/environment.ts';
 import type { Job } from '../../job/job.ts';
+import type { LfsOutcome } from '../../lfs/bring-objects.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import { adviseOn, describeFailure } from './advice.ts';
-import { describeMirror, describeSave, describeStores, explainClone } from './outcome.ts';
-import { summarizeFailure, summarizeMirror, summarizeNotSaved, summarizeSave } from './summary.ts';
+import {
+  describeLfs,
+  describeMirror,
+  describeSave,
+  describeStores,
+  explainClone,
+} from './outcome.ts';
+import {
+  summarizeFailure,
+  summarizeLfsSave,
+  summarizeMirror,
+  summarizeNotSaved,
+  summarizeSave,
+} from './summary.ts';
 import {
   DISABLED,
   summarizeFailed,
@@ -37,7 +50,12 @@ export function maskSecrets({
   lines.filter((line) => line.length >= 8 && !line.startsWith('-----')).forEach(setSecret);
 }
 
-export function reportOutputs(mirror: RestoredMirror, prime: PrimeResult, job: Job): void {
+export function reportOutputs(
+  mirror: RestoredMirror,
+  prime: PrimeResult,
+  job: Job,
+  lfs?: LfsOutcome,
+): void {
   setOutput('mirror-path', mirror.path);
   setOutput('provenance', mirror.provenance);
   setOutput('cache-hit', mirror.provenance === 'restored');
@@ -46,7 +64,7 @@ export function reportOutputs(mirror: RestoredMirror, prime: PrimeResult, job: J
   setOutput('head', mirror.head?.oid ?? '');
   setOutput('refs-digest', mirror.refsDigest);
   setOutput('lock', mirror.claim);
-  reportSummaryJson(summarizeMain(mirror, prime, job.account));
+  reportSummaryJson(summarizeMain(mirror, prime, job.account, lfs));
 }
 
 function reportSummaryJson(summary: StepSummary): void {
@@ -70,6 +88,7 @@ export async function reportMirror(
   mirror: RestoredMirror,
   prime: PrimeResult,
   job: Job,
+  lfs?: LfsOutcome,
 ): Promise<void> {
   const { url } = mirror.identity.spec;
   actionsLog.info(describeMirror(mirror, job));
@@ -79,12 +98,13 @@ export async function reportMirror(
     if (job.store === undefined) actionsLog.notice(explanation);
     else actionsLog.info(explanation);
   }
-  await writeSummary(summarizeMirror(mirror, prime, job));
+  if (lfs !== undefined) actionsLog.info(`LFS: ${describeLfs(lfs)}`);
+  await writeSummary(summarizeMirror(mirror, prime, job, lfs));
 }
 
 /** Main's line on a snapshot that was saved at its end; undefined where post has to try. */
-export function reportEarlySave(result: SaveResult | undefined): void {
-  if (result !== undefined) actionsLog.info(describeSave(result));
+export function reportEarlySave(result: SaveResult | undefined, what = ''): void {
+  if (result !== undefined) actionsLog.info(what + describeSave(result));
 }
 
 /** What people see where main failed, as far as it came. */
@@ -113,6 +133,19 @@ export function reportLostSaving(): void {
   actionsLog.warning(
     'The checkout fetched the whole history into a workspace that was primed without one, which takes longer than a plain checkout: use `fetch-depth: 0` in this action as well, or `fetch-depth: 1` in actions/checkout',
   );
+}
+
+/** Post's line on LFS objects. */
+export async function reportLfsSave(result: SaveResult): Promise<void> {
+  const line = describeSave(result);
+  actionsLog.info(`LFS objects: ${line}`);
+  if (result.result === 'published') await writeSummary(summarizeLfsSave(line));
+}
+
+export function reportLfsNotSaved(cause: unknown): void {
+  const line = `LFS objects: Nothing saved: ${describeFailure(cause)}`;
+  if (cause instanceof MirrorError && cause.code === 'cancelled') actionsLog.info(line);
+  else actionsLog.warning(line);
 }
 
 /** Post's line where it could not begin or failed: never a failed job. */

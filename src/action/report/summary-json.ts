@@ -5,6 +5,7 @@
  */
 import type { Account } from '../../job/account.ts';
 import { MirrorError } from '../../lib/errors.ts';
+import type { LfsOutcome } from '../../lfs/bring-objects.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
@@ -28,6 +29,25 @@ export interface StepSummary {
   lock?: { waitedSeconds: number; isPrivate: boolean };
   claim?: RestoredMirror['claim'];
   prime?: { result: PrimeResult['result']; linkedBytes: number; copiedBytes: number };
+  /** Of `lfs: true`. */
+  lfs?: LfsSummary;
+}
+
+interface LfsSummary {
+  objects: number;
+  bytes: number;
+  existingBytes: number;
+  restoredBytes: number;
+  downloadedObjects: number;
+  downloadedBytes: number;
+  missingObjects: number;
+  missingBytes: number;
+  primedObjects: number;
+  primedBytes: number;
+  /** Of the primed ones; the others are hard links. */
+  copiedBytes: number;
+  /** Why objects are missing. */
+  failure?: string;
 }
 
 interface PhaseSummary {
@@ -43,6 +63,7 @@ export function summarizeMain(
   mirror: RestoredMirror,
   prime: PrimeResult,
   account: Account,
+  lfs?: LfsOutcome,
 ): StepSummary {
   const { provenance, recloned, packBytes, refs, snapshot, waitedMs, isPrivate, claim } = mirror;
   const { bytes, ...measured } = summarizeAccount(account);
@@ -54,6 +75,7 @@ export function summarizeMain(
     lock: { waitedSeconds: toSeconds(waitedMs), isPrivate },
     claim,
     prime: summarizePrime(prime),
+    ...(lfs === undefined ? {} : { lfs: summarizeLfs(lfs) }),
   };
 }
 
@@ -96,6 +118,19 @@ function summarizePrime(prime: PrimeResult): NonNullable<StepSummary['prime']> {
   if (prime.result !== 'primed') return { result: prime.result, linkedBytes: 0, copiedBytes: 0 };
   const { bytes, copiedBytes } = prime;
   return { result: prime.result, linkedBytes: bytes - copiedBytes, copiedBytes };
+}
+
+function summarizeLfs(lfs: LfsOutcome): LfsSummary {
+  const { needed, existing, restored, downloaded, missing, primed, failure } = lfs;
+  return {
+    ...{ objects: needed.objects, bytes: needed.bytes },
+    ...{ existingBytes: existing.bytes, restoredBytes: restored.bytes },
+    ...{ downloadedObjects: downloaded.objects, downloadedBytes: downloaded.bytes },
+    ...{ missingObjects: missing.objects, missingBytes: missing.bytes },
+    ...{ primedObjects: primed?.objects ?? 0, primedBytes: primed?.bytes ?? 0 },
+    copiedBytes: primed?.copiedBytes ?? 0,
+    ...(failure === undefined ? {} : { failure }),
+  };
 }
 
 function toSeconds(durationMs: number): number {

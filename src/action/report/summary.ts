@@ -2,6 +2,7 @@
 import type { Account } from '../../job/account.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import type { Job } from '../../job/job.ts';
+import type { LfsOutcome } from '../../lfs/bring-objects.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
@@ -10,6 +11,7 @@ import { toCode, toMarkdown } from './markdown.ts';
 import {
   describeClaim,
   describeHead,
+  describeLfs,
   describeLock,
   describeMirror,
   describePrime,
@@ -22,7 +24,12 @@ import {
 import { drawTimeline } from './timeline.ts';
 
 /** Of main, where the mirror is up to date. */
-export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job: Job): string {
+export function summarizeMirror(
+  mirror: RestoredMirror,
+  prime: PrimeResult,
+  job: Job,
+  lfs?: LfsOutcome,
+): string {
   const { account } = job;
   const { url } = mirror.identity.spec;
   const claim = describeClaim(mirror);
@@ -45,6 +52,7 @@ export function summarizeMirror(mirror: RestoredMirror, prime: PrimeResult, job:
       Lock: toMarkdown(describeLock(mirror)),
       Claim: claim && toMarkdown(claim),
       Workspace: toMarkdown(describePrime(prime)),
+      LFS: lfs && toMarkdown(describeLfs(lfs)),
     }),
   );
 }
@@ -85,6 +93,11 @@ export function summarizeSave(result: SaveResult, job: Job, url: string): string
     listFallbacks(account),
     fold('Phases', listPhases(account)),
   );
+}
+
+/** Of LFS objects that post saved, below the section of the mirror. */
+export function summarizeLfsSave(line: string): string {
+  return join([`LFS objects: ${toMarkdown(line)}.`]);
 }
 
 /** Of post, which could not begin or failed. */

@@ -114,6 +114,7 @@ describe('action.yml and settings', () => {
         isAskedFor: false,
       },
       cacheKey: '',
+      lfs: false,
       lockTimeoutMs: 10 * 60_000,
       fetchTimeoutMs: 60 * 60_000,
       stallTimeoutMs: 5 * 60_000,

@@ -9,12 +9,31 @@ import {
 import type { AddressInfo } from 'node:net';
 import { buffer, json } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
+import { FaultList, type ActiveFault } from '../fault-list.ts';
 import type { GitServer } from './server.ts';
 
 export interface LfsRequest {
   readonly kind: 'batch' | 'download' | 'upload' | 'other';
   readonly hasAuthorization: boolean;
+  /** Of a download or upload. */
+  readonly oid: string;
   status: number;
+}
+
+/** What goes wrong with requests of a kind; of one object, or of all. */
+export interface LfsFault {
+  on: 'batch' | 'download';
+  oid?: string;
+  /** For ever by default. */
+  times?: number;
+  behave:
+    | { kind: 'status'; status: number; message?: string; headers?: Record<string, string> }
+    /** The socket is closed after so many bytes. */
+    | { kind: 'cut'; afterBytes: number }
+    /** Silent and open for ever after so many bytes. */
+    | { kind: 'stall'; afterBytes: number }
+    /** Other bytes, as many. */
+    | { kind: 'garbage' };
 }
 
 interface BatchRequest {
@@ -42,6 +61,7 @@ export class GitLfsServer {
   /** By the SHA-256 that names them; of all repositories. */
   readonly objects = new Map<string, Uint8Array>();
   readonly requests: LfsRequest[] = [];
+  readonly #faults = new FaultList<LfsFault>();
   readonly #keys = new Set<string>();
   readonly #git: GitServer;
   readonly #server: Server;
@@ -77,9 +97,65 @@ export class GitLfsServer {
     return `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${content.length}\n`;
   }
 
+  /** How often each object was downloaded as a whole. */
+  get downloads(): Record<string, number> {
+    const done = this.requests.filter(({ kind, status }) => kind === 'download' && status === 200);
+    const counts: Record<string, number> = {};
+    for (const { oid } of done) counts[oid] = (counts[oid] ?? 0) + 1;
+    return counts;
+  }
+
+  /** The first fault added that matches a request is applied to it. */
+  fault(fault: LfsFault): ActiveFault {
+    return this.#faults.add(fault);
+  }
+
+  clearFaults(): void {
+    this.#faults.clear();
+  }
+
+  /** Whether a fault was applied instead of an answer. */
+  #fail(
+    kind: LfsFault['on'],
+    oid: string,
+    message: IncomingMessage,
+    response: ServerResponse,
+  ): boolean {
+    const fault = this.#faults.take((each) => each.on === kind && (each.oid ?? oid) === oid);
+    const behave = fault?.behave;
+    if (behave === undefined) return false;
+    const content = this.objects.get(oid) ?? Buffer.alloc(0);
+    if (behave.kind === 'status') {
+      for (const [name, value] of Object.entries(behave.headers ?? {})) {
+        response.setHeader(name, value);
+      }
+      const { status, message: text } = behave;
+      if (text !== undefined) {
+        this.#reply(kind, message, response, status, { message: text }, oid);
+        return true;
+      }
+      this.#note(kind, message, status, oid);
+      response.writeHead(status, { 'Content-Type': 'text/plain' }).end('on purpose');
+    } else if (behave.kind === 'garbage') {
+      this.#note(kind, message, 200, oid);
+      response.end(Buffer.alloc(content.length, 'x'));
+    } else {
+      this.#note(kind, message, 0, oid);
+      response.writeHead(200, { 'Content-Length': content.length });
+      response.write(content.subarray(0, behave.afterBytes), () => {
+        if (behave.kind === 'cut') response.destroy();
+      });
+    }
+    return true;
+  }
+
   async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = message.url ?? '/';
     const [, oid = '', key = ''] = OBJECT.exec(path) ?? [];
+    if (BATCH.test(path) && this.#fail('batch', '', message, response)) return;
+    if (oid !== '' && message.method === 'GET' && this.#fail('download', oid, message, response)) {
+      return;
+    }
     if (BATCH.test(path)) await this.#answerBatch(message, response);
     else if (OTHER.test(path)) this.#reply('other', message, response, 404, {});
     else if (oid === '') await this.#handOn(message, response);
@@ -111,13 +187,13 @@ export class GitLfsServer {
     const content = await buffer(message);
     const isRight = createHash('sha256').update(content).digest('hex') === oid;
     if (isRight) this.objects.set(oid, content);
-    this.#reply('upload', message, response, isRight ? 200 : 422, {});
+    this.#reply('upload', message, response, isRight ? 200 : 422, {}, oid);
   }
 
   #give(oid: string, message: IncomingMessage, response: ServerResponse): void {
     const content = this.objects.get(oid);
     const status = content === undefined ? 404 : 200;
-    this.#note('download', message, status);
+    this.#note('download', message, status, oid);
     response.writeHead(status, { 'Content-Length': content?.length ?? 0 });
     response.end(content);
   }
@@ -140,13 +216,15 @@ export class GitLfsServer {
     response: ServerResponse,
     status: number,
     body: object,
+    oid = '',
   ): void {
-    this.#note(kind, message, status);
+    this.#note(kind, message, status, oid);
     response.writeHead(status, { 'Content-Type': MEDIA_TYPE });
     response.end(JSON.stringify(body));
   }
 
-  #note(kind: LfsRequest['kind'], { headers }: IncomingMessage, status: number): void {
-    this.requests.push({ kind, status, hasAuthorization: headers.authorization !== undefined });
+  #note(kind: LfsRequest['kind'], { headers }: IncomingMessage, status: number, oid: string): void {
+    const hasAuthorization = headers.authorization !== undefined;
+    this.requests.push({ kind, status, hasAuthorization, oid });
   }
 }

@@ -1,0 +1,208 @@
+/**
+ * Downloads LFS objects by the real git-lfs, in a throwaway repository that holds nothing but the pointers of
+ * what is missing: no `.lfsconfig`, no scan of the whole tree, nothing written into the mirror, and its logs
+ * are deleted.
+ *
+ * Its exit code proves nothing either way, and its stderr is never shown: it holds signed URLs.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { UpstreamAccess } from '../git/environment.ts';
+import type { Git } from '../git/git.ts';
+import { watchRepository } from '../git/signs-of-life.ts';
+import { formatDuration } from '../lib/durations.ts';
+import { MirrorError, type Concern, type ErrorCode } from '../lib/errors.ts';
+import { makeFolder, removeTree } from '../lib/files.ts';
+import type { ChildResult } from '../lib/process.ts';
+import { layOut } from '../mirror/directory.ts';
+import { adoptObjects, workFolder } from './objects.ts';
+import { formatPointer, type LfsObject } from './pointers.ts';
+
+/** What kept objects from being downloaded. */
+export type LfsFailure =
+  | 'over-quota'
+  | 'refused'
+  | 'missing-on-server'
+  | 'network'
+  | 'timeout'
+  | 'no-space'
+  | 'git-lfs-unusable';
+
+export interface Download {
+  /** Ids of the objects that arrived whole. */
+  arrived: Set<string>;
+  /** Undefined if all did. */
+  failure: { kind: LfsFailure; error: MirrorError } | undefined;
+}
+
+export interface DownloadOptions {
+  git: Git;
+  access: UpstreamAccess;
+  signal: AbortSignal;
+  /** For all of it, in milliseconds. */
+  timeoutMs: number;
+  /** How long the server may show no sign of life, in milliseconds; Infinity: as long as it likes. */
+  stallMs: number;
+}
+
+/** `git lfs fetch` takes a URL and a commit since then. */
+const OLDEST_GIT_LFS = 3;
+
+/** Downloads objects into the folder. Throws only if the job was cancelled or this disk fails. */
+export async function downloadObjects(
+  folder: string,
+  objects: readonly LfsObject[],
+  options: DownloadOptions,
+): Promise<Download> {
+  const work = workFolder(folder);
+  const [repository, storage] = [join(work, 'pointers.git'), join(work, 'storage')];
+  try {
+    for (const path of [repository, storage]) await makeFolder(path);
+    await layOut(repository, 'sha1');
+    const unusable = await findUnusable(options.git, repository);
+    if (unusable !== undefined) {
+      return { arrived: new Set(), failure: { kind: 'git-lfs-unusable', error: unusable } };
+    }
+    await commitPointers(options.git, repository, objects);
+    const result = await fetchPointers(repository, storage, options);
+    const arrived = await adoptObjects(storage, folder, objects, options.signal);
+    const failure = arrived.size === objects.length ? undefined : diagnose(result);
+    return { arrived, failure };
+  } finally {
+    await removeTree(work);
+  }
+}
+
+async function findUnusable(git: Git, gitDirectory: string): Promise<MirrorError | undefined> {
+  const { exitCode, stdout } = await git.run({ gitDirectory, args: ['lfs', 'version'] });
+  const [, version, major] = /^git-lfs\/((\d+)\.\S+)/.exec(stdout.toString('latin1')) ?? [];
+  if (exitCode === 0 && Number(major) >= OLDEST_GIT_LFS) return undefined;
+  const what = version === undefined ? 'git-lfs is not installed' : `git-lfs ${version} is too old`;
+  const cure = `install git-lfs ${String(OLDEST_GIT_LFS)} or newer`;
+  return new MirrorError('git-unusable', `${what}: ${cure}`);
+}
+
+const BRANCH = 'refs/heads/pointers';
+
+async function commitPointers(
+  git: Git,
+  gitDirectory: string,
+  objects: readonly LfsObject[],
+): Promise<void> {
+  const files = objects.map((object) => {
+    const pointer = formatPointer(object);
+    return `M 100644 inline ${object.oid}\ndata ${String(pointer.length)}\n${pointer}\n`;
+  });
+  const head = `commit ${BRANCH}\ncommitter mirror-action <mirror-action@localhost> 0 +0000\ndata 0\n`;
+  // Without deltas: git-lfs would read each through a chain of them.
+  const args = ['fast-import', '--quiet', '--depth=0', '--done'];
+  const stdin = `${head}${files.join('')}done\n`;
+  await git.read({ gitDirectory, args, stdin }, 'writing the pointers of missing LFS objects');
+}
+
+async function fetchPointers(
+  gitDirectory: string,
+  storage: string,
+  { git, access, timeoutMs, stallMs }: DownloadOptions,
+): Promise<ChildResult> {
+  const watch = await watchRepository(gitDirectory);
+  return git.run({
+    gitDirectory,
+    args: ['lfs', 'fetch', access.url, BRANCH],
+    ...{ access, timeoutMs, stallMs, lfsStorage: storage },
+    signsOfLife: async (pid) => {
+      const read = await watch(pid);
+      return read === 'done' ? read : read + (await countBytesBelow(storage));
+    },
+  });
+}
+
+async function countBytesBelow(folder: string): Promise<number> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const sizes = entries.map(({ parentPath, name }) =>
+    stat(join(parentPath, name)).then(
+      ({ size }) => size,
+      () => 0,
+    ),
+  );
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
+
+interface Rule {
+  kind: LfsFailure;
+  code: ErrorCode;
+  message: string;
+  pattern: RegExp;
+  concern?: Concern;
+}
+
+/** An error answer with a text of the server's, which git-lfs shows instead of the status. */
+const REFUSED_BATCH = /^batch response: (?!Fatal error|Unable to parse|.*(?:\w+ ")?https?:)/im;
+
+/** In order: the first rule that matches names the failure. */
+const RULES: readonly Rule[] = [
+  {
+    kind: 'no-space',
+    code: 'no-space',
+    message: 'no space is left on the disk',
+    pattern: /no space left on device|disk quota exceeded|not enough space on the disk/i,
+    concern: 'mirror-place',
+  },
+  {
+    kind: 'over-quota',
+    code: 'authentication',
+    message: 'the LFS server says that the quota for storage or bandwidth is used up',
+    pattern:
+      /over (?:its|the|your) (?:data )?quota|quota (?:is )?exceeded|exceeded its LFS budget|bandwidth limit exceeded|insufficient server storage/i,
+  },
+  {
+    kind: 'network',
+    code: 'network',
+    message: 'the LFS server limits the number of requests (status 429)',
+    pattern: /rate limit|too many requests/i,
+  },
+  {
+    kind: 'refused',
+    code: 'authentication',
+    message: 'the LFS server refused the credentials',
+    pattern: /authentication required|authorization error|credentials|permission denied/i,
+    concern: 'token',
+  },
+  {
+    kind: 'missing-on-server',
+    code: 'not-found',
+    message: 'they are missing on the LFS server',
+    pattern: /\[404\]|\[410\]|does not exist|not found/i,
+  },
+  {
+    kind: 'refused',
+    code: 'authentication',
+    message: 'the LFS server refused the request',
+    pattern: REFUSED_BATCH,
+    concern: 'token',
+  },
+];
+
+/** Names why objects did not arrive. Pure. */
+export function diagnose({ ended, stderr, durationMs, stallMs }: ChildResult): {
+  kind: LfsFailure;
+  error: MirrorError;
+} {
+  if (ended === 'timeout') {
+    const message = `git-lfs did not end within ${formatDuration(durationMs)}`;
+    const error = new MirrorError('timeout', message, { concern: 'fetch-timeout' });
+    return { kind: 'timeout', error };
+  }
+  if (ended === 'stalled') {
+    const message = `the LFS server showed no sign of life for ${formatDuration(stallMs ?? 0)}`;
+    const error = new MirrorError('network', message, { concern: 'stall-timeout' });
+    return { kind: 'timeout', error };
+  }
+  const rule = RULES.find(({ pattern }) => pattern.test(stderr));
+  if (rule === undefined) {
+    const message = 'the LFS server could not be reached, answered with an error, or broke off';
+    return { kind: 'network', error: new MirrorError('network', message) };
+  }
+  const { kind, code, message, concern } = rule;
+  return { kind, error: new MirrorError(code, message, { concern }) };
+}

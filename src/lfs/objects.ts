@@ -1,0 +1,234 @@
+/**
+ * LFS objects on this machine: files named by their SHA-256, as git-lfs lays them out, in a folder beside
+ * the mirror. They survive a wipe of the mirror, and only the holder of its lock changes them.
+ *
+ * A file is never trusted for its name: workspaces share it by hard links, so anything that ran there may
+ * have changed it. git-lfs itself compares sizes only, and would check out a wrong content.
+ */
+import { createHash } from 'node:crypto';
+import { chmod, open, readdir, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { READ_PLAIN, linkOrCopy, writeAll } from '../lib/copy.ts';
+import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
+import { isPresent, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
+import { forEachOf } from '../lib/parallel.ts';
+import type { OnBytes } from '../lib/progress.ts';
+import type { LfsObject } from './pointers.ts';
+
+/** Of small files most of the time is waiting. */
+const FILES_AT_ONCE = 4;
+const BUFFER_BYTES = 1024 * 1024;
+
+const DAY_MS = 24 * 60 * 60_000;
+/** An object that no job of this machine needed for that long is removed. */
+const UNUSED_MS = 30 * DAY_MS;
+
+/** Where the objects of a mirror are. */
+export function objectsFolder(mirror: string): string {
+  return `${mirror}.lfs`;
+}
+
+/** What is being downloaded or bundled; whatever a killed job left there is removed by the next. */
+export function workFolder(folder: string): string {
+  return join(folder, 'work');
+}
+
+export async function sweepWork(folder: string): Promise<void> {
+  await removeTree(workFolder(folder));
+}
+
+export function objectPath(folder: string, oid: string): string {
+  return join(folder, 'objects', oid.slice(0, 2), oid.slice(2, 4), oid);
+}
+
+/** Which of these objects are here, with the content that their names say. Removes others. */
+export async function findSound(
+  folder: string,
+  objects: readonly LfsObject[],
+  signal: AbortSignal,
+): Promise<Set<string>> {
+  const sound = new Set<string>();
+  await forEachOf(objects, FILES_AT_ONCE, signal, async (object, bounded) => {
+    const path = objectPath(folder, object.oid);
+    if (await isSound(path, object, bounded)) sound.add(object.oid);
+    else await rm(path, { force: true });
+  });
+  return sound;
+}
+
+/** Which of these objects are here, by their names alone. */
+export async function findPresent(
+  folder: string,
+  objects: readonly LfsObject[],
+): Promise<Set<string>> {
+  const present = new Set<string>();
+  for (const { oid } of objects) {
+    if (await isPresent(objectPath(folder, oid))) present.add(oid);
+  }
+  return present;
+}
+
+/** Moves downloaded objects into the folder, those with the right content. Returns their ids. */
+export async function adoptObjects(
+  from: string,
+  folder: string,
+  objects: readonly LfsObject[],
+  signal: AbortSignal,
+): Promise<Set<string>> {
+  const sound = await findSound(from, objects, signal);
+  for (const oid of sound) await adopt(objectPath(from, oid), folder, oid);
+  return sound;
+}
+
+async function adopt(path: string, folder: string, oid: string): Promise<void> {
+  const target = objectPath(folder, oid);
+  await makeFolder(dirname(target));
+  await chmod(path, 0o444);
+  await renameStubbornly(path, target);
+}
+
+/** Gives a git directory these objects by hard links, or copies. Returns the number of bytes copied. */
+export async function placeObjects(
+  folder: string,
+  gitDirectory: string,
+  objects: readonly LfsObject[],
+  signal: AbortSignal,
+): Promise<number> {
+  const target = join(gitDirectory, 'lfs');
+  let copiedBytes = 0;
+  await forEachOf(objects, FILES_AT_ONCE, signal, async ({ oid, size }, bounded) => {
+    const to = objectPath(target, oid);
+    await makeFolder(dirname(to));
+    copiedBytes += await linkOrCopy(objectPath(folder, oid), to, size, bounded);
+  });
+  return copiedBytes;
+}
+
+/**
+ * Writes a bundle: the objects' contents in their order, each hashed on the way. Throws `corrupt-mirror` for an
+ * object that is gone or has another content.
+ */
+export async function bundleObjects(
+  folder: string,
+  objects: readonly LfsObject[],
+  bundle: string,
+  { signal, onBytes }: { signal: AbortSignal; onBytes: OnBytes },
+): Promise<void> {
+  await makeFolder(dirname(bundle));
+  const target = await open(bundle, 'wx', 0o600);
+  let done = 0;
+  try {
+    for (const object of objects) {
+      const path = objectPath(folder, object.oid);
+      const isWhole = await withFile(path, (source) => copyOut(source, 0, object, target, signal));
+      if (isWhole !== true) {
+        // The next job downloads it again.
+        await rm(path, { force: true });
+        throw new MirrorError('corrupt-mirror', `${path} was removed or changed during this job`);
+      }
+      done += object.size;
+      onBytes(done);
+    }
+    await target.sync();
+  } finally {
+    await target.close();
+  }
+}
+
+/** Takes a bundle apart into the folder. Returns the ids of the objects whose content was right. */
+export async function unpackBundle(
+  bundle: string,
+  objects: readonly LfsObject[],
+  folder: string,
+  signal: AbortSignal,
+): Promise<Set<string>> {
+  const source = await open(bundle, READ_PLAIN);
+  const sound = new Set<string>();
+  let position = 0;
+  const placed = objects.map((object) => {
+    position += object.size;
+    return { object, start: position - object.size };
+  });
+  try {
+    await forEachOf(placed, FILES_AT_ONCE, signal, async ({ object, start }, bounded) => {
+      const path = `${bundle}.${object.oid}`;
+      const target = await open(path, 'wx', 0o600);
+      const isRight = await copyOut(source, start, object, target, bounded).finally(() =>
+        target.close(),
+      );
+      if (!isRight) return;
+      await adopt(path, folder, object.oid);
+      sound.add(object.oid);
+    });
+  } finally {
+    await source.close();
+  }
+  return sound;
+}
+
+/** Removes objects that no job needed for a month, and the work of killed jobs. */
+export async function tidyObjects(folder: string, nowMs: number): Promise<void> {
+  if (!(await isPresent(folder))) return;
+  await sweepWork(folder);
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  for (const entry of entries.filter((each) => each.isFile())) {
+    const path = join(entry.parentPath, entry.name);
+    if (nowMs - (await stat(path)).mtimeMs > UNUSED_MS) await rm(path, { force: true });
+  }
+}
+
+async function isSound(path: string, object: LfsObject, signal: AbortSignal): Promise<boolean> {
+  const isRight = await withFile(path, async (file) => {
+    const { size, mtimeMs } = await file.stat();
+    if (size !== object.size) return false;
+    const isNamed = await copyOut(file, 0, object, undefined, signal);
+    // Used today: `tidyObjects` looks at the time.
+    if (isNamed && Date.now() - mtimeMs > DAY_MS) await touch(path);
+    return isNamed;
+  });
+  return isRight === true;
+}
+
+async function touch(path: string): Promise<void> {
+  const now = new Date();
+  await utimes(path, now, now).catch(() => undefined); // Another user's file: it is used all the same.
+}
+
+/** Undefined for a file that can't be opened: it is then as good as absent. */
+async function withFile<T>(
+  path: string,
+  work: (file: FileHandle) => Promise<T>,
+): Promise<T | undefined> {
+  const file = await open(path, READ_PLAIN).catch(() => undefined);
+  try {
+    return file === undefined ? undefined : await work(file);
+  } finally {
+    await file?.close();
+  }
+}
+
+/**
+ * Reads an object from a position of a file, and writes it to another. False if its content is not what its
+ * name says.
+ */
+async function copyOut(
+  source: FileHandle,
+  start: number,
+  { oid, size }: LfsObject,
+  target: FileHandle | undefined,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafe(Math.min(size, BUFFER_BYTES));
+  for (let done = 0; done < size;) {
+    throwIfCancelled(signal);
+    const length = Math.min(buffer.length, size - done);
+    const { bytesRead } = await source.read(buffer, 0, length, start + done);
+    if (bytesRead === 0) return false;
+    const chunk = buffer.subarray(0, bytesRead);
+    hash.update(chunk);
+    if (target !== undefined) await writeAll(target, chunk);
+    done += bytesRead;
+  }
+  return hash.digest('hex') === oid;
+}
