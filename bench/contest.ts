@@ -35,14 +35,22 @@ export const COPY = '`cp` of the packs';
 export const DIGEST = 'SHA-256 of the packs, one thread';
 export const WRITE = 'writing the files of the tree';
 
-export type Situation = 'cold' | 'warm' | 'at home';
+/** `tip`: with a snapshot of the day before, and without history. */
+export type Situation = 'cold' | 'warm' | 'at home' | 'tip';
 
 /** The row of one of our steps, or of the checkout that follows. */
 export function rowOf(situation: Situation, store: string, step: 'main' | 'checkout' | 'post') {
-  const where =
-    situation === 'at home' ? 'on a machine that has the mirror' : `${situation}, ${store}`;
-  return `mirror-action ${where}: ${step === 'checkout' ? DEEP : step}`;
+  const where = {
+    cold: `cold, ${store}`,
+    warm: `warm, ${store}`,
+    'at home': 'on a machine that has the mirror',
+    tip: `with \`fetch-depth: 1\`, ${store}`,
+  }[situation];
+  const checkoutRow = situation === 'tip' ? SHALLOW : DEEP;
+  return `mirror-action ${where}: ${step === 'checkout' ? checkoutRow : step}`;
 }
+
+const WITHOUT_HISTORY = { 'fetch-depth': '1' };
 
 export interface ContestOptions {
   root: string;
@@ -51,6 +59,8 @@ export interface ContestOptions {
   today: Day;
   servers: Servers;
   stores: readonly BenchStore[];
+  /** Measures checkouts without history and nothing else. */
+  isWithoutHistory?: boolean;
 }
 
 export class Contest {
@@ -75,11 +85,21 @@ export class Contest {
     const repack = ['repack', '-a', '-d', '--quiet', '--write-bitmap-index'];
     await git(upstream.directory, repack, { timeoutMs: TIMEOUT_MS });
     for (const [index, store] of stores.entries()) {
-      const job = await this.#job(join(root, `yesterday-${String(index)}`), store);
-      const { result } = await runStep(job.startMain());
-      await runStep(job.startPost());
-      this.#bytesBefore = await countPacks(result);
+      const folder = join(root, `yesterday-${String(index)}`);
+      if (!this.#options.isWithoutHistory) {
+        const job = await this.#job(folder, store);
+        const { result } = await runStep(job.startMain());
+        await runStep(job.startPost());
+        this.#bytesBefore = await countPacks(result);
+      }
+      const tip = await this.#job(`${folder}-tip`, store, WITHOUT_HISTORY);
+      await runStep(tip.startMain());
+      await runStep(tip.startPost());
       await store.keep();
+    }
+    if (this.#options.isWithoutHistory) {
+      await upstream.moveTo(today);
+      return;
     }
     const workspace = join(root, 'cached');
     await this.#checkOut(workspace, 0);
@@ -89,19 +109,27 @@ export class Contest {
 
   /** Each method once, in a folder of its own. */
   async round(): Promise<void> {
+    await this.#alone(SHALLOW, (folder) => this.#checkOut(join(folder, 'workspace'), 1));
+    for (const store of this.#options.stores) {
+      await this.#inFolder((folder) => this.#withoutHistory(folder, store));
+      await store.forget();
+    }
+    if (!this.#options.isWithoutHistory) await this.#withHistory();
+    for (const folder of this.#made.splice(0)) await removeLargeFiles(folder);
+  }
+
+  async #withHistory(): Promise<void> {
     await this.#alone(CLONE, async (folder) => {
       const url = `${await this.#options.servers.ask('url')}/${REPOSITORY}`;
       await git(folder, ['clone', '--quiet', '--mirror', url, 'mirror'], { timeoutMs: TIMEOUT_MS });
     });
     await this.#alone(DEEP, (folder) => this.#checkOut(join(folder, 'workspace'), 0));
-    await this.#alone(SHALLOW, (folder) => this.#checkOut(join(folder, 'workspace'), 1));
     await this.#inFolder((folder) => this.#homeMade(folder));
     for (const store of this.#options.stores) {
       await this.#inFolder((folder) => this.#ours(folder, store));
       await store.forget();
     }
     await this.#inFolder((folder) => this.#limits(folder));
-    for (const folder of this.#made.splice(0)) await removeLargeFiles(folder);
   }
 
   /** As workflows do with actions/cache: all of `.git` in one archive. */
@@ -136,6 +164,12 @@ export class Contest {
     await this.#steps('at home', store, atHome, 'existing');
   }
 
+  async #withoutHistory(folder: string, store: BenchStore): Promise<void> {
+    await store.warmUp?.();
+    const job = await this.#job(join(folder, 'machine'), store, WITHOUT_HISTORY);
+    await this.#steps('tip', store, job, 'restored');
+  }
+
   async #steps(
     situation: Situation,
     store: BenchStore,
@@ -150,7 +184,8 @@ export class Contest {
       if (situation === 'warm') this.newBytes = (await countPacks(result)) - this.#bytesBefore;
       return known;
     });
-    await this.#time(nameOf('checkout'), () => this.#checkOut(job.workspace, 0, job));
+    const depth = situation === 'tip' ? 1 : 0;
+    await this.#time(nameOf('checkout'), () => this.#checkOut(job.workspace, depth, job));
     await this.#note(nameOf('post'), async () => {
       const { result, ...known } = await runStep(job.startPost());
       const isSaved = result.log.includes('Saved snapshot');

@@ -35,6 +35,45 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   },
 };
 
+/** A large tree without much history. */
+export interface Tree {
+  files: number;
+  fileBytes: number;
+  /** Files that the second of its two days changes. */
+  changedFiles: number;
+}
+
+export const TREES: Readonly<Record<string, Tree>> = {
+  'a tree of 1 GB': { files: 20_000, fileBytes: 50_000, changedFiles: 200 },
+};
+
+/** Two days of files that do not compress, in `directory`, bare, with the default branch `main`. */
+export async function generateTree(directory: string, tree: Tree): Promise<void> {
+  const init = ['init', '--quiet', '--bare', '--template=', '--initial-branch=main', directory];
+  await git(dirname(directory), init);
+  const options = ['-c', 'fastimport.unpackLimit=1', '-c', 'core.bigFileThreshold=1k'];
+  await git(directory, [...options, 'fast-import', '--quiet', '--done'], {
+    input: inBatches(describeTree(tree)),
+    timeoutMs: 3_600_000,
+  });
+}
+
+function* describeTree({ files, fileBytes, changedFiles }: Tree): Generator<string | Buffer> {
+  const random = createRandom(files);
+  for (const [day, count] of [files, changedFiles].entries()) {
+    const seconds = fixtureEpochSeconds + day * 24 * 60 * 60;
+    yield `commit refs/heads/main\ncommitter Ada Fixture <ada@example.test> ${String(seconds)} +0000\n`;
+    yield 'data 4\nday\n\n';
+    for (let file = 0; file < count; file += 1) {
+      yield `M 100644 inline folder-${String(file % 200)}/file-${String(file)}\n`;
+      yield `data ${String(fileBytes)}\n`;
+      yield Buffer.from(random.bytes(fileBytes));
+      yield '\n';
+    }
+  }
+  yield 'done\n';
+}
+
 /** 50 commits a day. */
 const SECONDS_BETWEEN = (24 * 60 * 60) / 50;
 const MAX_EDITED = 4;

@@ -1,6 +1,16 @@
 /** The results of `npm run bench` as tables in Markdown and as a picture. Pure. */
 import type { Churn } from './churn.ts';
-import { COPY, DEEP, DIGEST, HOME_CHECKOUT, SHALLOW, UNPACK, WRITE, rowOf } from './contest.ts';
+import {
+  COPY,
+  DEEP,
+  DIGEST,
+  HOME_CHECKOUT,
+  SHALLOW,
+  UNPACK,
+  WRITE,
+  rowOf,
+  type Situation,
+} from './contest.ts';
 import { medianOf, type Cost } from './cost.ts';
 import type { Growth } from './growth.ts';
 import { median } from './measure.ts';
@@ -24,7 +34,7 @@ const DISK = 'a disk';
 const MIB = 2 ** 20;
 
 export function costTable({ costs }: Measured): string {
-  const base = medianOf(costsOf(costs, DEEP));
+  const base = medianOf(costsOf(costs, costsOf(costs, DEEP).length > 0 ? DEEP : SHALLOW));
   const rows = costs.map(([name, each]) => {
     const times = each.map(({ ms }) => ms);
     const peak = Math.max(...each.map(({ peakBytes }) => peakBytes));
@@ -168,6 +178,51 @@ export function growthVerdict({ points }: Growth): string {
   return `At most ${most.toFixed(2)} times the first. The aim is 2: ${most <= 2 ? 'met' : '**not met**'}.`;
 }
 
+/** `fetch-depth: 1` with this action and without, here and, as computed from that, over a network. */
+export function tipTables(all: readonly Measured[]): string[] {
+  const rows = all.flatMap((measured) => measured.stores.map((store) => tipRow(measured, store)));
+  const measured = rows.filter((row) => row !== undefined);
+  if (measured.length === 0) return [];
+  const links = LINKS.map(({ name }) => name);
+  return [
+    [
+      `| repository | snapshot from | main and checkout / ${SHALLOW} | bytes from upstream / without | ${links.join(' | ')} |`,
+      `|---|---|---|---|${'---|'.repeat(links.length)}`,
+      ...measured,
+    ].join('\n'),
+    'The last columns are the same ratio of times, computed: to the measured time comes the time that the link needs for the bytes from upstream and from the store, and 20 ms for each of about eight answers that are waited for. A disk needs no link.',
+  ];
+}
+
+const LINKS = [
+  { name: 'over 1 Gbit/s', bytesPerMs: 125_000 },
+  { name: 'over 100 Mbit/s', bytesPerMs: 12_500 },
+];
+const WAITS_MS = 8 * 20;
+
+function tipRow({ name, costs }: Measured, store: string): string | undefined {
+  const steps = (['main', 'checkout'] as const).map((step) =>
+    costsOf(costs, rowOf('tip', store, step)),
+  );
+  const plain = costsOf(costs, SHALLOW);
+  if (plain.length === 0 || steps.some((step) => step.length === 0)) return undefined;
+  const sum = (figure: 'ms' | 'upstreamBytes' | 'storeBytes') =>
+    steps.reduce((total, step) => total + medianOf(step, figure), 0);
+  const over = (bytesPerMs: number) => {
+    const storeBytes = store === DISK ? 0 : sum('storeBytes');
+    const ours = sum('ms') + (sum('upstreamBytes') + storeBytes) / bytesPerMs + WAITS_MS;
+    return ours / (medianOf(plain) + medianOf(plain, 'upstreamBytes') / bytesPerMs + WAITS_MS);
+  };
+  const cells = [
+    name,
+    store,
+    (sum('ms') / medianOf(plain)).toFixed(2),
+    `${((100 * sum('upstreamBytes')) / medianOf(plain, 'upstreamBytes')).toFixed(1)} %`,
+    ...LINKS.map(({ bytesPerMs }) => over(bytesPerMs).toFixed(2)),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
 /** Time by size, for all contests. */
 export function sizeTable(all: readonly Measured[]): string {
   const rows = all.map(({ name, packBytes, costs }) => {
@@ -234,7 +289,7 @@ function contestPart({ name, costs, stores }: Measured): Part {
     ],
     label: `${figure(get + checkout)} s`,
   });
-  const ours = (label: string, situation: 'cold' | 'warm' | 'at home', store: string) =>
+  const ours = (label: string, situation: Situation, store: string) =>
     bar(label, ms(rowOf(situation, store, 'main')), ms(rowOf(situation, store, 'checkout')));
   const title = `${name}: seconds to a checked-out tree`;
   const colors = [
@@ -247,6 +302,7 @@ function contestPart({ name, costs, stores }: Measured): Part {
     bar('cached .git, fetch-depth: 0', ms(UNPACK), ms(HOME_CHECKOUT)),
     ours('mirror-action, cold', 'cold', DISK),
     ...stores.map((store) => ours(`mirror-action, from ${store}`, 'warm', store)),
+    ours('mirror-action, fetch-depth: 1', 'tip', DISK),
     ours('mirror-action, mirror on the machine', 'at home', DISK),
   ]);
 }

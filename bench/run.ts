@@ -15,7 +15,7 @@ import { git } from '../test/support/git.ts';
 import { startS3Server, type StartedS3Server } from '../test/support/s3/servers.ts';
 import { churn, type Churn } from './churn.ts';
 import { Contest, REPOSITORY } from './contest.ts';
-import { generate, SHAPES } from './generated.ts';
+import { generate, generateTree, SHAPES, TREES } from './generated.ts';
 import { GrowthBench, type Growth } from './growth.ts';
 import { listDays, PastUpstream } from './history.ts';
 import { describeMachine, inFolder } from './measure.ts';
@@ -29,6 +29,7 @@ import {
   limitTable,
   phaseTable,
   sizeTable,
+  tipTables,
   verifyTable,
   type Measured,
 } from './report.ts';
@@ -42,7 +43,7 @@ const SMALL = '30 MB';
 /** A clone may take a while. */
 const SLOW = { timeoutMs: 3_600_000 };
 /** Measured with all three stores; the others only with a disk, to save time. */
-const WITH_ALL_STORES = new Set([SMALL, '300 MB']);
+const WITH_ALL_STORES = new Set([SMALL, '300 MB', ...Object.keys(TREES)]);
 
 const NOTES: Readonly<Record<string, readonly string[]>> = {
   refs: [
@@ -57,6 +58,8 @@ interface Results {
   machine: string;
   start?: Start;
   contests: Record<string, Measured>;
+  /** Without history, by name. */
+  trees?: Record<string, Measured>;
   growths: Growth[];
   churn?: Churn;
   verify?: VerifyCosts;
@@ -84,7 +87,8 @@ for (const section of sections) {
 console.log(page());
 
 function allSections(): string[] {
-  return values.quick ? [SMALL] : [...Object.keys(SHAPES), 'growth', 'churn', 'verify'];
+  const all = [...Object.keys(SHAPES), ...Object.keys(TREES), 'growth', 'churn', 'verify'];
+  return values.quick ? [SMALL] : all;
 }
 
 async function measure(section: string): Promise<void> {
@@ -95,7 +99,8 @@ async function measure(section: string): Promise<void> {
   else if (section === 'verify') results.verify = await measureVerify();
   else {
     const path = isUrl(section) ? section : resolve(section);
-    const name = section in SHAPES ? section : basename(path, '.git');
+    const isOurs = section in SHAPES || section in TREES;
+    const name = isOurs ? section : basename(path, '.git');
     await measureContest(name, section);
   }
 }
@@ -112,14 +117,19 @@ async function measureContest(name: string, section: string): Promise<void> {
       const stores: BenchStore[] = [new DiskStore(join(root, 'store'))];
       if (WITH_ALL_STORES.has(name) && !values.quick) stores.push(new ActionsCache(servers));
       if (s3 !== undefined) stores.push(new S3Store(s3.server, 'bench'));
-      const contest = new Contest({ root, upstream, yesterday, today, servers, stores });
+      const isWithoutHistory = name in TREES;
+      const days = { yesterday, today };
+      const contest = new Contest({
+        ...{ root, upstream, ...days, servers, stores, isWithoutHistory },
+      });
       await contest.prepare();
       const count = await git(upstream.directory, ['rev-list', '--objects', '--count', '--all']);
       const packBytes = await countFolderBytes(join(upstream.directory, 'objects', 'pack'));
       for (let round = 1; round <= rounds; round++) {
         console.error(`round ${String(round)} of ${String(rounds)}`);
         await contest.round();
-        results.contests[name] = {
+        const kept = isWithoutHistory ? (results.trees ??= {}) : results.contests;
+        kept[name] = {
           ...{
             name,
             rounds: round,
@@ -158,7 +168,9 @@ function isUrl(section: string): boolean {
 async function findSource(root: string, section: string): Promise<string> {
   const shape = SHAPES[section];
   const source = join(root, 'source.git');
+  const tree = TREES[section];
   if (shape !== undefined) await generate(source, shape);
+  else if (tree !== undefined) await generateTree(source, tree);
   else if (isUrl(section)) await git(root, ['clone', '--quiet', '--mirror', section, source], SLOW);
   else return resolve(section);
   return source;
@@ -210,7 +222,7 @@ function keep(): void {
 }
 
 function page(): string {
-  const { start, contests, growths, churn: churned, verify, machine } = results;
+  const { start, contests, trees = {}, growths, churn: churned, verify, machine } = results;
   const all = Object.values(contests);
   const chapter = (title: string, ...parts: string[]) => [`## ${title}`, ...parts];
   return [
@@ -234,6 +246,14 @@ function page(): string {
         phaseTable(measured),
       ),
     ),
+    ...Object.values(trees).flatMap((measured) =>
+      chapter(
+        measured.name,
+        `${String(Math.round(measured.packBytes / 1e6))} MB of packs; ${String(measured.rounds)} rounds, all methods in each.`,
+        costTable(measured),
+      ),
+    ),
+    ...chapter('Without history', ...tipTables([...all, ...Object.values(trees)])),
     ...(all.length > 1 ? chapter('By size', sizeTable(all)) : []),
     ...growths.flatMap((growth) =>
       chapter(
