@@ -76,7 +76,7 @@ async function bringLayers(
 ): Promise<void> {
   const digester = new ChunkDigester(signal);
   const brought = snapshot.layers.map(() => 0);
-  await withProgress(log, 'bringing packs', countBytes(snapshot), (onBytes) =>
+  await withProgress(log, 'downloading packs', countBytes(snapshot), (onBytes) =>
     forEachOf([...snapshot.layers.entries()], LAYERS_AT_ONCE, signal, async (entry, bounded) => {
       const [index, layer] = entry;
       // A folder of its own for each: nothing reaches the packs before it is verified.

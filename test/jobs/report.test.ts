@@ -41,9 +41,12 @@ const OF_ONE_RUN: Placeholders = [
   [/(?:^ {2}git: .*\n)+/gm, '  git: <progress>\n'],
   [/git says: .*?(?=; (?:cleaning|cloning|check|set) |$)/gm, 'git says: <words>'],
   // On a machine that was busy.
-  [/^(?:Lock|Look-up|Tidy|Wait): <time>\n/gm, ''],
-  [/^\| (?:Lock|Look-up|Tidy|Wait) \| <time> .*\n/gm, ''],
+  [/^(?:Lock|Look-up|Repack|Tidy|Wait): <time>\n/gm, ''],
+  [/^\| (?:Lock|Look-up|Repack|Tidy|Wait) \| <time> .*\n/gm, ''],
+  [/^ {2}(?:downloading|reading|saving) packs: .*\n/gm, ''],
   [/^::group::.*\n::endgroup::\n/gm, ''],
+  // A restore runs in parallel, and either may end first.
+  [/^(Probe: <time>\n)(Restoring .*\n)?(Restore: .*\n)/gm, '$2$3$1'],
   [/\n<details><summary>Phases<\/summary>\n\n(?:\| .*\n){2}\n<\/details>\n/g, ''],
 ];
 
