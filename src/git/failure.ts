@@ -28,8 +28,6 @@ const NOT_GIT =
 export const NO_GIT_SERVER =
   "the answer is not git's protocol: a sign-on page, a captive portal, or static files may answer instead of the server";
 
-const THROTTLED = /returned error: 429\b/i;
-
 /** In order: the first rule that matches names the failure. */
 const RULES: readonly Rule[] = [
   {
@@ -76,11 +74,11 @@ const RULES: readonly Rule[] = [
     concern: 'server',
   },
   {
-    // Nothing else is wrong with a server that says so.
     kind: 'network',
     lines: 'local',
-    pattern: THROTTLED,
+    pattern: /returned error: 429\b/i,
     explanation: 'upstream limits the number of requests (status 429)',
+    concern: 'request-rate',
   },
   {
     kind: 'depth-refused',
@@ -161,11 +159,6 @@ export class GitFailure extends MirrorError {
     const { kind, explanation, concern } = diagnose(result);
     super(kind, `${what}: ${explain(kind, explanation, result)}`, { concern });
     this.result = result;
-  }
-
-  /** The server asks for fewer requests. */
-  get isThrottled(): boolean {
-    return this.code === 'network' && THROTTLED.test(this.result.stderr);
   }
 }
 

@@ -58,6 +58,7 @@ export type Concern =
   | 'lock-timeout'
   | 'fetch-timeout'
   | 'stall-timeout'
+  | 'request-rate'
   | 'store'
   | 'disk-store'
   | 's3-bucket'

@@ -208,7 +208,8 @@ async function ask(
 function pauseAfter(error: unknown, failures: number, maxStalls: number): number | undefined {
   if (!(error instanceof GitFailure) || error.code !== 'network') return undefined;
   // git doesn't print Retry-After (git fact 8), and GitHub's is a minute.
-  if (error.isThrottled) return chooseBackOff(failures, MAX_THROTTLED, 5_000, 60_000);
+  if (error.concern === 'request-rate')
+    return chooseBackOff(failures, MAX_THROTTLED, 5_000, 60_000);
   // A stall was a pause already.
   if (error.result.ended === 'stalled') return chooseBackOff(failures, maxStalls, 1_000, 1_000);
   return chooseBackOff(failures, MAX_FAILURES, 1_000, 4_000);

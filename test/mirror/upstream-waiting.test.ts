@@ -121,7 +121,8 @@ describe('a fetch', () => {
 
   test('that upstream limits fails at once where the deadline leaves no time for the pause', async () => {
     server.fault({ on: 'fetch', behave: { kind: 'status', status: 429 } });
-    await expect(fetchFresh(4_000, Infinity)).rejects.toMatchObject({ code: 'network' });
+    const failure = { code: 'network', concern: 'request-rate' };
+    await expect(fetchFresh(4_000, Infinity)).rejects.toMatchObject(failure);
     expect(logged).toEqual([]);
   });
 });

@@ -11,7 +11,7 @@ export const ADVICE: Record<ErrorCode, string> = {
     'Check `repository` and `github-server-url`. A repository that the token or key may not read looks like one that does not exist.',
   moved: 'Set `repository` or `github-server-url` to the new address.',
   network: `${AGAIN}. If it fails again, check that this runner can reach upstream: the proxy, the firewall, and upstream itself.`,
-  timeout: `${AGAIN}. If it fails again, check how long a clone takes on this runner.`,
+  timeout: `${AGAIN}. If it fails again, check that this runner reaches upstream, and how long a clone takes.`,
   'empty-upstream': 'Push a branch to the repository, or check which refs `refs` selects.',
   'depth-refused':
     "Set `fetch-depth` to `0`, or mirror from a server that speaks git's smart protocol.",
@@ -37,6 +37,7 @@ export const ADVICE: Record<ErrorCode, string> = {
 export function adviseOn(error: unknown): string | undefined {
   const advice = ADVICE[error instanceof MirrorError ? error.code : 'unknown'];
   if (describeConcern(error) === undefined) return advice;
+  if (error instanceof MirrorError && error.concern === 'request-rate') return undefined;
   // The clause has named a setting already: what else is known is left.
   const sentences = advice.split(/(?<=\.) (?=[A-Z])/);
   return sentences.filter((sentence) => !/`[a-z0-9-]+`/.test(sentence)).join(' ') || undefined;
@@ -64,6 +65,7 @@ const CONCERNS: Record<Concern, string> = {
   'lock-timeout': 'set `lock-timeout` to a longer time',
   'fetch-timeout': 'set `fetch-timeout` to a longer time',
   'stall-timeout': 'set `stall-timeout` to a longer time, or to `0`',
+  'request-rate': 'run the job again later, or fewer jobs at the same time',
   store: 'set `store` to one that this job can use',
   'disk-store': 'check `disk-path`',
   's3-bucket': 'check `s3-bucket`',

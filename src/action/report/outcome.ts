@@ -25,7 +25,8 @@ export function describeStores({ store, otherStores, noStoreReason }: Job): stri
 }
 
 /** How the mirror came to be and what upstream sent for it: one sentence, without its full stop. */
-export function describeMirror(mirror: RestoredMirror, { store, account }: Job): string {
+export function describeMirror(mirror: RestoredMirror, job: Job): string {
+  const { account } = job;
   const { provenance, recloned, packBytes } = mirror;
   const time = formatDuration(account.elapsedMs);
   const bytes = account.bytesMoved('from upstream');
@@ -39,10 +40,15 @@ export function describeMirror(mirror: RestoredMirror, { store, account }: Job):
     }
     case 'cloned': {
       if (recloned) return `Cloned again in ${time}, after a failure; ${sent}`;
-      const reason = store === undefined ? 'there is no store' : 'no snapshot was available';
-      return `Cloned in ${time}, because ${reason}; ${sent}`;
+      return `Cloned in ${time}, because ${reasonOfClone(job)}; ${sent}`;
     }
   }
+}
+
+function reasonOfClone({ store, account }: Job): string {
+  if (store === undefined) return 'there is no store';
+  const isDown = account.fallbacks.some(({ code }) => code === 'store-unavailable');
+  return isDown ? 'the store was not available' : 'no snapshot was available';
 }
 
 /**

@@ -9,6 +9,9 @@ const TAR = /^(?:\S*\/)?(?:g?tar|bsdtar|\w*zstd\w*|gzip|busybox|sh)(?:\.exe)?: /
 const MAX_TAR_LINES = 3;
 /** Advice that the toolkit gives whatever happens. */
 const ADVICE = / If you are using self-hosted runners, please make sure .*/s;
+/** How the toolkit called the service, and that it would have tried again. */
+const NOISE =
+  /^Failed to \w+: (?:Received non-retryable error: )?(?=Failed request: |Rate limited: )|\. Retrying request in \d+ ms\.\.\.$|\.$/g;
 const NO_SPACE = /\bENOSPC\b|\bEDQUOT\b|no space left on device|disk quota exceeded/i;
 /** A policy; a 403 of the storage itself is something else. */
 const READ_ONLY = /cache write denied:|does not permit writes|^Failed to reserve cache:.*\(403\)/;
@@ -83,6 +86,11 @@ export function scrub(text: string, secrets: readonly string[]): string {
   return scrubbed.replace(/[^\x20-\x7e]+/g, ' ');
 }
 
+/** What the toolkit says, without what concerns nobody. */
+export function clean(text: string): string {
+  return text.replace(NOISE, '');
+}
+
 function says({ words }: CacheAnswer, pattern: RegExp): boolean {
   return words.some(({ text }) => pattern.test(text));
 }
@@ -115,7 +123,7 @@ function causeOf({ words }: CacheAnswer): string {
   const grave = telling.filter(({ level }) => level !== 'info');
   const ofTar = telling.filter(({ text }) => TAR.test(text)).slice(0, MAX_TAR_LINES);
   const texts = (grave.length > 0 ? [...grave, ...ofTar] : telling).map(({ text }) =>
-    text.replace(/^Error: /, ''),
+    clean(text.replace(/^Error: /, '')),
   );
   const cause = [...new Set(texts)].join('; ').slice(0, MAX_CAUSE_LENGTH);
   return cause === '' ? 'the toolkit does not say why' : cause;

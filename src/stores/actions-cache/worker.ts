@@ -6,7 +6,7 @@ import { formatDuration } from '../../lib/durations.ts';
 import { MirrorError, reasonOf, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { runChild, type ChildResult } from '../../lib/process.ts';
 import type { CacheAnswer, CacheMessage, CacheRequest, CacheWord } from './protocol.ts';
-import { scrub } from './toolkit-log.ts';
+import { clean, scrub } from './toolkit-log.ts';
 
 /** How the toolkit says that it asks again. */
 const ATTEMPT = /^Attempt \d+ of \d+ failed with error: /;
@@ -101,7 +101,7 @@ class Worker {
         return;
       }
       const last = words.findLast(({ text }) => ATTEMPT.test(text))?.text;
-      const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}${last === undefined ? '' : ` (${last})`}`;
+      const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}${last === undefined ? '' : ` (${clean(last)})`}`;
       this.#late.abort(new MirrorError('store-unavailable', message));
     };
     const deadline = setTimeout(() => void expire(), patienceMs);

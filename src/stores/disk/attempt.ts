@@ -98,17 +98,23 @@ function silence({ root, what }: AttemptOptions, problem: string): MirrorError {
 
 function explain(error: unknown, { root, what, isWriting = false }: AttemptOptions): MirrorError {
   const where = `${what} in the disk store ${root}`;
-  if (isRefusal(error, root)) {
-    const concern = 'disk-store';
-    const problem = describeError(error);
-    if (isWriting) {
-      const message = `the disk store ${root} can only be read by this job (${problem})${adviseOn(error, 'read and write')}`;
-      return new MirrorError('store-read-only', message, { cause: error, concern });
-    }
+  if (!isRefusal(error, root)) return toMirrorError(error, 'store-unavailable', where);
+  const cause = withoutPath(error);
+  const options = { cause, concern: 'disk-store' } as const;
+  const problem = describeError(cause);
+  if (!isWriting) {
     const message = `${where}: ${problem}${adviseOn(error, 'read')}`;
-    return new MirrorError('store-unavailable', message, { cause: error, concern });
+    return new MirrorError('store-unavailable', message, options);
   }
-  return toMirrorError(error, 'store-unavailable', where);
+  const message = `the disk store ${root} can only be read by this job (${problem})${adviseOn(error, 'read and write')}`;
+  return new MirrorError('store-read-only', message, options);
+}
+
+/** A whole file system is read-only: the path that showed it tells nothing. */
+function withoutPath(error: unknown): unknown {
+  if (systemCode(error) !== 'EROFS') return error;
+  const text = describeError(error).replace(/, .*$/s, '');
+  return Object.assign(new Error(text), { code: 'EROFS' });
 }
 
 /** Whether the system does not let this user do something in the store. */

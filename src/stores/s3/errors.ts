@@ -38,7 +38,7 @@ const EXPIRED: Explanation = {
   concern: 's3-credentials',
 };
 const UNKNOWN_CREDENTIALS: Explanation = {
-  text: 'the server does not take these credentials: check the access key, its secret and, if there is one, the session token',
+  text: 'the server does not take these credentials (the access key, its secret and, if there is one, the session token)',
   concern: 's3-credentials',
 };
 const NO_CREDENTIALS: Explanation = {

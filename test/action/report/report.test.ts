@@ -375,6 +375,14 @@ describe('what is said of', () => {
     expect(describeMirror(mirror, jobOf(await moved()))).toMatch(expected);
   });
 
+  test('a mirror that was cloned because the store failed', () => {
+    const account = new Account(silentLog);
+    account.fallBack('it failed', new MirrorError('store-unavailable', 'down'));
+    expect(describeMirror(cloned, jobOf(account))).toMatch(
+      /^Cloned in .+, because the store was not available; /,
+    );
+  });
+
   test('a mirror for which upstream had nothing to send', () => {
     const existing = { ...restored, provenance: 'existing' } as const;
     expect(describeMirror(existing, jobOf())).toMatch(
@@ -415,6 +423,14 @@ describe('advice', () => {
     const error = new MirrorError('authentication', 'no', { concern: 'token' });
     expect(adviseOn(error)).toBe('The token of a workflow can read its own repository only.');
     expect(adviseOn(new MirrorError('moved', 'no', { concern: 'server' }))).toBeUndefined();
+  });
+
+  test('sends nobody to the firewall because of a server that limits requests', () => {
+    const error = new MirrorError('network', 'limited', { concern: 'request-rate' });
+    expect(describeFailure(error)).toBe(
+      'limited; run the job again later, or fewer jobs at the same time',
+    );
+    expect(adviseOn(error)).toBeUndefined();
   });
 
   test('names a time limit only where an error does', () => {
