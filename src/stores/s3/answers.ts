@@ -1,13 +1,13 @@
 /**
- * Every answer of the server, as it arrives and before the SDK reads it: its time, and whether an S3 server
- * gave it. The SDK would take a web page for an empty list.
+ * Looks at every answer of the server before the SDK reads it: its time, and whether it comes from an S3 server. The SDK
+ * would treat a web page as an empty list.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Readable } from 'node:stream';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { NotS3Error } from './errors.ts';
 
-/** Told of each answer when it was made, by the server's clock; NaN where it does not say. */
+/** Called with the time of each answer by the server's clock; NaN if the answer has none. */
 export type AnswerListener = (dateMs: number) => void;
 
 interface Answer {
@@ -18,12 +18,12 @@ interface Answer {
 
 const listeners = new AsyncLocalStorage<AnswerListener>();
 
-/** Runs work whose requests' answers go to a listener. */
+/** Runs work, and reports the answers to its requests to a listener. */
 export function listen<T>(listener: AnswerListener, work: () => Promise<T>): Promise<T> {
   return listeners.run(listener, work);
 }
 
-/** Makes a client tell listeners of its answers, and throw NotS3Error for a web page. */
+/** Makes a client report its answers to listeners, and throw NotS3Error for a web page. */
 export function watchAnswers(client: S3Client): S3Client {
   client.middlewareStack.add(
     (next) => async (args) => {

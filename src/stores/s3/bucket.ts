@@ -1,7 +1,7 @@
 /**
- * The requests that the store makes, on objects below a prefix of a bucket. The SDK retries what fails for a
- * moment; errors are explained (errors.ts). Absence is reported only where the server itself says so. A
- * signal ends a call at once, with `cancelled`, but what was sent may still take effect.
+ * The store's requests, for objects below a prefix of a bucket. The SDK retries short failures; errors are explained
+ * (errors.ts). Absence is reported only if the server says so. A signal ends a call at once, with `cancelled`, but a
+ * request that was sent may still take effect.
  */
 import { addAbortSignal, type Readable } from 'node:stream';
 import {
@@ -20,7 +20,7 @@ import { MirrorError } from '../../lib/errors.ts';
 import { type Purpose, S3Connection, type S3BucketOptions, type S3Listing } from './connection.ts';
 import { codeOf, isRefusal, isUnsupported, NotS3Error, statusOf } from './errors.ts';
 
-/** A larger body takes its time to be sent, and its sender waits for the SDK's own deadlines. */
+/** Sending a larger body takes time, so only the SDK's own deadlines apply. */
 const SMALL_BODY_BYTES = 256 * 1024;
 
 export interface S3Object {
@@ -48,7 +48,7 @@ export interface S3Upload {
   id: string;
 }
 
-/** What the server says of bytes that it took. */
+/** What the server returns for bytes that it stored. */
 export interface S3Receipt {
   etag: string;
   /** Of the bytes, in hexadecimal digits, where the ETag looks like it. */
@@ -61,7 +61,7 @@ export type S3PutOutcome =
   | 'exists'
   /** Another writer is about to create or remove it (409). */
   | 'conflict'
-  /** The server does not take the condition. */
+  /** The server refuses the condition. */
   | 'unsupported';
 
 export class S3Bucket {
@@ -77,7 +77,7 @@ export class S3Bucket {
     this.location = this.#connection.location;
   }
 
-  /** What is in a folder and below it, and has a name that begins so. */
+  /** The objects in and below a folder whose names begin with a prefix. */
   async list(folder: string, signal: AbortSignal, begin = ''): Promise<S3Listing<S3Object>> {
     const what = `listing ${folder}`;
     const scope = { Bucket: this.#bucket, Prefix: this.#prefix + folder + begin };
@@ -97,7 +97,7 @@ export class S3Bucket {
     );
   }
 
-  /** Uploads in a folder that were begun and not ended; none where the server does not list them. */
+  /** Unfinished uploads in a folder; none if the server doesn't list them. */
   async listUploads(
     folder: string,
     signal: AbortSignal,
@@ -126,7 +126,7 @@ export class S3Bucket {
   /** At most `maxBytes` of an object; undefined if there is none. */
   async read(name: string, maxBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
     return this.#connection.send(reading(name, signal), async (abortSignal, note) => {
-      // The SDK does not repeat what breaks off within a body.
+      // The SDK doesn't retry if a body breaks off.
       for (let attempt = 1; ; attempt++) {
         try {
           const command = new GetObjectCommand(this.#name(name));
@@ -157,8 +157,8 @@ export class S3Bucket {
   }
 
   /**
-   * Bytes of an object with that ETag, as they come; they may break off. Throws `bad-snapshot` where the
-   * object is gone or is another one.
+   * Bytes of an object with that ETag, as they arrive; they may break off. Throws `bad-snapshot` if the object is missing or
+   * has another ETag.
    */
   async openRange(name: string, range: S3Range, signal: AbortSignal): Promise<Readable> {
     const { etag: IfMatch, start, end } = range;
@@ -228,7 +228,7 @@ export class S3Bucket {
     await this.#connection.find(command, purpose, isCode('NoSuchKey'));
   }
 
-  /** Begins an object that comes in parts; undefined where the server has no such thing. */
+  /** Starts a multipart upload; undefined if the server has none. */
   async beginUpload(name: string, signal: AbortSignal): Promise<S3Upload | undefined> {
     const command = new CreateMultipartUploadCommand(this.#name(name));
     const begun = await this.#connection.find(command, writing(name, signal), isUnsupported);
@@ -248,7 +248,7 @@ export class S3Bucket {
     return receiptOf(await this.#connection.request(command, writing(name, signal, Body)));
   }
 
-  /** Makes the object of its parts, which have these ETags: only now does it exist. */
+  /** Joins the parts, which have these ETags. The object exists only after this. */
   async completeUpload(
     { name, id: UploadId }: S3Upload,
     etags: readonly string[],
@@ -269,7 +269,7 @@ export class S3Bucket {
     await this.#connection.find(command, purpose, isCode('NoSuchUpload'));
   }
 
-  /** The failure of a server that confirmed a write and does not have what was written. */
+  /** The error for a server that confirmed a write, but doesn't have what was written. */
   lost(name: string, problem: string): MirrorError {
     const message = `writing ${name} in ${this.location}: the server confirmed it, but ${problem}`;
     return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });

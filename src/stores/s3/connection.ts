@@ -1,6 +1,6 @@
 /**
- * How requests go to the server and fail: within a silence that a job bears, ended by its signal, with failures
- * explained (errors.ts). The SDK retries what fails for a moment.
+ * Sends requests to the server. A request ends if the server is silent for too long or the job's signal fires, and its
+ * failure is explained (errors.ts). The SDK retries short failures.
  */
 import type {
   $Command,
@@ -15,7 +15,7 @@ import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import { listen, watchAnswers } from './answers.ts';
 import { codeOf, toS3Error } from './errors.ts';
 
-/** A request that has heard nothing from the server for this long is given up, and not repeated. */
+/** A request without an answer for this long is given up and not repeated. */
 const SILENCE_MS = 20_000;
 /** Pauses between requests that are repeated here and not by the SDK. */
 export const BACK_OFF = { firstMs: 100, longestMs: 5_000 };
@@ -36,7 +36,7 @@ export interface S3Listing<T> {
   nowMs: number;
 }
 
-/** What a request is for: told where it fails. */
+/** What a request is for, for the message of its failure. */
 export interface Purpose {
   what: string;
   permission: string;
@@ -140,7 +140,7 @@ export class S3Connection {
   }
 }
 
-/** If this machine's clock was set meanwhile, the SDK has learnt from the answer how far it is off. */
+/** If this machine's clock was set in the meantime, the SDK learns the difference from the answer. */
 async function againByTheClock<T>(send: () => Promise<T>): Promise<T> {
   return send().catch((error: unknown) => {
     if (codeOf(error) !== 'RequestTimeTooSkewed') throw error;

@@ -1,9 +1,9 @@
 /**
- * Creating an object only where there is none, by `If-None-Match: *`; and whether the server can do that.
+ * Creates an object only if it is absent, by `If-None-Match: *`, and tests whether the server can do that.
  *
- * Some servers refuse the condition, and some ignore it, which is worse. Each process that writes finds out
- * once, by an object of its own: it is created if absent, which must fail where it exists. On a server with
- * conditional writes its presence is all that is remembered, and the question costs one request.
+ * Some servers refuse the condition, and some ignore it, which is worse. Each process that writes tests this once, on an
+ * object of its own: a second creation must be refused. On a server with conditional writes that object stays, so the
+ * test costs one request.
  */
 import { randomBytes } from 'node:crypto';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
@@ -29,14 +29,14 @@ export class S3Creation {
     this.#bucket = bucket;
   }
 
-  /** Whether the server creates an object only where there is none. */
+  /** Whether the server has conditional writes. */
   async isPossible(signal: AbortSignal): Promise<boolean> {
     return (this.#isPossible ??= await this.#probe(signal));
   }
 
   /**
-   * True if this call created it, whatever became of the answers; false if the name is taken. What
-   * failed, or was cancelled, may exist nevertheless, with that nonce.
+   * True if this call created it, even if answers were lost; false if the name is taken. After a failure or a cancel the
+   * object may exist, with that nonce.
    */
   async createIfAbsent(
     name: string,
@@ -60,7 +60,7 @@ export class S3Creation {
     if (found?.nonce === nonce) await this.#bucket.remove(name, signal);
   }
 
-  /** Undefined where it was refused, and there is none. */
+  /** Undefined if the creation was refused although the object is absent. */
   async #try(
     name: string,
     content: Uint8Array,
@@ -74,7 +74,7 @@ export class S3Creation {
         const message = `writing ${name} in ${this.#bucket.location}: ${NO_CONDITIONAL_WRITES}`;
         throw new MirrorError('store-unavailable', message);
       }
-      // Perhaps an attempt of our own took it, whose answer was lost.
+      // An earlier attempt of ours may have created it, and its answer was lost.
       const found = await this.#bucket.head(name, signal);
       return found === undefined ? undefined : found.nonce === nonce;
     } catch (error) {
@@ -92,7 +92,7 @@ export class S3Creation {
       const outcome = await this.#bucket.putNew(PROBE, PROBE_CONTENT, nonce, signal);
       if (outcome === 'exists' || outcome === 'conflict') return true;
       if (outcome === 'done') continue;
-      // Where this fails too, the condition was not what the server refused.
+      // If this fails too, the server didn't refuse because of the condition.
       await this.#bucket.put(PROBE, PROBE_CONTENT, signal);
       return false;
     }

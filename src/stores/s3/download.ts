@@ -1,7 +1,7 @@
 /**
- * A layer's tar object on its way into files: in ranges, several at a time, each written where it belongs as
- * it arrives. All are ranges of one object, by its ETag. A range that breaks off, or stands still, is asked
- * for again from where it got to. In memory are of each range some MiB (tar-target.ts).
+ * Downloads a layer's tar object into files: several ranges at the same time, each written to its place as it arrives. The
+ * ETag makes sure that all are ranges of the same object. A range that breaks off or stalls continues from where it
+ * stopped. Each range needs a few MiB of memory (tar-target.ts).
  */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -21,22 +21,22 @@ const MIB = 1024 * 1024;
 
 export interface RangeLimits {
   bytes: number;
-  /** Ranges of all layers on their way, each on a connection of its own. */
+  /** How many ranges, of all layers, are downloaded at the same time, each over its own connection. */
   width: number;
-  /** How long a request may take; the next one continues where it got to. */
+  /** How long a request may take. The next one continues where it stopped. */
   attemptMs: number;
-  /** How long a request may bring nothing. */
+  /** How long a request may receive nothing. */
   silenceMs: number;
-  /** Attempts in succession that bring less than `progressBytes`. */
+  /** The most attempts in succession that receive less than `progressBytes`. */
   attempts: number;
   progressBytes: number;
 }
 
 export const DEFAULT_LIMITS: RangeLimits = {
-  // Large enough that a request's round trip does not count, small enough to be spread.
+  // Large enough that a request's round trip doesn't matter, small enough to use all connections.
   bytes: 16 * MIB,
   width: 12,
-  // A connection that is slower than 300 KiB/s is not S3's pace: another may be.
+  // S3 is faster than 300 KiB/s, so another connection may be, too.
   attemptMs: 60_000,
   silenceMs: 15_000,
   attempts: 4,
@@ -54,11 +54,11 @@ interface Download extends DownloadOptions {
   name: string;
   etag: string;
   files: TargetFile[];
-  /** Told of bytes that were written. */
+  /** Called with the number of bytes that were written. */
   add: (bytes: number) => void;
 }
 
-/** Brings a layer's files from its object; `bad-snapshot` where that is not as declared. */
+/** Downloads a layer's files from its object. Throws `bad-snapshot` if it is not as declared. */
 export async function downloadLayer(
   bucket: S3Bucket,
   name: string,
@@ -119,7 +119,7 @@ async function bring(download: Download, range: PendingRange, signal: AbortSigna
   }
 }
 
-/** Writes what arrives; gives what broke it off, if that is to be tried again. */
+/** Writes what arrives. Returns the failure that ended it, if another attempt may succeed. */
 async function attempt(
   download: Download,
   range: PendingRange,
@@ -147,7 +147,7 @@ async function attempt(
   } catch (error) {
     if (signal.aborted) throw error;
     if (error === silent) return silent;
-    // The SDK has tried again by itself, unless it was the deadline that ended it.
+    // The SDK has retried already, unless the deadline ended the request.
     if (deadline.aborted) return new Error('it took too long');
     throw error;
   }
@@ -165,7 +165,7 @@ async function pump(
     add(bytes);
   });
   try {
-    // To the body's end and not to the range's: only then is its connection used again.
+    // Read to the end of the body and not only of the range: otherwise the connection isn't reused.
     await pipeline(body, target, { signal });
   } catch (error) {
     await target.settled;

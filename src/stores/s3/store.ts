@@ -1,14 +1,13 @@
 /**
- * The store in a bucket of S3, or of a server that speaks its protocol (names: keys.ts). A layer is one tar
- * object, so it appears, and goes, at once.
+ * The store in a bucket of S3, or of a server that speaks its protocol (names: keys.ts). A layer is one tar object, so it
+ * appears and disappears as a whole.
  *
- * It asks of the server that objects are seen whole, and that what was written is seen at once, also in
- * listings. A manifest is created by a conditional write where the server has them; elsewhere its name ends
- * in a nonce. In both cases its writer then looks whether it is alone with its number, and takes its own
- * back where it is not. So of jobs that contend at most one has a number, whatever they believe of the
- * server. Without conditional writes perhaps none has.
+ * The server must show only complete objects, and must show at once what was written, also in listings. A manifest is
+ * created by a conditional write if the server has them; otherwise its name ends in a nonce. In both cases its writer then
+ * checks that it is alone with its number, and deletes its own manifest if not. So at most one of several contending jobs
+ * gets a number, even if they disagree about what the server can do. Without conditional writes perhaps none gets it.
  *
- * Foreign objects are ignored, but for the names of layers and claims.
+ * Foreign objects are ignored, unless they are named like a layer or a claim.
  */
 import { createHash } from 'node:crypto';
 import { tidy, withGrace } from '../../lib/abort.ts';
@@ -34,7 +33,7 @@ interface Session {
   signal: AbortSignal;
 }
 
-/** A store in a bucket; nothing is requested until the store is used. */
+/** A store in a bucket. The first request is sent when the store is used. */
 export function createS3Store({ bucket, creation, limits: given }: S3StoreOptions): Store {
   const { location } = bucket;
   const limits = { ...DEFAULT_LIMITS, ...given };
@@ -55,7 +54,7 @@ export function createS3Store({ bucket, creation, limits: given }: S3StoreOption
       const numbers = objects.map(({ name }) => numberOf(name) ?? 0);
       const number = Math.max(0, ...numbers.filter((each) => each < below && !vanished.has(each)));
       if (number === 0) return undefined;
-      // More than one where writers contend: all but one are about to be removed.
+      // More than one if writers contend: all but one will be removed soon.
       for (const { name } of objects.filter((_, index) => numbers[index] === number)) {
         const content = await bucket.read(keys.manifests + name, MAX_MANIFEST_BYTES, signal);
         if (content !== undefined) return { number, content };
@@ -110,7 +109,7 @@ async function createManifest(
   return isOurs;
 }
 
-/** All manifests of a number: more than one only where writers of it contend, or died. */
+/** All manifests of a number: more than one only if its writers contend, or died. */
 async function namesOf({ bucket, keys, signal }: Session, number: number): Promise<string[]> {
   const begin = keys.manifestPrefix(number).slice(keys.manifests.length);
   const { objects } = await bucket.list(keys.manifests, signal, begin);
@@ -119,7 +118,7 @@ async function namesOf({ bucket, keys, signal }: Session, number: number): Promi
     .map(({ name }) => keys.manifests + name);
 }
 
-/** Throws where a server that confirmed a manifest has it not, or not so. */
+/** Throws if the server confirmed a manifest, but doesn't have it or has other bytes. */
 async function checkStored(
   bucket: S3Bucket,
   name: string,
@@ -140,7 +139,7 @@ const removal: RemovalOf<Session> = {
     for (const { name, changedMs } of manifests.objects) {
       const number = numberOf(name);
       const ageMs = Math.max(0, manifests.nowMs - changedMs);
-      // Of several, the youngest: retention counts on a manifest that was there for so long.
+      // The age of the youngest of several, because retention relies on a manifest that existed for that long.
       if (number !== undefined) ages.set(number, Math.min(ageMs, ages.get(number) ?? Infinity));
     }
     return {

@@ -1,7 +1,7 @@
 /**
- * Where the bytes of a range of an archive go: headers are compared with what they must be, contents go into
- * their files, padding is skipped. What arrives during a write goes out with the next one, and what waits
- * holds back the rest: at most MAX_WAITING_BYTES wait, and as many are being written.
+ * Receives the bytes of a range of an archive: compares headers with the expected ones, writes contents to their files,
+ * skips padding. Bytes that arrive during a write are written by the next one. At most MAX_WAITING_BYTES wait, and as many
+ * are being written; then the sender is slowed down.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { Writable } from 'node:stream';
@@ -14,7 +14,7 @@ export interface TargetFile extends TarEntry {
   handle: FileHandle;
 }
 
-/** What of a range is still to come. */
+/** The part of a range that has not arrived yet. */
 export interface PendingRange extends TarRange {
   /** Moves towards the end as bytes are written. */
   position: number;
@@ -23,13 +23,13 @@ export interface PendingRange extends TarRange {
 export class TarTarget extends Writable {
   /** Why writing failed, if that was not the connection's fault. */
   failure: Error | undefined;
-  /** Resolves once no write is under way, also after it was destroyed; never rejects. */
+  /** Resolves once no write is running, also after it was destroyed. Never rejects. */
   settled: Promise<void> = Promise.resolve();
   readonly #files: readonly TargetFile[];
   readonly #range: PendingRange;
   readonly #onBytes: (bytes: number) => void;
 
-  /** `onBytes` is told of bytes of files when they are written, and of 0 when anything arrived. */
+  /** `onBytes` is called with the number of file bytes that were written, and with 0 whenever anything arrived. */
   constructor(files: readonly TargetFile[], range: PendingRange, onBytes: (bytes: number) => void) {
     super({ highWaterMark: MAX_WAITING_BYTES });
     this.#files = files;
@@ -72,7 +72,7 @@ export class TarTarget extends Writable {
 
   async #write({ handle, start }: TargetFile, chunks: readonly Buffer[]): Promise<void> {
     const range = this.#range;
-    // What of the file this range has brought so far ends here.
+    // The end of what this range has written to the file so far.
     range.position = Math.max(range.position, start);
     for (let rest = chunks; rest.length > 0;) {
       const { bytesWritten } = await handle.writev(rest, range.position - start);
@@ -83,7 +83,7 @@ export class TarTarget extends Writable {
   }
 }
 
-/** Compares what has arrived of a header, which may be a part of it. */
+/** Compares the part of a header that has arrived. */
 function checkHeader({ name, header, headerStart }: TarEntry, parts: Buffer[], from: number): void {
   const found = Buffer.concat(parts);
   const skipped = Math.max(0, from - headerStart);

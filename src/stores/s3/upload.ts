@@ -1,8 +1,8 @@
 /**
- * A layer's files on their way into one tar object: in one request where it is small, else in parts, several
- * at a time. The object exists when the last request is done, and not before. A part is held in memory, so
- * that it can be sent again. What the server confirmed is checked: the size by a HEAD request, the bytes by
- * the ETags, which are MD5 digests on most servers. What an ETag does not vouch for is read back.
+ * Uploads a layer's files as one tar object: a small one in one request, others in parts, several at the same time. The
+ * object doesn't exist before the last request has succeeded. Parts are kept in memory, so that they can be sent again.
+ * What the server confirmed is checked: the size by a HEAD request, the bytes by the ETags, which are MD5 digests on most
+ * servers. Bytes without such an ETag are read back.
  */
 import { createHash, hash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -18,16 +18,16 @@ import { describeTar, type TarRange } from './tar.ts';
 import { TarSource } from './tar-source.ts';
 
 const MIB = 1024 * 1024;
-/** S3 takes parts from 5 MiB on, at most 10,000 of an object. */
+/** S3 allows parts of 5 MiB and more, at most 10,000 for an object. */
 const PART_BYTES = 8 * MIB;
 const MAX_PARTS = 10_000;
-/** Parts on their way: with their size, what an upload takes of memory. */
+/** Parts that are sent at the same time. Their number and size decide how much memory an upload needs. */
 const WIDTH = 4;
-/** S3 takes no more by one request. */
+/** The most that S3 accepts in one request. */
 const MAX_PUT_BYTES = 5 * 1024 * MIB;
 const PUT_ATTEMPTS = 3;
 const PUT_BACK_OFF = { firstMs: 1_000, longestMs: 2_000 };
-/** How long what makes the object visible may go on after a cancel. A cancelled job has 7.5 s. */
+/** How long the request that makes the object visible may continue after a cancel. A cancelled job has 7.5 s. */
 export const COMMIT_GRACE_MS = 2_000;
 
 interface Job extends TransferOptions {
@@ -36,12 +36,12 @@ interface Job extends TransferOptions {
   source: TarSource;
 }
 
-/** Bytes whose ETag is another digest than theirs. */
+/** Bytes whose ETag isn't their MD5 digest: they are read back. */
 interface Doubt extends TarRange {
   md5: string;
 }
 
-/** Throws `bad-snapshot` if files are not as declared, before anything is sent where that shows. */
+/** Throws `bad-snapshot` if files are not as declared; if their sizes show it, before anything is sent. */
 export async function uploadLayer(
   bucket: S3Bucket,
   name: string,
@@ -73,7 +73,7 @@ async function putSmall(job: Job): Promise<void> {
 
 async function putLarge(job: Job): Promise<void> {
   const { bucket, name, signal } = job;
-  // Also after a cancel: what was begun can only be given up by its id.
+  // Also after a cancel, because an upload can be aborted only by its id.
   const upload = await withGrace(signal, COMMIT_GRACE_MS, (late) => bucket.beginUpload(name, late));
   if (upload === undefined) return putAtOnce(job);
   try {
@@ -100,7 +100,7 @@ async function putParts(
   );
   const etags = starts.map(() => '');
   const doubts: Doubt[] = [];
-  // Used again: otherwise many pile up before they are collected.
+  // Buffers are reused: otherwise many pile up before they are collected.
   const buffers: Buffer[] = [];
   let done = 0;
   await forEachOf([...starts.entries()], WIDTH, signal, async ([index, start], bounded) => {
@@ -134,7 +134,7 @@ async function complete(
   }
 }
 
-/** By one request, where the server takes no parts: read from the files as it is sent, and sent again whole. */
+/** Uploads in one request, for a server without parts. The files are read while it is sent, and again if it is repeated. */
 async function putAtOnce(job: Job): Promise<void> {
   const { bucket, name, source } = job;
   if (source.bytes > MAX_PUT_BYTES) {
@@ -175,7 +175,7 @@ async function putStream(
   }
 }
 
-/** What makes the object, and then checks it: also after a cancel it comes to its end, or nothing remains. */
+/** Creates the object and checks it. After a cancel it still finishes, or removes the object. */
 async function commit(job: Job, work: (late: AbortSignal) => Promise<Doubt[]>): Promise<void> {
   const { bucket, name, signal } = job;
   throwIfCancelled(signal);
