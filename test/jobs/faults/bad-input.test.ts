@@ -224,6 +224,21 @@ describe("the runner's environment", () => {
     },
   );
 
+  test('entries of PATH that nobody can search make no noise', async () => {
+    const [file, loop] = [newPlace(), newPlace()];
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, 'no folder');
+    symlinkSync(loop, loop);
+    const path = [file, loop, join(scenario.root, 'not-there'), process.env['PATH']].join(
+      delimiter,
+    );
+    const { main, post } = await scenario.run({ environment: { PATH: path } });
+    for (const { log, annotations } of [main, post]) {
+      expect(log).not.toMatch(/unexpected error|ENOTDIR|ELOOP|ENOENT/i);
+      expect(annotations).toEqual([]);
+    }
+  });
+
   test('RUNNER_WORKSPACE is not needed where the mirror has a path', async () => {
     const path = newPlace();
     const options = { inputs: { 'mirror-path': path }, environment: { RUNNER_WORKSPACE: '' } };
