@@ -1,5 +1,5 @@
 /**
- * LFS objects on this machine: files named by their SHA-256, as git-lfs lays them out, in a folder beside
+ * LFS objects on this machine: files named by their SHA-256, as git-lfs lays them out, in a folder next to
  * the mirror. They survive a wipe of the mirror, and only the holder of its lock changes them.
  *
  * A file is never trusted for its name: workspaces share it by hard links, so anything that ran there may

@@ -35,8 +35,9 @@ export function describeMirror(mirror: RestoredMirror, job: Job): string {
     case 'existing':
       return `Updated the mirror on this machine in ${time}; ${sent} instead of ${formatBytes(packBytes)}`;
     case 'restored': {
-      const restored = formatBytes(account.bytesMoved('from the store'));
-      return `Restored ${restored} in ${time}; ${sent} instead of ${formatBytes(packBytes)}`;
+      // LFS objects come from the store, too.
+      const restored = account.allPhases.findLast(({ name }) => name === 'restore');
+      return `Restored ${formatBytes(restored?.bytes ?? 0)} in ${time}; ${sent} instead of ${formatBytes(packBytes)}`;
     }
     case 'cloned': {
       if (recloned) return `Cloned again in ${time}, after a failure; ${sent}`;

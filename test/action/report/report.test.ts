@@ -383,6 +383,16 @@ describe('what is said of', () => {
     );
   });
 
+  test('a restored mirror, without the LFS objects that the store sent as well', async () => {
+    const account = await moved();
+    await account.measure(
+      'lfs-restore',
+      () => Promise.resolve(),
+      () => 500 * 1024 ** 2,
+    );
+    expect(describeMirror(restored, jobOf(account))).toMatch(/^Restored 320 MiB in /);
+  });
+
   test('a mirror for which upstream had nothing to send', () => {
     const existing = { ...restored, provenance: 'existing' } as const;
     expect(describeMirror(existing, jobOf())).toMatch(
