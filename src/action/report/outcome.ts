@@ -70,7 +70,7 @@ export function explainClone(
   return (
     `No snapshot in ${places} has this key yet. That is normal in the first run. If every run clones, ` +
     'no job saves (the post step says why), or jobs differ in what the key depends on: ' +
-    `the repository, \`refs\` and \`cache-key\`${hint}.`
+    `the repository, \`refs\`, \`fetch-depth\` and \`cache-key\`${hint}.`
   );
 }
 

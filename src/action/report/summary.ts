@@ -45,7 +45,7 @@ export function summarizeMirror(
     listDetails({
       Upstream: toCode(url),
       HEAD: toMarkdown(describeHead(mirror)),
-      Refs: String(mirror.refs.length),
+      Refs: describeRefs(mirror),
       Snapshot: mirror.snapshot,
       Store: toMarkdown(describeStores(job)),
       Mirror: toCode(mirror.path),
@@ -55,6 +55,11 @@ export function summarizeMirror(
       LFS: lfs && toMarkdown(describeLfs(lfs)),
     }),
   );
+}
+
+function describeRefs({ refs, identity }: RestoredMirror): string {
+  const count = String(refs.length);
+  return identity.spec.depth === 'full' ? count : `${count}, without history`;
 }
 
 /** Of main, where it failed; without a job it did not come as far as upstream. */

@@ -455,7 +455,7 @@ describe('a clone without a snapshot', () => {
     expect(explainClone(cloned, jobOf())).toBe(
       'No snapshot in a store in memory has this key yet. That is normal in the first run. If every run ' +
         'clones, no job saves (the post step says why), or jobs differ in what the key depends on: the ' +
-        'repository, `refs` and `cache-key`.',
+        'repository, `refs`, `fetch-depth` and `cache-key`.',
     );
   });
 
