@@ -10,7 +10,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { countFolderBytes } from '../src/lib/files.ts';
-import { packDirectory } from '../src/mirror/directory.ts';
 import { createJob, type Job, type JobOptions } from '../test/support/action-runner.ts';
 import { checkout } from '../test/support/checkout/checkout.ts';
 import { git } from '../test/support/git.ts';
@@ -21,6 +20,7 @@ import { readWhole, removeLargeFiles } from './disk.ts';
 import type { Day, PastUpstream } from './history.ts';
 import type { Servers } from './servers.ts';
 import type { BenchStore } from './stores.ts';
+import { packDirectory } from '../src/mirror/packs.ts';
 
 export const REPOSITORY = 'bench/repository';
 const TIMEOUT_MS = 3_600_000;

@@ -9,7 +9,7 @@ import { openGit } from '../src/git/git.ts';
 import { Account } from '../src/job/account.ts';
 import type { Job } from '../src/job/job.ts';
 import { silentLog } from '../src/lib/log.ts';
-import { packDirectory, readRefs } from '../src/mirror/directory.ts';
+import { readRefs } from '../src/mirror/directory.ts';
 import { identify } from '../src/snapshot/identity.ts';
 import { findRecord } from '../src/mirror/record.ts';
 import { primeWorkspace, type PrimeSource } from '../src/prime/prime-workspace.ts';
@@ -18,6 +18,7 @@ import { startGitServer } from '../test/support/git-server/server.ts';
 import { createRepository, repositorySizes } from '../test/support/repository-fixture.ts';
 import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
 import { TABLE_HEADER, describeMachine, inFolder, median, row, time } from './measure.ts';
+import { packDirectory } from '../src/mirror/packs.ts';
 
 const REPOSITORY = 'bench/repository';
 

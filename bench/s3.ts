@@ -5,7 +5,6 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { packDirectory } from '../src/mirror/directory.ts';
 import { ChunkDigester } from '../src/snapshot/chunks.ts';
 import { LayerCheck } from '../src/snapshot/layer-check.ts';
 import { parseManifest, type Layer } from '../src/snapshot/manifest.ts';
@@ -19,6 +18,7 @@ import { TABLE_HEADER, describeMachine, inFolder, median, row, time } from './me
 import { peakMemory } from './peak-memory.ts';
 import { getByCurl, putByCurl } from './s3-curl.ts';
 import { startLink } from './s3-link.ts';
+import { packDirectory } from '../src/mirror/packs.ts';
 
 const MB = 1_000_000;
 const MIB = 1024 * 1024;

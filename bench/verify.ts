@@ -2,12 +2,12 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../src/lib/files.ts';
-import { packDirectory } from '../src/mirror/directory.ts';
 import { createJob, type Job } from '../test/support/action-runner.ts';
 import { REPOSITORY } from './contest.ts';
 import { costOf, runStep, type Cost } from './cost.ts';
 import { readWhole, removeLargeFiles } from './disk.ts';
 import { Servers } from './servers.ts';
+import { packDirectory } from '../src/mirror/packs.ts';
 
 const VALUES = ['standard', 'tip', 'full'] as const;
 

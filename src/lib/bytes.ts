@@ -13,6 +13,11 @@ export function formatBytes(bytes: number): string {
   return `${value < 99.95 ? value.toFixed(1) : value.toFixed(0)} ${UNITS[unit] ?? ''}`;
 }
 
+/** Bytes of all of them. Pure. */
+export function sumBytes(all: readonly { bytes: number }[]): number {
+  return all.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
 /** A rate for people: `12.3 MiB/s`. Pure. */
 export function formatRate(bytes: number, durationMs: number): string {
   return `${formatBytes((bytes / durationMs) * 1_000)}/s`;

@@ -1,5 +1,5 @@
 /** What Node's fs leaves to its callers: renames that Windows refuses for a moment, durable writes. */
-import { lstat, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemCode } from './errors.ts';
@@ -72,8 +72,13 @@ export async function writeWhole(path: string, content: string | Uint8Array): Pr
   }
 }
 
-async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
-  const file = await open(path, 'wx');
+/** Creates a file whose bytes are on the disk when it returns. One that exists is an error. */
+export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
+  await fillDurably(await open(path, 'wx'), content);
+}
+
+/** Writes all of a new file, and closes it. */
+export async function fillDurably(file: FileHandle, content: string | Uint8Array): Promise<void> {
   try {
     await file.writeFile(content);
     await file.sync();
@@ -102,4 +107,20 @@ export async function isPresent(path: string): Promise<boolean> {
     if (systemCode(error) === 'ENOENT') return false;
     throw error;
   }
+}
+
+/** Fills a buffer from a position in a file. Returns its filled part, shorter where the file ends. */
+export async function readInto<T extends ArrayBufferLike>(
+  buffer: Buffer<T>,
+  file: FileHandle,
+  position: number,
+): Promise<Buffer<T>> {
+  let filled = 0;
+  while (filled < buffer.length) {
+    const length = buffer.length - filled;
+    const { bytesRead } = await file.read(buffer, filled, length, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
 }

@@ -5,17 +5,8 @@
 import type { Deadline } from '../lib/deadline.ts';
 import { MirrorError, describeError } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
-import {
-  countPackBytes,
-  layOut,
-  listPacks,
-  parseRefs,
-  readPackedRefs,
-  tidyPacks,
-  writeHead,
-  writePackedRefs,
-} from './directory.ts';
-import { packLooseObjects, removePacks } from './maintenance.ts';
+import { layOut, parseRefs, readPackedRefs, writeHead, writePackedRefs } from './directory.ts';
+import { packLooseObjects } from './maintenance.ts';
 import { checkTrees, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
@@ -32,6 +23,7 @@ import {
 } from './refs.ts';
 import { limitHistory } from './shallow.ts';
 import { fetchObjects, type Asking } from './upstream.ts';
+import { countPackBytes, listPacks, tidyPacks, removePacks } from './packs.ts';
 
 export interface Candidate {
   directory: string;

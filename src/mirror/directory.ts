@@ -4,28 +4,12 @@
  * belongs to a process that has ended.
  */
 import type { Dirent } from 'node:fs';
-import {
-  chmod,
-  copyFile,
-  mkdtemp,
-  readdir,
-  readFile,
-  rename,
-  rmdir,
-  stat,
-  statfs,
-} from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rmdir, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { MirrorError, systemCode, toMirrorError } from '../lib/errors.ts';
-import {
-  countBytes,
-  isPresent,
-  makeFolder,
-  removeTree,
-  renameStubbornly,
-  writeWhole,
-} from '../lib/files.ts';
+import { toMirrorError } from '../lib/errors.ts';
+import { isPresent, makeFolder, removeTree, renameStubbornly, writeWhole } from '../lib/files.ts';
 import { RECORD_FILE } from './record.ts';
+import { removeOthers, repairPacks, tidyPacks } from './packs.ts';
 import {
   findRefsFault,
   formatHead,
@@ -56,49 +40,6 @@ const KEPT_FILES = new Set(['HEAD', 'config', PACKED_REFS, RECORD_FILE, BASE_MAN
 const KEPT_FOLDERS = new Set(['objects', 'refs']);
 const KEPT_OBJECTS = new Set(['info', 'pack']);
 const KEPT_REFS = new Set(['heads', 'tags']);
-const KEPT_PACK = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
-
-export function packDirectory(directory: string): string {
-  return join(directory, 'objects', 'pack');
-}
-
-/** Bytes of all packs, without their indexes: about what a clone would move. */
-export async function countPackBytes(directory: string): Promise<number> {
-  const packs = packDirectory(directory);
-  const names = (await readdir(packs)).filter((name) => name.endsWith('.pack'));
-  const sizes = await Promise.all(names.map(async (name) => (await stat(join(packs, name))).size));
-  return sizes.reduce((sum, bytes) => sum + bytes, 0);
-}
-
-/** Names of the packs that have an index. git ignores the others. */
-export async function listPacks(directory: string): Promise<string[]> {
-  const names = new Set(await readdir(packDirectory(directory)));
-  const packs = [...names].filter((name) => name.endsWith('.pack'));
-  return packs.filter((name) => names.has(`${stemOf(name)}.idx`)).sort();
-}
-
-export interface PackSize {
-  /** Name of its pack. */
-  name: string;
-  /** Of the pack and its index. */
-  bytes: number;
-}
-
-export async function measurePacks(directory: string): Promise<PackSize[]> {
-  const folder = packDirectory(directory);
-  const names = await listPacks(directory);
-  return Promise.all(
-    names.map(async (name) => ({
-      name,
-      bytes: await countBytes(folder, [name, `${stemOf(name)}.idx`]),
-    })),
-  );
-}
-
-function stemOf(name: string): string {
-  return name.replace(/\.(?:pack|idx)$/, '');
-}
-
 /** Creates an empty directory next to the mirror's place, which only this user can enter. */
 export async function createStaging(path: string): Promise<string> {
   await makeFolder(dirname(path));
@@ -154,59 +95,6 @@ async function keepsShallow(directory: string, depth: Depth): Promise<boolean> {
 export async function hasWorktrees(directory: string): Promise<boolean> {
   const folder = join(directory, 'worktrees');
   return (await isPresent(folder)) && (await readdir(folder)).length > 0;
-}
-
-/**
- * Makes packs readable again after a `chmod` or `chown` in a workspace, which reaches them through hard links:
- * restores the mode, or replaces another user's file by a copy. Throws `corrupt-mirror` for one that this
- * user can't read.
- */
-async function repairPacks(directory: string): Promise<void> {
-  const user = process.getuid?.();
-  // Windows has neither such modes nor owners, and root reads everything.
-  if (user === undefined || user === 0) return;
-  const folder = packDirectory(directory);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(folder, entry.name);
-    const { uid, mode } = await stat(path);
-    if (uid !== user) await replaceByCopy(path, uid);
-    else if ((mode & 0o444) !== 0o444) await chmod(path, 0o444);
-  }
-}
-
-async function replaceByCopy(path: string, owner: number): Promise<void> {
-  const copy = `${path}.copy`;
-  try {
-    await copyFile(path, copy);
-    await chmod(copy, 0o444);
-    await renameStubbornly(copy, path);
-  } catch (error) {
-    if (systemCode(error) !== 'EACCES') throw error;
-    const what = `${path} belongs to user ${String(owner)} and can't be read`;
-    const hint = 'chown or chmod in a workspace reaches it through a hard link';
-    throw new MirrorError('corrupt-mirror', `${what}: ${hint}`, { cause: error });
-  }
-}
-
-/**
- * Removes what is neither a pack nor its index: temporary packs, locks, `.keep`, `.promisor`, and the pack or index that
- * an interrupted write or removal left without its partner.
- */
-export async function tidyPacks(directory: string): Promise<void> {
-  const whole = new Set((await listPacks(directory)).map(stemOf));
-  await removeOthers(
-    packDirectory(directory),
-    (entry) => entry.isFile() && KEPT_PACK.test(entry.name) && whole.has(stemOf(entry.name)),
-  );
-}
-
-/** Removes all other entries. Links are never kept, because their targets aren't part of the mirror. */
-async function removeOthers(directory: string, isKept: (entry: Dirent) => boolean): Promise<void> {
-  const entries = await readdir(directory, { withFileTypes: true });
-  for (const { name } of entries.filter((entry) => !isKept(entry))) {
-    await removeTree(join(directory, name));
-  }
 }
 
 function formatConfig(objectFormat: ObjectFormat): string {

@@ -15,9 +15,9 @@ import { setImmediate } from 'node:timers/promises';
 import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
 import { removeTree } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
-import { listPacks, packDirectory, tidyPacks } from './directory.ts';
 import { PackIndex } from './pack-index.ts';
 import type { ObjectFormat } from './refs.ts';
+import { listPacks, packDirectory, tidyPacks, removePacks } from './packs.ts';
 
 /** How many objects are looked up before other work gets a turn: about 20 ms. */
 const OBJECTS_IN_A_ROW = 20_000;
@@ -173,14 +173,4 @@ function readIndex(
 ): Promise<PackIndex> {
   const name = pack.replace(/\.pack$/, '.idx');
   return PackIndex.read(join(packDirectory(directory), name), objectFormat);
-}
-
-/** Removes all packs but these. */
-export async function removePacks(directory: string, kept: readonly string[]): Promise<void> {
-  for (const name of (await listPacks(directory)).filter((each) => !kept.includes(each))) {
-    // The index first: git reports an index without its pack as an error.
-    for (const file of [name.replace(/\.pack$/, '.idx'), name]) {
-      await removeTree(join(packDirectory(directory), file));
-    }
-  }
 }

@@ -9,6 +9,8 @@
  * other packs together exceed the largest.
  */
 
+import { sumBytes } from '../lib/bytes.ts';
+
 export interface Sized {
   bytes: number;
 }
@@ -50,12 +52,12 @@ export function planSave<T extends Sized>(
   packs: readonly Sized[],
   unreachableBytes = 0,
 ): SavePlan<T> {
-  if (isMostlyUnreachable(sum(layers) + sum(packs), unreachableBytes)) {
+  if (isMostlyUnreachable(sumBytes(layers) + sumBytes(packs), unreachableBytes)) {
     return { shared: [], repack: 'everything' };
   }
   if (packs.length === 0) return { shared: [...layers], repack: 'nothing' };
-  const shared = chooseShared(layers, sum(packs));
-  const newBytes = sum(packs) + sum(layers) - sum(shared);
+  const shared = chooseShared(layers, sumBytes(packs));
+  const newBytes = sumBytes(packs) + sumBytes(layers) - sumBytes(shared);
   if (isOutgrown([...shared, { bytes: newBytes }], newBytes)) {
     return { shared: [], repack: 'everything' };
   }
@@ -75,9 +77,9 @@ export function planUpkeep<T extends Sized>(
   if (full === undefined) return { merged: [], repack: 'nothing' };
   const small = packs.filter(({ bytes }) => tierOf(bytes) <= full);
   const others = packs.filter((pack) => !small.includes(pack));
-  const apart = chooseShared(others, sum(small));
+  const apart = chooseShared(others, sumBytes(small));
   const merged = packs.filter((pack) => !apart.includes(pack));
-  const bytes = sum(merged);
+  const bytes = sumBytes(merged);
   const isAll = isOutgrown([...layers, ...apart, { bytes }], bytes);
   return { merged, repack: isAll ? 'everything' : 'merge' };
 }
@@ -87,7 +89,7 @@ export function chooseShared<T extends Sized>(old: readonly T[], newBytes: numbe
   const full = findFullTier([...old, { bytes: newBytes }]);
   if (full === undefined) return [...old];
   const others = old.filter(({ bytes }) => tierOf(bytes) > full);
-  return chooseShared(others, newBytes + sum(old) - sum(others));
+  return chooseShared(others, newBytes + sumBytes(old) - sumBytes(others));
 }
 
 /** The lowest tier that has too many. */
@@ -106,9 +108,5 @@ function isMostlyUnreachable(bytes: number, unreachableBytes: number): boolean {
 
 function isOutgrown(all: readonly Sized[], newBytes: number): boolean {
   const largest = Math.max(...all.map(({ bytes }) => bytes));
-  return sum(all) - largest > largest && newBytes >= largest * LEAST_PART_OF_LARGEST;
-}
-
-function sum(all: readonly Sized[]): number {
-  return all.reduce((total, { bytes }) => total + bytes, 0);
+  return sumBytes(all) - largest > largest && newBytes >= largest * LEAST_PART_OF_LARGEST;
 }

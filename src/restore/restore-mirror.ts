@@ -4,7 +4,6 @@
  */
 import { bindSignal, type Job } from '../job/job.ts';
 import { MirrorError, toMirrorError } from '../lib/errors.ts';
-import { countPackBytes } from '../mirror/directory.ts';
 import { enterPlace, makePrivatePlace, type Place } from '../mirror/place.ts';
 import { digestRefs, type ObjectFormat } from '../mirror/refs.ts';
 import { identify, type MirrorIdentity, type MirrorSpec } from '../snapshot/identity.ts';
@@ -22,6 +21,7 @@ import type { MirrorSession, RestoredMirror, RestoreOptions } from './session.ts
 import { openSource } from './snapshot-source.ts';
 import { dropStaging, perform, type Round } from './steps.ts';
 import { OtherObjectFormat, startProbe } from './upstream-probe.ts';
+import { countPackBytes } from '../mirror/packs.ts';
 
 /**
  * Opens a mirror that is up to date. Throws the named failure that ended it; the mirror's place then holds

@@ -14,14 +14,7 @@ import {
   tidyCandidate,
   type Candidate,
 } from '../mirror/candidate.ts';
-import {
-  adopt,
-  createStaging,
-  hasRoomForCopy,
-  packDirectory,
-  sweep,
-  wipe,
-} from '../mirror/directory.ts';
+import { adopt, createStaging, hasRoomForCopy, sweep, wipe } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import type { Place } from '../mirror/place.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
@@ -36,6 +29,7 @@ import {
   type SnapshotSource,
 } from './snapshot-source.ts';
 import { startProbe, upstreamOf, type UpstreamProbe } from './upstream-probe.ts';
+import { packDirectory } from '../mirror/packs.ts';
 
 /** One round at a place, and what its steps have made so far. */
 export interface Round {

@@ -6,16 +6,11 @@ import { removeTree, renameStubbornly } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
 import type { Log } from '../lib/log.ts';
 import { checkFiles, type Candidate } from '../mirror/candidate.ts';
-import {
-  BASE_MANIFEST_FILE,
-  layOut,
-  packDirectory,
-  writeHead,
-  writePackedRefs,
-} from '../mirror/directory.ts';
+import { BASE_MANIFEST_FILE, layOut, writeHead, writePackedRefs } from '../mirror/directory.ts';
 import { indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
 import { findHeadCommit, formatPackedRefs } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
+import { packDirectory } from '../mirror/packs.ts';
 import { forEachOf } from '../lib/parallel.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store } from '../stores/store.ts';

@@ -3,28 +3,21 @@
  * save has stored its packs, that has merged them already, and nothing is left to do; but a mirror
  * may have no store, or one that other machines save to.
  */
+import { sumBytes } from '../lib/bytes.ts';
 import { createDeadline, type Deadline } from '../lib/deadline.ts';
 import { hasCode, describeError } from '../lib/errors.ts';
 import { bindSignal, type Job } from '../job/job.ts';
-import {
-  hasWorktrees,
-  layOut,
-  measurePacks,
-  packDirectory,
-  readRefs,
-  wipe,
-  type PackSize,
-} from '../mirror/directory.ts';
+import { hasWorktrees, layOut, readRefs, wipe } from '../mirror/directory.ts';
 import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
 import { walkAll } from '../mirror/objects.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import { digestRefs, listNeededOids } from '../mirror/refs.ts';
 import { limitHistory } from '../mirror/shallow.ts';
 import { planUpkeep } from '../mirror/tiers.ts';
-import { sumBytes } from '../snapshot/manifest.ts';
 import { describePacks, tryRepack } from './packing.ts';
 import type { SavedMirror } from './pack-and-publish.ts';
 import { readBase } from './publish.ts';
+import { measurePacks, packDirectory, type PackSize } from '../mirror/packs.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
 
 /**

@@ -2,16 +2,11 @@
  * What a save stores: the layers that the new snapshot names again, and the packs that are its new
  * layer, made one where they are several (docs/decisions/0029).
  */
+import { sumBytes } from '../lib/bytes.ts';
 import { hasCode, describeError, throwIfCancelled } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import type { Job } from '../job/job.ts';
-import {
-  countPackBytes,
-  hasRoomForCopy,
-  measurePacks,
-  packDirectory,
-  type PackSize,
-} from '../mirror/directory.ts';
+import { hasRoomForCopy } from '../mirror/directory.ts';
 import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
 import { measureReached, measureUnreached, walkAll } from '../mirror/objects.ts';
 import type { Depth, ObjectFormat } from '../mirror/refs.ts';
@@ -19,8 +14,9 @@ import { chooseShared, planSave, type SavePlan } from '../mirror/tiers.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store } from '../stores/store.ts';
 import { describeLayer } from '../snapshot/layers.ts';
-import { partnerOf, sumBytes, type Layer, type Snapshot } from '../snapshot/manifest.ts';
+import { partnerOf, type Layer, type Snapshot } from '../snapshot/manifest.ts';
 import type { SavesSinceFullWalk } from './publish.ts';
+import { countPackBytes, measurePacks, packDirectory, type PackSize } from '../mirror/packs.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
 
 export interface PackingOptions {

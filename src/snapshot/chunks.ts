@@ -8,6 +8,7 @@ import { webcrypto } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { throwIfCancelled } from '../lib/errors.ts';
+import { readInto } from '../lib/files.ts';
 import { Slots } from '../lib/parallel.ts';
 import { CHUNK_BYTES } from './manifest.ts';
 
@@ -44,20 +45,4 @@ export class ChunkDigester {
       return Buffer.from(await (await read).hash).toString('hex');
     });
   }
-}
-
-/** Fills a buffer from a position in a file. Returns its filled part, shorter where the file ends. */
-export async function readInto<T extends ArrayBufferLike>(
-  buffer: Buffer<T>,
-  file: FileHandle,
-  position: number,
-): Promise<Buffer<T>> {
-  let filled = 0;
-  while (filled < buffer.length) {
-    const length = buffer.length - filled;
-    const { bytesRead } = await file.read(buffer, filled, length, position + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return buffer.subarray(0, filled);
 }

@@ -2,14 +2,16 @@
  * Layers: immutable sets of pack files. A save describes them (sizes, digests, name), and a restore compares them with
  * that description (layer-check.ts).
  */
+import { sumBytes } from '../lib/bytes.ts';
 import { createHash, randomBytes } from 'node:crypto';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../lib/errors.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
 import type { OnBytes } from '../lib/progress.ts';
-import { ChunkDigester, readInto, type OnChunk } from './chunks.ts';
-import { CHUNK_BYTES, partnerOf, sumBytes, type Layer, type LayerFile } from './manifest.ts';
+import { readInto } from '../lib/files.ts';
+import { ChunkDigester, type OnChunk } from './chunks.ts';
+import { CHUNK_BYTES, partnerOf, type Layer, type LayerFile } from './manifest.ts';
 
 /** A pack and an index end in checksums of the repository's object format. */
 const TRAILER_BYTES: Record<ObjectFormat, number> = { sha1: 20, sha256: 32 };

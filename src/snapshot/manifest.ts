@@ -3,6 +3,7 @@
  * reject fields that they don't know. Others may write to the store, so nothing in a manifest is used before
  * `parseManifest` has checked it.
  */
+import { sumBytes } from '../lib/bytes.ts';
 import { createHash } from 'node:crypto';
 import { gunzip, gzip } from 'node:zlib';
 import { promisify } from 'node:util';
@@ -270,10 +271,6 @@ function findLfsFault({ layers }: LfsSnapshot): string | undefined {
 function findUnpaired({ files }: Layer): string | undefined {
   const names = new Set(files.map(({ name }) => name));
   return [...names].find((name) => !names.has(partnerOf(name)));
-}
-
-export function sumBytes(files: readonly { bytes: number }[]): number {
-  return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** A pack's index, an index's pack. */

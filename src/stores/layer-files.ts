@@ -3,6 +3,7 @@ import { lstat, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { READ_PLAIN, copyPlainFile, type CopyOptions } from '../lib/copy.ts';
 import { MirrorError, systemCode } from '../lib/errors.ts';
+import { readInto } from '../lib/files.ts';
 import type { LayerFiles, OnFilled } from './store.ts';
 
 /** ESTALE: on NFS, the file was removed by another machine. */
@@ -55,13 +56,7 @@ export async function readPlainFile(path: string, maxBytes: number): Promise<Buf
     const file = await open(path, READ_PLAIN);
     try {
       const content = Buffer.alloc(Math.min((await file.stat()).size, maxBytes));
-      let filled = 0;
-      while (filled < content.length) {
-        const { bytesRead } = await file.read(content, filled, content.length - filled);
-        if (bytesRead === 0) break;
-        filled += bytesRead;
-      }
-      return content.subarray(0, filled);
+      return await readInto(content, file, 0);
     } finally {
       await file.close();
     }

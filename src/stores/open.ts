@@ -1,6 +1,7 @@
 /** The only place that knows which back ends there are. */
 import { MirrorError } from '../lib/errors.ts';
 import { createClaimLock } from '../locks/claims/claims.ts';
+import type { ClaimRecords } from '../locks/claims/records.ts';
 import type { ClaimLock } from '../locks/lock.ts';
 import { createActionsCacheClaim, MOST_CONTENDERS } from '../locks/claims/actions-cache.ts';
 import { createActionsCacheClaimEntries } from './actions-cache/claims.ts';
@@ -77,12 +78,7 @@ export async function openStore(
 
 async function openDisk(path: string, { holder }: StoreSurroundings): Promise<OpenStore> {
   await checkStoreFolder(path);
-  return {
-    store: createDiskStore({ path }),
-    otherStores: [],
-    claimOf: (key, number) => createClaimLock(createDiskRecords({ path, key }), { number, holder }),
-    noStoreReason: '',
-  };
+  return withRecords(createDiskStore({ path }), (key) => createDiskRecords({ path, key }), holder);
 }
 
 async function openBucket(
@@ -92,6 +88,14 @@ async function openBucket(
   // The toolkit of AWS takes a while to load.
   const { openS3 } = await import('./s3/open.ts');
   const { store, recordsOf } = await openS3(place, environment);
+  return withRecords(store, recordsOf, holder);
+}
+
+function withRecords(
+  store: Store,
+  recordsOf: (key: string) => ClaimRecords,
+  holder: string,
+): OpenStore {
   return {
     store,
     otherStores: [],
@@ -105,14 +109,11 @@ function openCache(
   { contenders = MOST_CONTENDERS, environment, temporaryFolder }: StoreSurroundings,
 ): OpenStore {
   const fault = findActionsCacheFault(environment);
+  if (fault !== undefined && isAskedFor) {
+    const message = `the Actions cache was asked for, and this job cannot use it: ${fault}`;
+    throw new MirrorError('invalid-input', message, { concern: 'store' });
+  }
   if (fault !== undefined) {
-    if (isAskedFor) {
-      throw new MirrorError(
-        'invalid-input',
-        `the Actions cache was asked for, and this job cannot use it: ${fault}`,
-        { concern: 'store' },
-      );
-    }
     const noStoreReason = `neither a disk store nor a bucket is set, and ${fault}`;
     return { store: undefined, otherStores: [], claimOf: undefined, noStoreReason };
   }

@@ -1,13 +1,13 @@
 /** Mirrors of depth `tip`: one commit of each ref with its files, and nothing else whoever meddles with them. */
+import { sumBytes } from '../../src/lib/bytes.ts';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../../src/lib/files.ts';
-import { countPackBytes } from '../../src/mirror/directory.ts';
 import type { Depth } from '../../src/mirror/refs.ts';
+import { countPackBytes } from '../../src/mirror/packs.ts';
 import { identify } from '../../src/snapshot/identity.ts';
-import { sumBytes } from '../../src/snapshot/manifest.ts';
 import { expectSound } from '../jobs/scenarios/checkout-comparison.ts';
 import { expectTipOf, readShallow } from '../jobs/scenarios/tip.ts';
 import {

@@ -1,8 +1,9 @@
 /** The life of a mirror: job after job as a runner runs them, and what each save cost. */
+import { sumBytes } from '../../src/lib/bytes.ts';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../../src/lib/files.ts';
-import { parseManifest, sumBytes, type Snapshot } from '../../src/snapshot/manifest.ts';
+import { parseManifest, type Snapshot } from '../../src/snapshot/manifest.ts';
 import { createJob, type Job, type StepResult } from './action-runner.ts';
 import type { GitServer } from './git-server/server.ts';
 import { storedBound } from './stored-bound.ts';

@@ -6,7 +6,6 @@ import type { Job } from '../../src/job/job.ts';
 import { createMachineLock } from '../../src/locks/machine.ts';
 import { silentLog, type Log } from '../../src/lib/log.ts';
 import { maintainMirror } from '../../src/save/maintain-mirror.ts';
-import { packDirectory } from '../../src/mirror/directory.ts';
 import { primeWorkspace, type PrimeResult } from '../../src/prime/prime-workspace.ts';
 import type { Depth } from '../../src/mirror/refs.ts';
 import { restoreMirror } from '../../src/restore/restore-mirror.ts';
@@ -16,6 +15,7 @@ import { saveSnapshot, type SaveOptions } from '../../src/save/save-snapshot.ts'
 import type { MirrorSpec } from '../../src/snapshot/identity.ts';
 import { createDiskStore } from '../../src/stores/disk/store.ts';
 import { gitEnvironment } from './git.ts';
+import { packDirectory } from '../../src/mirror/packs.ts';
 
 export interface MachineOptions {
   /** Its folder, made if need be. */

@@ -17,6 +17,7 @@
  * - The toolkit unpacks an archive to wherever its names point, before our code can check it. GitHub trusts everybody who
  *   may write to the cache of a branch that far. The unpacked files are used only if they are exactly the declared ones.
  */
+import { sumBytes } from '../../lib/bytes.ts';
 import { MirrorError } from '../../lib/errors.ts';
 import type { OnBytes } from '../../lib/progress.ts';
 import { createStore } from '../back-end.ts';
@@ -82,7 +83,7 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
         throw new MirrorError('bad-snapshot', `the archive of layer ${layer.name} ${problem}`);
       }
       await moveEntryFiles(layer, session.folder.entry, directory, { signal });
-      onBytes?.(sizeOf(layer));
+      onBytes?.(sumBytes(layer.files));
     },
 
     async putLayer({ session, key, signal }, layer, directory, { onBytes }) {
@@ -93,7 +94,7 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
       if (result.is === 'taken') throw new Error('a layer of this name was begun');
       // Names are never used twice: an existing entry is ours, and complete.
       if (result.is === 'unknown' && !(await session.has(name))) throw result.error;
-      onBytes?.(sizeOf(layer));
+      onBytes?.(sumBytes(layer.files));
     },
 
     removal: undefined,
@@ -102,14 +103,10 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
 
 /** The archive stands for the layer, whose packs don't get smaller; its last byte is told by the end. */
 function tellBytes(layer: LayerFiles, onBytes: OnBytes | undefined): (share: number) => void {
-  const almostAll = Math.max(0, sizeOf(layer) - 1);
+  const all = sumBytes(layer.files);
   let told = 0;
   return (share) => {
-    told = Math.max(told, Math.min(almostAll, Math.floor(share * sizeOf(layer))));
+    told = Math.max(told, Math.min(all - 1, Math.floor(share * all)));
     onBytes?.(told);
   };
-}
-
-function sizeOf({ files }: LayerFiles): number {
-  return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -1,30 +1,16 @@
 /** What the disk store asks of a file system beyond plain calls: durable, exclusive publishing. */
 import type { BigIntStats, Stats } from 'node:fs';
-import {
-  chmod,
-  chown,
-  link,
-  lstat,
-  open,
-  readdir,
-  rm,
-  stat,
-  type FileHandle,
-} from 'node:fs/promises';
+import { chmod, chown, link, lstat, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncFile, writeAll } from '../../lib/copy.ts';
+import { syncFile } from '../../lib/copy.ts';
 import { systemCode } from '../../lib/errors.ts';
+import { fillDurably } from '../../lib/files.ts';
 import { isGone } from '../layer-files.ts';
 
 /** Where folders cannot be synced (Windows, some network disks) names are as durable as they get. */
 const NO_FOLDER_SYNC = new Set(['EISDIR', 'EPERM', 'EACCES', 'EINVAL', 'ENOTSUP', 'EBADF']);
 /** EISDIR: how libuv names Windows' "not supported here". */
 const NO_HARD_LINKS = new Set(['EPERM', 'ENOTSUP', 'ENOSYS', 'EXDEV', 'EMLINK', 'EISDIR']);
-
-/** Creates a file (one that exists is an error) whose bytes are on the disk when it returns. */
-export async function writeNewFile(path: string, content: Uint8Array): Promise<void> {
-  await fill(await open(path, 'wx'), content);
-}
 
 /**
  * Gives a finished, synced draft its final name if that name is free: true; if it is taken: false.
@@ -57,7 +43,7 @@ async function createFile(path: string, content: Uint8Array, root: Stats): Promi
     throw error;
   });
   if (file === undefined) return false;
-  await orUndo(fill(file, content), () => rm(path, { force: true }));
+  await orUndo(fillDurably(file, content), () => rm(path, { force: true }));
   await giveRights(path, root);
   return true;
 }
@@ -79,15 +65,6 @@ export async function giveRights(path: string, root: Stats, fileMask = 0o666): P
     ? (root.mode & 0o1777) | 0o700 | (found.mode & 0o2000)
     : root.mode & fileMask;
   await chmod(path, mode).catch(ignore);
-}
-
-async function fill(file: FileHandle, content: Uint8Array): Promise<void> {
-  try {
-    await writeAll(file, content);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 async function isSameFile(one: string, other: string): Promise<boolean> {

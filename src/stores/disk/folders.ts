@@ -15,8 +15,8 @@ import type { Stats } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MirrorError, systemCode, throwIfCancelled } from '../../lib/errors.ts';
-import { isPresent, removeTree } from '../../lib/files.ts';
-import { giveRights, orUndo, publishFile, syncFolder, writeNewFile } from './files.ts';
+import { isPresent, removeTree, writeDurably } from '../../lib/files.ts';
+import { giveRights, orUndo, publishFile, syncFolder } from './files.ts';
 
 const MANIFEST_NAME = /^(\d{10})\.json\.gz$/;
 
@@ -118,7 +118,7 @@ export class DiskFolders {
   ): Promise<T> {
     return this.withTemporary(async (temporary, root) => {
       const draft = join(temporary, 'draft');
-      await writeNewFile(draft, content);
+      await writeDurably(draft, content);
       await giveRights(draft, root);
       throwIfCancelled(signal);
       return work(draft, root);

@@ -7,7 +7,7 @@
 import { createHash, hash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { tidy, withGrace } from '../../lib/abort.ts';
-import { formatBytes } from '../../lib/bytes.ts';
+import { formatBytes, sumBytes } from '../../lib/bytes.ts';
 import { MirrorError, hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import { forEachOf } from '../../lib/parallel.ts';
 import type { OnBytes } from '../../lib/progress.ts';
@@ -54,7 +54,7 @@ export async function uploadLayer(
     const job = { ...options, bucket, name, source };
     if (source.bytes <= PART_BYTES) await putSmall(job);
     else await putLarge(job);
-    options.onBytes?.(layer.files.reduce((sum, { bytes }) => sum + bytes, 0));
+    options.onBytes?.(sumBytes(layer.files));
   } finally {
     await source.close();
   }

@@ -1,9 +1,9 @@
 /** A save stores what the fetch brought, and the snapshot names what its base has stored. */
+import { sumBytes } from '../../../src/lib/bytes.ts';
 import { describe, expect, test } from '@jest/globals';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sumBytes } from '../../../src/snapshot/manifest.ts';
 import type { Job } from '../../support/action-runner.ts';
 import { git } from '../../support/git.ts';
 import { createRandom, testSeed } from '../../support/random.ts';
