@@ -5,23 +5,23 @@
  */
 import { addAbortSignal, type Readable } from 'node:stream';
 import {
-  AbortMultipartUploadCommand,
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
   DeleteObjectCommand,
   GetObjectCommand,
   HeadObjectCommand,
-  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3';
 import { MirrorError } from '../../lib/errors.ts';
-import { type Purpose, S3Connection, type S3BucketOptions, type S3Listing } from './connection.ts';
-import { codeOf, isRefusal, isUnsupported, NotS3Error, statusOf } from './errors.ts';
-
-/** Sending a larger body takes time, so only the SDK's own deadlines apply. */
-const SMALL_BODY_BYTES = 256 * 1024;
+import {
+  type Purpose,
+  S3Connection,
+  type S3BucketOptions,
+  type S3Listing,
+  writing,
+} from './connection.ts';
+import { isCode, isRefusal, NotS3Error, statusOf } from './errors.ts';
+import { receiptOf, type S3Receipt } from './receipt.ts';
+import { S3Uploads } from './uploads.ts';
 
 export interface S3Object {
   /** Without the folder that was listed. */
@@ -43,18 +43,6 @@ export interface S3Range {
   end: number;
 }
 
-export interface S3Upload {
-  name: string;
-  id: string;
-}
-
-/** What the server returns for bytes that it stored. */
-export interface S3Receipt {
-  etag: string;
-  /** Of the bytes, in hexadecimal digits, where the ETag looks like it. */
-  md5: string | undefined;
-}
-
 export type S3PutOutcome =
   | 'done'
   /** There is one (412). */
@@ -66,22 +54,20 @@ export type S3PutOutcome =
 
 export class S3Bucket {
   readonly location: string;
+  readonly uploads: S3Uploads;
   readonly #connection: S3Connection;
-  readonly #bucket: string;
-  readonly #prefix: string;
 
   constructor(options: S3BucketOptions) {
     this.#connection = new S3Connection(options);
-    this.#bucket = options.bucket;
-    this.#prefix = options.prefix === '' ? '' : `${options.prefix}/`;
+    this.uploads = new S3Uploads(this.#connection);
     this.location = this.#connection.location;
   }
 
   /** The objects in and below a folder whose names begin with a prefix. */
   async list(folder: string, signal: AbortSignal, begin = ''): Promise<S3Listing<S3Object>> {
     const what = `listing ${folder}`;
-    const scope = { Bucket: this.#bucket, Prefix: this.#prefix + folder + begin };
-    const start = this.#prefix.length + folder.length;
+    const scope = this.#connection.objects(folder + begin);
+    const start = this.#connection.prefix.length + folder.length;
     return this.#connection.listPages(
       { what, permission: 's3:ListBucket', signal },
       async (purpose, ContinuationToken: string | undefined) => {
@@ -97,39 +83,13 @@ export class S3Bucket {
     );
   }
 
-  /** Unfinished uploads in a folder; none if the server doesn't list them. */
-  async listUploads(
-    folder: string,
-    signal: AbortSignal,
-  ): Promise<S3Listing<S3Upload & { startedMs: number }>> {
-    const scope = { Bucket: this.#bucket, Prefix: this.#prefix + folder };
-    // A lifecycle rule of the bucket can end uploads as well.
-    const isUnlisted = (error: unknown) => isUnsupported(error) || statusOf(error) === 403;
-    type Markers = Record<'KeyMarker' | 'UploadIdMarker', string | undefined>;
-    return this.#connection.listPages(
-      { what: `listing uploads to ${folder}`, permission: 's3:ListBucketMultipartUploads', signal },
-      async (purpose, markers: Markers | undefined) => {
-        const command = new ListMultipartUploadsCommand({ ...scope, ...markers });
-        const page = await this.#connection.find(command, purpose, isUnlisted);
-        const objects = (page?.Uploads ?? []).map(({ Key = '', UploadId = '', Initiated }) => ({
-          name: Key.slice(this.#prefix.length),
-          id: UploadId,
-          startedMs: Initiated?.getTime() ?? NaN,
-        }));
-        const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page ?? {};
-        const hasMore = page?.IsTruncated === true && KeyMarker !== undefined;
-        return { objects, next: hasMore ? { KeyMarker, UploadIdMarker } : undefined };
-      },
-    );
-  }
-
   /** At most `maxBytes` of an object; undefined if there is none. */
   async read(name: string, maxBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
     return this.#connection.send(reading(name, signal), async (abortSignal, note) => {
       // The SDK doesn't retry if a body breaks off.
       for (let attempt = 1; ; attempt++) {
         try {
-          const command = new GetObjectCommand(this.#name(name));
+          const command = new GetObjectCommand(this.#connection.object(name));
           const { Body } = await this.#connection.client.send(command, { abortSignal });
           return await readUpTo(addAbortSignal(abortSignal, Body as Readable), maxBytes, note);
         } catch (error) {
@@ -144,7 +104,7 @@ export class S3Bucket {
   /** Undefined if there is none. */
   async head(name: string, signal: AbortSignal): Promise<S3Head | undefined> {
     const purpose = { ...reading(name, signal), what: `looking for ${name}` };
-    const command = new HeadObjectCommand(this.#name(name));
+    const command = new HeadObjectCommand(this.#connection.object(name));
     const isMissing = (error: unknown) => statusOf(error) === 404;
     const found = await this.#connection.find(command, purpose, isMissing);
     if (found === undefined) {
@@ -164,7 +124,7 @@ export class S3Bucket {
     const { etag: IfMatch, start, end } = range;
     const bytes = `bytes ${String(start)}-${String(end - 1)}`;
     const Range = bytes.replace(' ', '=');
-    const command = new GetObjectCommand({ ...this.#name(name), IfMatch, Range });
+    const command = new GetObjectCommand({ ...this.#connection.object(name), IfMatch, Range });
     const isOther = (error: unknown) =>
       isCode('NoSuchKey')(error) || [412, 416].includes(statusOf(error) ?? 0);
     const found = await this.#connection.find(command, reading(name, signal), isOther);
@@ -187,7 +147,7 @@ export class S3Bucket {
     { bytes, nonce }: { bytes?: number; nonce?: string } = {},
   ): Promise<S3Receipt> {
     const command = new PutObjectCommand({
-      ...this.#name(name),
+      ...this.#connection.object(name),
       Body: content,
       ...(bytes !== undefined && { ContentLength: bytes }),
       ...(nonce !== undefined && { Metadata: { nonce } }),
@@ -203,7 +163,7 @@ export class S3Bucket {
     signal: AbortSignal,
   ): Promise<S3PutOutcome> {
     const command = new PutObjectCommand({
-      ...this.#name(name),
+      ...this.#connection.object(name),
       Body: content,
       IfNoneMatch: '*',
       Metadata: { nonce },
@@ -224,49 +184,8 @@ export class S3Bucket {
   async remove(name: string, signal: AbortSignal): Promise<void> {
     const what = `removing ${name}`;
     const purpose = { what, permission: 's3:DeleteObject', isWrite: true, signal };
-    const command = new DeleteObjectCommand(this.#name(name));
+    const command = new DeleteObjectCommand(this.#connection.object(name));
     await this.#connection.find(command, purpose, isCode('NoSuchKey'));
-  }
-
-  /** Starts a multipart upload; undefined if the server has none. */
-  async beginUpload(name: string, signal: AbortSignal): Promise<S3Upload | undefined> {
-    const command = new CreateMultipartUploadCommand(this.#name(name));
-    const begun = await this.#connection.find(command, writing(name, signal), isUnsupported);
-    if (begun === undefined) return undefined;
-    if (begun.UploadId !== undefined) return { name, id: begun.UploadId };
-    throw new MirrorError('store-unavailable', `${this.location} gives an upload no id`);
-  }
-
-  /** Sends a part; parts are numbered from 1. */
-  async putPart(
-    { name, id: UploadId }: S3Upload,
-    PartNumber: number,
-    Body: Uint8Array,
-    signal: AbortSignal,
-  ): Promise<S3Receipt> {
-    const command = new UploadPartCommand({ ...this.#name(name), UploadId, PartNumber, Body });
-    return receiptOf(await this.#connection.request(command, writing(name, signal, Body)));
-  }
-
-  /** Joins the parts, which have these ETags. The object exists only after this. */
-  async completeUpload(
-    { name, id: UploadId }: S3Upload,
-    etags: readonly string[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const Parts = etags.map((ETag, index) => ({ ETag, PartNumber: index + 1 }));
-    const scope = { ...this.#name(name), UploadId };
-    const command = new CompleteMultipartUploadCommand({ ...scope, MultipartUpload: { Parts } });
-    // The server may take its time to join the parts.
-    await this.#connection.request(command, { ...writing(name, signal), silenceMs: Infinity });
-  }
-
-  /** One that is gone already is no error. */
-  async abortUpload({ name, id: UploadId }: S3Upload, signal: AbortSignal): Promise<void> {
-    const what = `giving up the upload of ${name}`;
-    const purpose = { what, permission: 's3:AbortMultipartUpload', isWrite: true, signal };
-    const command = new AbortMultipartUploadCommand({ ...this.#name(name), UploadId });
-    await this.#connection.find(command, purpose, isCode('NoSuchUpload'));
   }
 
   /** The error for a server that confirmed a write, but doesn't have what was written. */
@@ -284,44 +203,13 @@ export class S3Bucket {
   /** Throws unless the bucket exists and may be listed. */
   async #checkBucket(signal: AbortSignal): Promise<void> {
     const purpose = { what: 'listing', permission: 's3:ListBucket', signal };
-    const scope = { Bucket: this.#bucket, Prefix: this.#prefix, MaxKeys: 1 };
+    const scope = { ...this.#connection.objects(''), MaxKeys: 1 };
     await this.#connection.request(new ListObjectsV2Command(scope), purpose);
-  }
-
-  #name(name: string): { Bucket: string; Key: string } {
-    return { Bucket: this.#bucket, Key: this.#prefix + name };
   }
 }
 
 function reading(name: string, signal: AbortSignal): Purpose {
   return { what: `reading ${name}`, permission: 's3:GetObject', signal };
-}
-
-function writing(
-  name: string,
-  signal: AbortSignal,
-  body: Uint8Array | Readable = Buffer.of(),
-): Purpose {
-  const purpose = { what: `writing ${name}`, permission: 's3:PutObject', isWrite: true, signal };
-  const isSmall = body instanceof Uint8Array && body.length <= SMALL_BODY_BYTES;
-  return isSmall ? purpose : { ...purpose, silenceMs: Infinity };
-}
-
-function isCode(code: string): (error: unknown) => boolean {
-  return (error) => codeOf(error) === code;
-}
-
-interface Taken {
-  ETag?: string | undefined;
-  ServerSideEncryption?: string | undefined;
-  SSECustomerAlgorithm?: string | undefined;
-}
-
-function receiptOf({ ETag = '', ServerSideEncryption, SSECustomerAlgorithm }: Taken): S3Receipt {
-  // With a key of KMS or of the customer, ETags look like digests and are none.
-  const isOpaque = ServerSideEncryption?.startsWith('aws:') ?? SSECustomerAlgorithm !== undefined;
-  const md5 = isOpaque ? undefined : /^"?([0-9a-f]{32})"?$/i.exec(ETag)?.[1]?.toLowerCase();
-  return { etag: ETag, md5 };
 }
 
 async function readUpTo(body: Readable, maxBytes: number, note: () => void): Promise<Buffer> {

@@ -2,6 +2,7 @@
  * Sends requests to the server. A request ends if the server is silent for too long or the job's signal fires, and its
  * failure is explained (errors.ts). The SDK retries short failures.
  */
+import type { Readable } from 'node:stream';
 import type {
   $Command,
   S3Client,
@@ -47,6 +48,20 @@ export interface Purpose {
   onDate?: (dateMs: number) => void;
 }
 
+/** Sending a larger body takes time, so only the SDK's own deadlines apply. */
+const SMALL_BODY_BYTES = 256 * 1024;
+
+/** Of a request that writes an object. */
+export function writing(
+  name: string,
+  signal: AbortSignal,
+  body: Uint8Array | Readable = Buffer.of(),
+): Purpose {
+  const purpose = { what: `writing ${name}`, permission: 's3:PutObject', isWrite: true, signal };
+  const isSmall = body instanceof Uint8Array && body.length <= SMALL_BODY_BYTES;
+  return isSmall ? purpose : { ...purpose, silenceMs: Infinity };
+}
+
 type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Command<
   I,
   O,
@@ -56,13 +71,28 @@ type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Comma
 export class S3Connection {
   readonly client: S3Client;
   readonly location: string;
+  /** What all names begin with; empty, or with a slash at its end. */
+  readonly prefix: string;
+  readonly #bucket: string;
   readonly #silenceMs: number;
 
   constructor({ client, endpoint, bucket, prefix, silenceMs = SILENCE_MS }: S3BucketOptions) {
     this.client = watchAnswers(client);
+    this.prefix = prefix === '' ? '' : `${prefix}/`;
+    this.#bucket = bucket;
     this.#silenceMs = silenceMs;
     const server = endpoint === undefined ? '' : ` at ${endpoint}`;
-    this.location = `s3://${bucket}/${prefix === '' ? '' : `${prefix}/`}${server}`;
+    this.location = `s3://${bucket}/${this.prefix}${server}`;
+  }
+
+  /** An object, as requests name it. */
+  object(name: string): { Bucket: string; Key: string } {
+    return { Bucket: this.#bucket, Key: this.prefix + name };
+  }
+
+  /** All objects whose names begin so, as requests name them. */
+  objects(begin: string): { Bucket: string; Prefix: string } {
+    return { Bucket: this.#bucket, Prefix: this.prefix + begin };
   }
 
   /** All pages of a listing, and when the first was made. `getPage` sends its request for the given purpose. */

@@ -109,6 +109,11 @@ export function codeOf(error: unknown): string {
   return answerOf(error).code;
 }
 
+/** Tells errors with that code of S3. */
+export function isCode(code: string): (error: unknown) => boolean {
+  return (error) => codeOf(error) === code;
+}
+
 /** Whether the server says that it has no such request. */
 export function isUnsupported(error: unknown): boolean {
   const { code, status } = answerOf(error);

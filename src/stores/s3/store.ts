@@ -15,7 +15,8 @@ import { toMirrorError } from '../../lib/errors.ts';
 import { Slots } from '../../lib/parallel.ts';
 import { createStore, type RemovalOf } from '../back-end.ts';
 import { MAX_MANIFEST_BYTES, type Store } from '../store.ts';
-import type { S3Bucket, S3Upload } from './bucket.ts';
+import type { S3Bucket } from './bucket.ts';
+import type { S3Upload } from './uploads.ts';
 import { newNonce, type S3Creation } from './create.ts';
 import { DEFAULT_LIMITS, downloadLayer, type RangeLimits } from './download.ts';
 import { layerOf, numberOf, S3Keys } from './keys.ts';
@@ -134,7 +135,7 @@ const removal: RemovalOf<Session> = {
   async list({ bucket, keys, signal }) {
     const manifests = await bucket.list(keys.manifests, signal);
     const layers = await bucket.list(keys.layers, signal);
-    const uploads = await bucket.listUploads(keys.layers, signal);
+    const uploads = await bucket.uploads.list(keys.layers, signal);
     const ages = new Map<number, number>();
     for (const { name, changedMs } of manifests.objects) {
       const number = numberOf(name);
@@ -163,9 +164,9 @@ const removal: RemovalOf<Session> = {
   removeLayer: ({ bucket, keys, signal }, name) => bucket.remove(keys.layer(name), signal),
 
   async removeDebris({ bucket, keys, signal }, name) {
-    const { objects } = await bucket.listUploads(keys.layers, signal);
+    const { objects } = await bucket.uploads.list(keys.layers, signal);
     const upload = objects.find((each) => debrisName(each) === name);
-    if (upload !== undefined) await bucket.abortUpload(upload, signal);
+    if (upload !== undefined) await bucket.uploads.abort(upload, signal);
   },
 };
 

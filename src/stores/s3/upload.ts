@@ -13,7 +13,8 @@ import { forEachOf } from '../../lib/parallel.ts';
 import type { OnBytes } from '../../lib/progress.ts';
 import { backOff, retry } from '../../lib/retry.ts';
 import type { LayerFiles, TransferOptions } from '../store.ts';
-import type { S3Bucket, S3Upload } from './bucket.ts';
+import type { S3Bucket } from './bucket.ts';
+import type { S3Upload } from './uploads.ts';
 import { describeTar, type TarRange } from './tar.ts';
 import { TarSource } from './tar-source.ts';
 
@@ -74,7 +75,9 @@ async function putSmall(job: Job): Promise<void> {
 async function putLarge(job: Job): Promise<void> {
   const { bucket, name, signal } = job;
   // Also after a cancel, because an upload can be aborted only by its id.
-  const upload = await withGrace(signal, COMMIT_GRACE_MS, (late) => bucket.beginUpload(name, late));
+  const upload = await withGrace(signal, COMMIT_GRACE_MS, (late) =>
+    bucket.uploads.begin(name, late),
+  );
   if (upload === undefined) return putAtOnce(job);
   try {
     const { etags, doubts } = await putParts(job, upload);
@@ -83,7 +86,7 @@ async function putLarge(job: Job): Promise<void> {
       return doubts;
     });
   } catch (error) {
-    await tidy((bounded) => bucket.abortUpload(upload, bounded));
+    await tidy((bounded) => bucket.uploads.abort(upload, bounded));
     throw error;
   }
 }
@@ -108,7 +111,7 @@ async function putParts(
     const range = { start, end: Math.min(bytes, start + partBytes) };
     const content = await source.read(range, buffer);
     const md5 = hash('md5', content);
-    const receipt = await bucket.putPart(upload, index + 1, content, bounded);
+    const receipt = await bucket.uploads.putPart(upload, index + 1, content, bounded);
     etags[index] = receipt.etag;
     if (receipt.md5 !== undefined && receipt.md5 !== md5) doubts.push({ ...range, md5 });
     buffers.push(buffer);
@@ -126,7 +129,7 @@ async function complete(
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await bucket.completeUpload(upload, etags, signal);
+    await bucket.uploads.complete(upload, etags, signal);
   } catch (error) {
     // Names are never used twice: an existing object is ours, and only its answer was lost.
     const found = await bucket.head(name, signal).catch(() => undefined);

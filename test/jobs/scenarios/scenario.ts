@@ -15,7 +15,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DEFAULT_TIMES } from '../../../src/locks/claims/claims.ts';
+import { DEFAULT_TIMES } from '../../../src/locks/claims/times.ts';
 import { describeLayer, listPackFiles } from '../../../src/snapshot/layers.ts';
 import {
   encodeManifest,

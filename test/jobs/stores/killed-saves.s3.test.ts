@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@j
 import { randomUUID } from 'node:crypto';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DEFAULT_TIMES } from '../../../src/locks/claims/claims.ts';
+import { DEFAULT_TIMES } from '../../../src/locks/claims/times.ts';
 import type { Job } from '../../support/action-runner.ts';
 import { waitUntil } from '../../support/processes.ts';
 import type { S3FaultBehaviour } from '../../support/s3/fault.ts';

@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClaimRecord, ClaimRecords } from '../../../src/locks/claims/records.ts';
-import type { ClaimTimes } from '../../../src/locks/claims/claims.ts';
+import type { ClaimTimes } from '../../../src/locks/claims/times.ts';
 import { useHolders, type Holder } from '../../support/locks/holder.ts';
 import type { HeldThing } from '../../support/locks/lock-holder.ts';
 import { createRandom, testSeed } from '../../support/random.ts';

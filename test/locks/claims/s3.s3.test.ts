@@ -1,7 +1,8 @@
 /** Claims in a bucket: their records, and what jobs on several machines make of them. */
 import { afterAll, afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
-import { createClaimLock, type ClaimTimes } from '../../../src/locks/claims/claims.ts';
+import { createClaimLock } from '../../../src/locks/claims/claims.ts';
+import type { ClaimTimes } from '../../../src/locks/claims/times.ts';
 import type { Hold, Lock } from '../../../src/locks/lock.ts';
 import { asLock } from '../../support/locks/as-lock.ts';
 import { useHolders } from '../../support/locks/holder.ts';

@@ -3,7 +3,8 @@
  * rounds: CLAIM_ROUNDS=500; TEST_SEED repeats a run.
  */
 import { afterEach, expect, test } from '@jest/globals';
-import { createClaimLock, DEFAULT_TIMES, lateAfterMs } from '../../../src/locks/claims/claims.ts';
+import { createClaimLock } from '../../../src/locks/claims/claims.ts';
+import { DEFAULT_TIMES, lateAfterMs } from '../../../src/locks/claims/times.ts';
 import type { ClaimAcquisition, Hold } from '../../../src/locks/lock.ts';
 import { createMemoryRecords } from '../../support/memory/records.ts';
 import { createRandom, testSeed, type Random } from '../../support/random.ts';

@@ -314,9 +314,9 @@ describeIf('behind a proxy that makes faults', () => {
     test('that its writer did not live to end is debris, which can be removed', async () => {
       const { bucket, store } = opened;
       const name = `v1/${KEY}/layers/dead`;
-      const upload = await bucket.beginUpload(name, signal);
-      await bucket.putPart(upload!, 1, randomBytes(5 * MIB), signal);
-      await bucket.beginUpload(`v1/${KEY}-other/layers/alive`, signal);
+      const upload = await bucket.uploads.begin(name, signal);
+      await bucket.uploads.putPart(upload!, 1, randomBytes(5 * MIB), signal);
+      await bucket.uploads.begin(`v1/${KEY}-other/layers/alive`, signal);
       const { layers, debris } = await store.list(KEY, signal);
       expect(layers).toEqual([]);
       expect(debris).toEqual([{ name: expect.any(String), ageMs: expect.any(Number) }]);
