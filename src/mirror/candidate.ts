@@ -134,27 +134,13 @@ export async function bringUpToDate(
 ): Promise<number> {
   const { directory } = candidate;
   const { depth } = asking.upstream;
-  const packsBefore = await listPacks(directory);
   const bytesBefore = await countPackBytes(directory);
   // The commit of a detached HEAD may not be reachable from refs, and git treats HEAD as a ref.
   const isDetached = head !== undefined && !('ref' in head);
   const isMoved = findMovedRefs(candidate.refs, probed).length > 0;
   const isSame = !isMoved && candidate.refs.length === probed.length;
-  if (isDetached || isMoved) {
-    // All ids and not only the new ones: git then knows at once what both sides have. With 20,000 refs, git sent 16
-    // haves in one round instead of 20,000 in five.
-    try {
-      await fetchObjects(asking, directory, listNeededOids(head, probed), deadline);
-      await packLooseObjects(asking.git, directory);
-    } catch (error) {
-      // Packs that arrived although the fetch failed may lack objects that they refer to.
-      await removePacks(directory, packsBefore);
-      throw error;
-    } finally {
-      // An interrupted attempt leaves its temporary pack behind, even if the next one succeeds.
-      await tidyPacks(directory);
-    }
-  }
+  if (isDetached || isMoved)
+    await fetchMissing(asking, directory, { head, refs: probed }, deadline);
   // A successful fetch proves little. Whether the objects that refs point at exist is cheap to check.
   const refs = isSame ? candidate.refs : await peelRefs(asking.git, directory, probed);
   const oids = refs.map(({ oid }) => oid);
@@ -177,4 +163,26 @@ export async function bringUpToDate(
   });
   Object.assign(candidate, { refs, packedRefs, refsDigest } satisfies Partial<Candidate>);
   return (await countPackBytes(directory)) - bytesBefore;
+}
+
+async function fetchMissing(
+  asking: Asking,
+  directory: string,
+  { head, refs: probed }: Pick<UpstreamRefs, 'head' | 'refs'>,
+  deadline: Deadline,
+): Promise<void> {
+  const packsBefore = await listPacks(directory);
+  // All ids and not only the new ones: git then knows at once what both sides have. With 20,000 refs, git sent 16
+  // haves in one round instead of 20,000 in five.
+  try {
+    await fetchObjects(asking, directory, listNeededOids(head, probed), deadline);
+    await packLooseObjects(asking.git, directory);
+  } catch (error) {
+    // Packs that arrived although the fetch failed may lack objects that they refer to.
+    await removePacks(directory, packsBefore);
+    throw error;
+  } finally {
+    // An interrupted attempt leaves its temporary pack behind, even if the next one succeeds.
+    await tidyPacks(directory);
+  }
 }
