@@ -21,9 +21,8 @@ import { measurePacks, packDirectory, type PackSize } from '../mirror/packs.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
 
 /**
- * Merges packs that have become many. Never throws: a mirror is none the worse for many packs; one
- * where damage is found is wiped, so that the next run makes it anew. A lock that another job holds is
- * not waited for, since that job ends in the same.
+ * Merges packs that have become many. Never throws, because many packs do a mirror no harm. A damaged mirror is wiped, so
+ * that the next run makes a new one. If another job holds the lock, nothing is done: that job does the same at its end.
  */
 export async function maintainMirror(
   job: Job,

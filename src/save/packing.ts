@@ -145,8 +145,8 @@ export async function describePacks(
 }
 
 /**
- * Does a repack of packs of so many bytes. False where it could not be done, in time or at all: all
- * packs are there then that were. Throws `corrupt-mirror`, and `cancelled`.
+ * Runs a repack of packs of `bytes` in total. Returns false if it failed or took too long; the old packs then still exist.
+ * Throws `corrupt-mirror` and `cancelled`.
  */
 export async function tryRepack(
   { account, log, signal }: Job,

@@ -180,8 +180,8 @@ export async function readBase(
   try {
     const content = await readFile(join(directory, BASE_MANIFEST_FILE));
     const manifest = await parseManifest(content, base.number);
-    const isIt = manifest.kind === 'repository' && snapshotId(base.number, content) === base.id;
-    return isIt ? manifest : undefined;
+    const isBase = manifest.kind === 'repository' && snapshotId(base.number, content) === base.id;
+    return isBase ? manifest : undefined;
   } catch (error) {
     const isGone = systemCode(error) === 'ENOENT';
     if (isGone || hasCode(error, 'bad-snapshot')) return undefined;
