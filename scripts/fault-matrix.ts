@@ -407,4 +407,26 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'the step fails and says so; nothing is saved',
     tests: [['mirror/tip', 'plain files']],
   },
+  {
+    fault: 'A submodule fails, hangs, is refused, has vanished, or its mirror lacks a file',
+    expected: 'it is left to the checkout with a warning; the others and the step go on',
+    tests: [['jobs/submodules/faults', 'one of three submodules']],
+  },
+  {
+    fault:
+      'A hostile .gitmodules: names, URLs, includes, links, sizes, repositories that have each other',
+    expected: 'nothing runs, nothing is written elsewhere, the step goes on',
+    tests: [
+      ['jobs/submodules/faults', 'a hostile .gitmodules'],
+      ['jobs/submodules/faults', 'repositories that have each other'],
+      ['submodules/choose', 'is left to the checkout'],
+      ['submodules/url', 'never from elsewhere'],
+    ],
+  },
+  {
+    fault:
+      'A private submodule, read with a personal token, while snapshots go to the Actions cache',
+    expected: 'it is not saved there unless that is allowed',
+    tests: [['jobs/submodules/trust', 'in the Actions cache']],
+  },
 ];

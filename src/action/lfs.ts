@@ -32,7 +32,7 @@ export async function bringLfs(
   const limits = { fetchTimeoutMs, stallTimeoutMs, lockTimeoutMs };
   const brought = await bringLfsObjects(session, { commit: workspace?.commit, ...limits, early });
   if (brought === undefined) return undefined;
-  reportEarlySave(brought.early, 'LFS objects: ');
+  reportEarlySave(brought.early, job.log, 'LFS objects: ');
   await writeState(job, brought.save);
   if (primed.result !== 'primed') return brought.outcome;
   const objects = await primeLfsObjects(job, brought, join(primed.path, '.git'));

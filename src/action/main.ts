@@ -1,4 +1,4 @@
-/** Entry of the main step: restore the mirror, publish it early if asked to, prime the workspace. */
+/** Entry of the main step: restore mirrors, publish them early if asked to, prime the workspace. */
 import { leaveHungCalls } from '../lib/hung-calls.ts';
 import type { Job } from '../job/job.ts';
 import type { LfsOutcome } from '../lfs/bring-objects.ts';
@@ -6,6 +6,8 @@ import { primeWorkspace, type PrimeResult } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
 import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
 import { saveEarly } from '../save/save-snapshot.ts';
+import type { Choice } from '../submodules/choose.ts';
+import { restoreSubmodules } from '../submodules/restore-submodules.ts';
 import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
 import { bringLfs } from './lfs.ts';
@@ -21,6 +23,7 @@ import {
 import { isPublishedEarly, saveOptionsOf } from './save-policy.ts';
 import { toSavedState, writeStepState, type MirrorState } from './step-state.ts';
 import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './step.ts';
+import { findSubmodules, submoduleOptionsOf } from './submodules.ts';
 
 const signal = listenForCancel();
 let settings: Settings | undefined;
@@ -43,41 +46,53 @@ async function start(): Promise<void> {
 
 async function run(opened: Job, chosen: Settings): Promise<void> {
   reportStores(opened);
-  const { mirror, primed, lfs, state } = await bringRepository(opened, chosen);
-  writeStepState([state]);
-  reportOutputs(mirror, primed, opened, lfs);
-  await reportMirror(mirror, primed, opened, lfs);
-}
-
-/** Brings the job's repository up to date, primes its workspace, and leaves the mirror's place. */
-async function bringRepository(opened: Job, chosen: Settings): Promise<Repository> {
-  await using session = await restoreMirror(opened, specOf(chosen), restoreOptionsOf(chosen));
-  const { mirror, claim } = session;
-  const isSaved = await publishEarly(session, chosen);
-  const { workspace } = chosen;
-  const primed: PrimeResult =
-    workspace === undefined
-      ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
-      : await primeWorkspace(session.job, mirror, workspace);
-  const lfs = chosen.lfs ? await bringLfs(session, chosen, primed) : undefined;
-  const state = toSavedState(mirror, claim?.staysTaken === true && !isSaved, primed);
-  return { mirror, primed, lfs, state };
+  const { mirror, primed, lfs, choice, state } = await bringRepository(opened, chosen);
+  const states = [state];
+  const onOpen = async (session: MirrorSession, path: string): Promise<void> => {
+    states.push(toSavedState(path, session.mirror, await saveIfEarly(session, chosen), undefined));
+  };
+  const submodules =
+    choice === undefined
+      ? []
+      : await restoreSubmodules(opened, choice, submoduleOptionsOf(chosen, opened, onOpen));
+  writeStepState(states);
+  reportOutputs(mirror, primed, opened, lfs, submodules);
+  await reportMirror(mirror, primed, opened, lfs, submodules);
 }
 
 interface Repository {
   mirror: RestoredMirror;
   primed: PrimeResult;
   lfs: LfsOutcome | undefined;
+  choice: Choice | undefined;
   state: MirrorState;
 }
 
-/** Saves a clone if `publish` asks for that now; returns whether it was saved. */
-async function publishEarly(
+/** Brings the job's repository up to date, primes its workspace, and leaves the mirror's place. */
+async function bringRepository(opened: Job, chosen: Settings): Promise<Repository> {
+  await using session = await restoreMirror(opened, specOf(chosen), restoreOptionsOf(chosen));
+  const { mirror } = session;
+  const isClaimed = await saveIfEarly(session, chosen);
+  const { workspace } = chosen;
+  const primed: PrimeResult =
+    workspace === undefined
+      ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
+      : await primeWorkspace(session.job, mirror, workspace);
+  const lfs = chosen.lfs ? await bringLfs(session, chosen, primed) : undefined;
+  const choice = await findSubmodules(session, chosen, primed);
+  return { mirror, primed, lfs, choice, state: toSavedState('', mirror, isClaimed, primed) };
+}
+
+/** Saves a clone now if `publish` asks for that; returns whether post has its claim. */
+async function saveIfEarly(
   { job: bound, mirror, claim }: MirrorSession,
   chosen: Settings,
 ): Promise<boolean> {
-  if (mirror.provenance !== 'cloned' || !isPublishedEarly(chosen)) return false;
-  const saved = await saveEarly(bound, mirror, saveOptionsOf(chosen, bound), claim);
-  reportEarlySave(saved);
-  return saved !== undefined;
+  let isSaved = false;
+  if (mirror.provenance === 'cloned' && isPublishedEarly(chosen)) {
+    const saved = await saveEarly(bound, mirror, saveOptionsOf(chosen, bound), claim);
+    reportEarlySave(saved, bound.log);
+    isSaved = saved !== undefined;
+  }
+  return claim?.staysTaken === true && !isSaved;
 }

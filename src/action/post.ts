@@ -1,6 +1,7 @@
 /** Entry of the post step: save what main left, then tidy up. It never fails the job. */
-import type { Job } from '../job/job.ts';
+import { nameJob, type Job } from '../job/job.ts';
 import { leaveHungCalls } from '../lib/hung-calls.ts';
+import { mapEachOf } from '../lib/parallel.ts';
 import { removePrivatePlace } from '../mirror/place.ts';
 import { hasWholeHistory } from '../prime/prime-workspace.ts';
 import type { SaveResult } from '../save/decide.ts';
@@ -16,9 +17,11 @@ import {
   reportLostSaving,
   reportNotSaved,
   reportNothingToSave,
-  reportSave,
+  reportSaves,
   reportStores,
+  reportVerdict,
 } from './report/report.ts';
+import type { MirrorSave } from './report/outcome.ts';
 import { REPACK_TIMEOUT_MS, findSaveBan, saveOptionsOf } from './save-policy.ts';
 import { readStepState, type MirrorState } from './step-state.ts';
 import { listenForCancel, openJob, sweepKeys } from './step.ts';
@@ -37,7 +40,7 @@ async function start(): Promise<void> {
     if (mirrors.length === 0) reportNothingToSave();
     else await run(mirrors);
   } catch (error) {
-    await reportNotSaved(error, job, settings?.upstream.url);
+    reportNotSaved(error);
   }
 }
 
@@ -47,10 +50,8 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
   try {
     job = await openJob(settings, signal);
     reportStores(job);
-    for (const state of mirrors) {
-      await warnOfLostSaving(state);
-      await reportSave(await save(job, settings, state), job, state.spec.url);
-    }
+    const [repository, ...submodules] = await saveAll(job, settings, mirrors);
+    if (repository !== undefined) await reportSaves(repository, submodules);
     await saveLfs(job, settings);
   } finally {
     const { temporaryFolder } = settings.runner;
@@ -65,6 +66,31 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
 async function warnOfLostSaving({ spec, primedFolder }: MirrorState): Promise<void> {
   if (spec.depth === 'full' || primedFolder === null) return;
   if (await hasWholeHistory(primedFolder)) reportLostSaving();
+}
+
+/** More at a time would wait for the same disk and processors. */
+const WIDTH = 4;
+
+/** The job's own repository first, since its lines are in groups. No failure of one concerns another. */
+async function saveAll(
+  opened: Job,
+  chosen: Settings,
+  states: readonly MirrorState[],
+): Promise<MirrorSave[]> {
+  const work = async (state: MirrorState): Promise<MirrorSave> => {
+    const { name, spec } = state;
+    const own = name === '' ? opened : nameJob(opened, name);
+    await warnOfLostSaving(state);
+    const result = await save(own, chosen, state).catch((error: unknown) => ({
+      ...{ result: 'failed' as const, error },
+    }));
+    reportVerdict(result, own.log);
+    return { name, url: spec.url, job: own, result };
+  };
+  // A cancelled job ends each of them, and all of them are reported.
+  const never = new AbortController().signal;
+  const repository = await mapEachOf(states.slice(0, 1), 1, never, work);
+  return [...repository, ...(await mapEachOf(states.slice(1), WIDTH, never, work))];
 }
 
 async function save(opened: Job, chosen: Settings, state: MirrorState): Promise<SaveResult> {

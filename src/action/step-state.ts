@@ -12,6 +12,8 @@ import type { RestoredMirror } from '../restore/session.ts';
 const NAME = 'mirrors';
 
 const mirrorSchema = v.strictObject({
+  /** The path of its submodule in the workspace; empty for the job's own repository. */
+  name: v.string(),
   spec: v.strictObject({
     url: v.string(),
     refspecs: v.array(v.string()),
@@ -32,16 +34,17 @@ const stateSchema = v.strictObject({ version: v.literal(1), mirrors: v.array(mir
 export type MirrorState = v.InferOutput<typeof mirrorSchema>;
 
 export function toSavedState(
+  name: string,
   { path, isPrivate, identity }: RestoredMirror,
   isClaimed: boolean,
-  primed: PrimeResult,
+  primed: PrimeResult | undefined,
 ): MirrorState {
   const { spec, objectFormat } = identity;
   const { url, depth, cacheKey } = spec;
   const refspecs = [...spec.refspecs];
-  const primedFolder = primed.result === 'primed' ? primed.path : null;
+  const primedFolder = primed?.result === 'primed' ? primed.path : null;
   return {
-    spec: { url, refspecs, depth, cacheKey },
+    ...{ name, spec: { url, refspecs, depth, cacheKey } },
     ...{ objectFormat, path, isPrivate, isClaimed, primedFolder },
   };
 }

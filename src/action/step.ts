@@ -10,6 +10,7 @@ import { createMachineLock } from '../locks/machine.ts';
 import type { RestoreOptions } from '../restore/session.ts';
 import type { MirrorSpec } from '../snapshot/identity.ts';
 import { openStore } from '../stores/open.ts';
+import { originOf } from '../submodules/url.ts';
 import { findTemporaryFolder } from './inputs/runner.ts';
 import type { Settings } from './inputs/settings.ts';
 import { actionsLog } from './log.ts';
@@ -75,13 +76,13 @@ export async function openJob(
   };
 }
 
-/** Credentials go to the upstream that they were given for, and nowhere else. */
+/** Credentials go to the server that they were given for, and nowhere else. */
 function accessOf(
   { upstream }: Settings,
   url: string,
   sshCommand: string | undefined,
 ): UpstreamAccess {
-  if (url !== upstream.url) return { url, token: '' };
+  if (originOf(url) !== originOf(upstream.url)) return { url, token: '' };
   const { token } = upstream;
   return sshCommand === undefined ? { url, token } : { url, token, sshCommand };
 }

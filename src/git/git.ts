@@ -69,6 +69,8 @@ export interface Git {
   readonly version: string;
   /** The same git, whose commands end when that signal fires. */
   withSignal(signal: AbortSignal): Git;
+  /** The same git, whose commands and progress are shown in that log. */
+  withLog(log: Log): Git;
   /** The command's result, whatever its exit code. */
   run(command: GitCommand): Promise<ChildResult>;
   /** The command's stdout; throws the named failure if it did not succeed. */
@@ -120,6 +122,7 @@ function bindGit(program: Program, options: GitOptions): Git {
   return {
     version: program.version,
     withSignal: (signal) => bindGit(program, { ...options, signal }),
+    withLog: (log) => bindGit(program, { ...options, log }),
     run,
     read: async (command, what) => outputOf(await run(command), what),
     runBrief: brief,

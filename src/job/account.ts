@@ -43,6 +43,7 @@ const PHASES = {
     direction: 'copied',
     isMinor: true,
   },
+  submodules: { label: 'Submodules', title: 'Prime the submodules' },
   digest: { label: 'Checksums', title: 'Recompute the checksums of all packs' },
   walk: { label: 'Walk', title: 'Verify that all objects exist' },
   repack: { label: 'Repack', title: 'Merge packs', isMinor: true },
@@ -98,6 +99,11 @@ export class Account {
     this.#advise = advise;
   }
 
+  /** A new account in that log, with the same words for settings. */
+  openAnother(log: Log): Account {
+    return new Account(log, this.#advise);
+  }
+
   /** In the order they started. */
   get allPhases(): readonly Phase[] {
     return this.#phases;
@@ -111,6 +117,11 @@ export class Account {
   /** Milliseconds since the account was opened. */
   get elapsedMs(): number {
     return performance.now() - this.#openedAt;
+  }
+
+  /** Milliseconds until the last of its phases ended. */
+  get spanMs(): number {
+    return Math.max(0, ...this.#phases.map(({ startedMs, durationMs }) => startedMs + durationMs));
   }
 
   /** Bytes moved in that direction by phases that succeeded. */

@@ -1,7 +1,7 @@
 /** What the use cases work with. */
 import type { UpstreamAccess } from '../git/environment.ts';
 import type { Git } from '../git/git.ts';
-import type { Log } from '../lib/log.ts';
+import { labelLog, type Log } from '../lib/log.ts';
 import type { ClaimLock, Lock } from '../locks/lock.ts';
 import type { Store } from '../stores/store.ts';
 import type { Account } from './account.ts';
@@ -31,4 +31,10 @@ export interface Job {
 export function bindSignal(job: Job, other: AbortSignal): Job {
   const signal = AbortSignal.any([job.signal, other]);
   return { ...job, signal, git: job.git.withSignal(signal) };
+}
+
+/** The same job for one of several mirrors at a time: with an account of its own, and a name in its log. */
+export function nameJob(job: Job, name: string): Job {
+  const log = labelLog(job.log, name);
+  return { ...job, log, git: job.git.withLog(log), account: job.account.openAnother(log) };
 }

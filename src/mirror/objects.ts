@@ -67,6 +67,12 @@ export async function checkTrees(
   await walk(git, directory, ['--no-walk', '--stdin'], oids.map((oid) => `${oid}\n`).join(''));
 }
 
+/** Whether a commit is there, with or without its files. */
+export async function hasCommit(git: Git, directory: string, oid: string): Promise<boolean> {
+  const args = ['cat-file', '-e', `${oid}^{commit}`];
+  return isSuccess(await git.runBrief({ gitDirectory: directory, args }));
+}
+
 /** Walks everything that refs reach; throws `corrupt-mirror` if an object is missing. */
 export async function walkAll(git: Git, directory: string): Promise<void> {
   await walk(git, directory, ['--all']);

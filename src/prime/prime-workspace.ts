@@ -88,35 +88,67 @@ async function prime(
   tracking: readonly Ref[],
   { folder, remoteUrl, commit }: PrimeTarget,
 ) {
-  const { git, signal } = job;
   const created = await makeFolder(folder);
-  // In the folder, so that a rename puts it in place.
-  const staging = join(folder, STAGING + randomBytes(NONCE_BYTES).toString('hex'));
   try {
-    await mkdir(staging);
-    const gitDirectory = join(staging, '.git');
-    await initialize(git, gitDirectory, mirror.identity.objectFormat);
-    const packs = await takePacks(mirror.path, gitDirectory, signal);
-    await writeTrackingRefs(gitDirectory, mirror.head, tracking);
-    const { depth } = mirror.identity.spec;
-    await limitHistory(
-      git,
-      gitDirectory,
-      depth,
-      tracking.map(({ oid }) => oid),
-    );
-    const commits = [mirror.head?.oid, commit].filter((oid) => oid !== undefined);
-    const workers = await chooseWorkers(git, gitDirectory, commits);
-    await configure(gitDirectory, remoteUrl, workers);
-    await detachHead(git, gitDirectory);
-    await renameStubbornly(gitDirectory, join(folder, '.git'));
-    await removeTree(staging);
-    return { result: 'primed' as const, path: folder, ...packs };
+    return await withStaging(folder, async (gitDirectory) => {
+      const commits = [mirror.head?.oid, commit].filter((oid) => oid !== undefined);
+      const from = [mirror.path];
+      const packs = await buildRepository(job, mirror, tracking, {
+        ...{ gitDirectory, remoteUrl, commits, from },
+      });
+      await detachHead(job.git, gitDirectory);
+      await renameStubbornly(gitDirectory, join(folder, '.git'));
+      return { result: 'primed' as const, path: folder, ...packs };
+    });
   } catch (error) {
-    await removeTree(staging);
     if (created !== undefined) await removeEmptyFolders(folder, created);
     throw error;
   }
+}
+
+/** Runs work with the path of a `.git` to be made, in the folder, so that a rename puts it in place. */
+export async function withStaging<T>(
+  folder: string,
+  work: (gitDirectory: string) => Promise<T>,
+): Promise<T> {
+  const staging = join(folder, STAGING + randomBytes(NONCE_BYTES).toString('hex'));
+  try {
+    await mkdir(staging);
+    return await work(join(staging, '.git'));
+  } finally {
+    await removeTree(staging);
+  }
+}
+
+export interface Parts {
+  gitDirectory: string;
+  remoteUrl: string;
+  /** Those that may be checked out. */
+  commits: readonly string[];
+  /** Repositories whose packs it takes. */
+  from: readonly string[];
+}
+
+/** Makes a repository with a mirror's HEAD and these refs, but no HEAD of its own yet. */
+export async function buildRepository(
+  { git, signal }: Job,
+  { identity, head }: PrimeSource,
+  tracking: readonly Ref[],
+  { gitDirectory, remoteUrl, commits, from }: Parts,
+): Promise<TakenPacks> {
+  await initialize(git, gitDirectory, identity.objectFormat);
+  const packs = { bytes: 0, copiedBytes: 0 };
+  for (const repository of from) {
+    const { bytes, copiedBytes } = await takePacks(repository, gitDirectory, signal);
+    packs.bytes += bytes;
+    packs.copiedBytes += copiedBytes;
+  }
+  await writeTrackingRefs(gitDirectory, head, tracking);
+  const oids = tracking.map(({ oid }) => oid);
+  await limitHistory(git, gitDirectory, identity.spec.depth, oids);
+  const workers = await chooseWorkers(git, gitDirectory, commits);
+  await configure(gitDirectory, remoteUrl, workers);
+  return packs;
 }
 
 const STAGING = '.mirror-action-priming-';

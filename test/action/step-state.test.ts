@@ -11,6 +11,7 @@ const directories = temporaryDirectories();
 let file: string;
 
 const mirror: MirrorState = {
+  name: '',
   spec: {
     url: 'https://github.com/owner/name',
     refspecs: ['+refs/heads/*:refs/heads/*'],
@@ -26,6 +27,7 @@ const mirror: MirrorState = {
 
 const other: MirrorState = {
   ...mirror,
+  name: 'deps/ä "x"',
   path: '/work/name/_mirrors/other.git',
   objectFormat: 'sha1',
   isClaimed: false,

@@ -17,6 +17,7 @@ import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
 import { addFiles } from './scenarios/checkout-scenario.ts';
 import { inCache, useCacheService } from './scenarios/cache-scenario.ts';
 import { failureOf, succeed, useScenarios, type Scenario } from './scenarios/scenario.ts';
+import { commitOf, createNeighbour, link, relativeUrl } from './scenarios/submodule-scenario.ts';
 
 const scenarios = useScenarios();
 const cache = useCacheService();
@@ -38,7 +39,7 @@ const OF_ONE_RUN: Placeholders = [
   [/\b\d+(?:\.\d)? [KMG]?i?B\b/g, '<bytes>'],
   [/^summary-json: .*$/gm, 'summary-json: <json>'],
   // git's own words, and how many lines it makes of them.
-  [/(?:^ {2}git: .*\n)+/gm, '  git: <progress>\n'],
+  [/(?:^([\w/]+: )? {2}git: .*\n)+/gm, '$1  git: <progress>\n'],
   [/git says: .*?(?=; (?:cleaning|cloning|check|set) |$)/gm, 'git says: <words>'],
   // On a machine that was busy.
   [/^(?:Lock|Look-up|Repack|Tidy|Wait): <time>\n/gm, ''],
@@ -116,6 +117,19 @@ onPosix('what people see of', () => {
     approve('cold', scenario, await scenario.run());
     await addCommits(scenario.upstream);
     approve('warm', scenario, await scenario.run());
+  });
+
+  test('a run with submodules, one of which is on another server', async () => {
+    const scenario = await scenarios.create();
+    const directory = await createNeighbour(scenario, 'sub');
+    const commit = await commitOf(directory);
+    const sha = await link(scenario.upstream, [
+      { path: 'deps/sub', url: relativeUrl(scenario, 'sub'), commit },
+      { path: 'elsewhere', url: 'https://elsewhere.example/a/b', commit },
+    ]);
+    const options = { sha, inputs: { submodules: 'true' } };
+    approve('submodules', scenario, await scenario.run(options));
+    approve('submodules-warm', scenario, await scenario.run(options));
   });
 
   test('a run on a machine that has the mirror, with nothing new', async () => {

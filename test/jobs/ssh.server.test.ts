@@ -35,6 +35,7 @@ import {
   succeed,
   verdict,
 } from './scenarios/scenario.ts';
+import { link, outcomesOf } from './scenarios/submodule-scenario.ts';
 
 let root: string;
 let server: SshServer;
@@ -210,6 +211,36 @@ describe('a mirror over SSH', () => {
     const url = await git(job.workspace, ['remote', 'get-url', 'origin']);
     expect(url).toBe(`root@${server.host}:owner/name.git`);
     expect(filesThatTell(job.workspace)).toEqual([]);
+  });
+
+  test('primes submodules with the same key, by the URLs that git resolves', async () => {
+    const directory = await createUpstream('owner/with-submodules');
+    const submodule = await createUpstream('owner/submodule');
+    const commit = await git(submodule, ['rev-parse', 'main']);
+    const sha = await link(directory, [
+      { path: 'relative', url: '../submodule.git', commit },
+      { path: 'absolute', url: `root@${server.host}:owner/submodule`, commit },
+      { path: 'https', url: `https://${server.host}/owner/submodule`, commit },
+    ]);
+    const job = lonelyJob({
+      repository: 'owner/with-submodules',
+      sha,
+      inputs: { submodules: 'true' },
+    });
+    const main = await succeed(job.main());
+    const elsewhere = expect.stringMatching(/^left: is not on root@/);
+    expect(outcomesOf(main)).toEqual({ relative: 'cloned', absolute: 'cloned', https: elsewhere });
+    const urls = {
+      relative: `root@${server.host}:owner/submodule.git`,
+      absolute: `root@${server.host}:owner/submodule`,
+    };
+    for (const [name, url] of Object.entries(urls)) {
+      const module = join(job.workspace, '.git', 'modules', name);
+      expect(await git(module, ['config', 'remote.origin.url'])).toBe(url);
+      expect(await git(module, ['rev-parse', 'HEAD'])).toBe(commit);
+    }
+    expect(filesThatTell(job.workspace)).toEqual([]);
+    expect(outcomesOf(await succeed(job.post()))).toEqual({ relative: 'published' });
   });
 
   test('from a server that knows only the first protocol', async () => {

@@ -15,19 +15,12 @@ const FOLDERS: Record<string, { imports: readonly string[]; typesOnly?: readonly
   // What the runner starts.
   action: {
     imports: [
-      'restore',
-      'lfs',
-      'save',
-      'prime',
-      'job',
-      'mirror',
-      'snapshot',
-      'stores',
-      'locks',
-      'git',
+      ...['restore', 'lfs', 'save', 'prime', 'submodules', 'job'],
+      ...['mirror', 'snapshot', 'stores', 'locks', 'git'],
     ],
   },
   // Use cases.
+  submodules: { imports: ['restore', 'prime', 'job'], typesOnly: ['snapshot', 'git'] },
   restore: { imports: ['job', 'mirror', 'snapshot', 'git'], typesOnly: ['stores', 'locks'] },
   lfs: {
     imports: ['save', 'job', 'mirror', 'snapshot', 'git'],

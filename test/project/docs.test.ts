@@ -97,7 +97,7 @@ describe('the threat model', () => {
   /** `[jobs/faults/poison: a forged snapshot]`: a test file, and words that it contains. */
   const references = [
     ...read(page).matchAll(
-      /\[((?:action|faults|git|jobs|lib|locks|mirror|project|restore|save|snapshot|stores)\/[^\]]+)\]/g,
+      /\[((?:action|faults|git|jobs|lib|locks|mirror|project|restore|save|snapshot|stores|submodules)\/[^\]]+)\]/g,
     ),
   ]
     .flatMap(([, text = '']) => text.replace(/\s+/g, ' ').replace(/\.$/, '').split(/[,;] /))

@@ -16,7 +16,7 @@ function fieldsOf(value: unknown, path = ''): string[] {
   if (Array.isArray(value)) {
     const items: unknown[] = value;
     // A list of nothing says nothing about its items; a list of values is a field itself.
-    if (items.length === 0) return path === 'fallbacks' ? [path] : [];
+    if (items.length === 0) return /(?:^|\.)fallbacks$/.test(path) ? [path] : [];
     return items.flatMap((item) => (typeof item === 'object' ? fieldsOf(item, `${path}[]`) : path));
   }
   if (typeof value !== 'object' || value === null) return [path];

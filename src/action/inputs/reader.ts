@@ -21,6 +21,8 @@ export const DEFAULTS = {
   prime: 'auto',
   path: '',
   lfs: 'false',
+  submodules: 'false',
+  'cache-private-submodules': 'false',
   store: 'auto',
   'disk-path': '',
   's3-bucket': '',

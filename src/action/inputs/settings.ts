@@ -19,7 +19,7 @@ import {
 import { describeRun, parseRunner, readEvent, type Runner } from './runner.ts';
 import { parseStore } from './store.ts';
 import { parseUpstream, type UpstreamSettings } from './upstream.ts';
-import { parseMirrorPath, parseWorkspace } from './workspace.ts';
+import { parseMirrorPath, parseSubmodules, parseWorkspace } from './workspace.ts';
 
 export interface Settings {
   upstream: UpstreamSettings;
@@ -29,6 +29,10 @@ export interface Settings {
   workspace: PrimeTarget | undefined;
   /** Whether the LFS objects of the job's commit belong to the mirror. */
   lfs: boolean;
+  /** Which submodules of the workspace are primed as well. */
+  submodules: 'none' | 'direct' | 'recursive';
+  /** Whether submodules that only the token can read may go to the Actions cache. */
+  cachesPrivateSubmodules: boolean;
   store: StoreChoice;
   cacheKey: string;
   lockTimeoutMs: number;
@@ -69,6 +73,8 @@ export function parseSettings(
     mirrorPath: parseMirrorPath(read, store, runner),
     workspace: parseWorkspace(read, address, runner),
     lfs: readBoolean(read, 'lfs'),
+    submodules: parseSubmodules(read),
+    cachesPrivateSubmodules: readBoolean(read, 'cache-private-submodules'),
     store,
     cacheKey: parseCacheKey(read('cache-key')),
     lockTimeoutMs: readDuration(read, 'lock-timeout', 0),

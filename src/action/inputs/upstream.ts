@@ -10,6 +10,7 @@ import {
   normalizeRefspecs,
   type Refspecs,
 } from '../../mirror/refspecs.ts';
+import type { Server } from '../../submodules/url.ts';
 import {
   DEFAULTS,
   formatPlainUrl,
@@ -31,6 +32,8 @@ export interface UpstreamSettings {
   ssh: SshIdentity | undefined;
   refspecs: Refspecs;
   depth: Depth;
+  /** The server, whose submodules are mirrored as well. */
+  server: Server;
 }
 
 /** Which repository on which server; every spelling of the same one gives the same address. */
@@ -40,6 +43,7 @@ export interface Address {
   checkoutUrl: string;
   /** Whether it is the repository that the workflow runs in. */
   isOwn: boolean;
+  server: Server;
 }
 
 const DEFAULT_SERVER = 'https://github.com';
@@ -53,7 +57,8 @@ export function parseUpstream(
   const address = parseAddress(read, environment, ssh !== undefined);
   const depth = readChoice(read, 'fetch-depth', ['0', '1']) === '0' ? 'full' : 'tip';
   const refspecs = depth === 'full' ? parseRefs(read('refs')) : parseTipRefs(read('refs'));
-  return { url: address.url, token: ssh === undefined ? token : '', ssh, refspecs, depth, address };
+  const { url, server } = address;
+  return { url, token: ssh === undefined ? token : '', ssh, refspecs, depth, server, address };
 }
 
 /**
@@ -72,14 +77,16 @@ function parseAddress(read: ReadInput, environment: NodeJS.ProcessEnv, isSsh: bo
   // GitHub takes names in any case.
   const isOwn = server === ownServer && short.toLowerCase() === own.toLowerCase();
   if (isSsh) {
-    const url = `${user}@${parseSshHost(server)}:${short}.git`;
-    return { url, checkoutUrl: url, isOwn };
+    const origin = `${user}@${parseSshHost(server)}`;
+    const url = `${origin}:${short}.git`;
+    return { url, checkoutUrl: url, isOwn, server: { origin, isSuffixOptional: true } };
   }
   return {
     url: `${server}/${isGitHub ? short : repository}`,
     // A checkout of the workflow's own repository rarely names it, and then has no `.git`.
     checkoutUrl: `${server}/${isOwn ? short : repository}`,
     isOwn,
+    server: { origin: new URL(server).origin, isSuffixOptional: isGitHub },
   };
 }
 
@@ -120,7 +127,7 @@ function parseToken(text: string): string {
   return text;
 }
 
-function parseRefs(text: string): Refspecs {
+export function parseRefs(text: string): Refspecs {
   const lines = text
     .split('\n')
     .map((line) => Buffer.from(line.trim(), 'utf8').toString('latin1'))

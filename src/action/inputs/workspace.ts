@@ -42,6 +42,17 @@ export function parseWorkspace(
   return { folder, remoteUrl, commit: isOwn ? commit : undefined };
 }
 
+/** As actions/checkout has it. */
+export function parseSubmodules(read: ReadInput): 'none' | 'direct' | 'recursive' {
+  const text = read('submodules');
+  const isWanted = text === 'recursive' || parseBoolean(text);
+  if (isWanted === undefined) {
+    throw invalidInput('submodules', text, 'one of: false, true, recursive');
+  }
+  if (!isWanted) return 'none';
+  return text === 'recursive' ? text : 'direct';
+}
+
 /** Undefined for `auto`. */
 function parsePrime(text: string): boolean | undefined {
   const isPrimed = parseBoolean(text);

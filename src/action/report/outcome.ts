@@ -6,6 +6,8 @@ import type { Amount, LfsOutcome } from '../../lfs/bring-objects.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
+import type { SubmoduleResult } from '../../submodules/restore-submodules.ts';
+import { describeFailure } from './advice.ts';
 
 /** owner/name, where the URL has no more than that behind its host. */
 export function nameOf(url: string): string {
@@ -28,7 +30,9 @@ export function describeStores({ store, otherStores, noStoreReason }: Job): stri
 export function describeMirror(mirror: RestoredMirror, job: Job): string {
   const { account } = job;
   const { provenance, recloned, packBytes } = mirror;
-  const time = formatDuration(account.elapsedMs);
+  // They follow when this mirror is up to date.
+  const submodules = account.allPhases.find(({ name }) => name === 'submodules')?.durationMs ?? 0;
+  const time = formatDuration(account.elapsedMs - submodules);
   const bytes = account.bytesMoved('from upstream');
   const sent = `upstream sent ${bytes === 0 ? 'nothing' : formatBytes(bytes)}`;
   switch (provenance) {
@@ -83,6 +87,15 @@ const EXPLAINS_CLONE: ReadonlySet<string> = new Set([
   'no-space',
   'unknown',
 ]);
+
+/** One line on all submodules; undefined where there are none. */
+export function describeSubmodules(submodules: readonly SubmoduleResult[]): string | undefined {
+  if (submodules.length === 0) return undefined;
+  const primed = submodules.filter(({ reason }) => reason === undefined).length;
+  const left = submodules.length - primed;
+  const rest = left === 0 ? '' : `, and left ${String(left)} to actions/checkout`;
+  return `Primed ${String(primed)} of ${String(submodules.length)} submodules${rest}`;
+}
 
 export function describeHead({ head }: RestoredMirror): string {
   if (head === undefined) return 'none';
@@ -150,8 +163,20 @@ function describeAmount({ objects, bytes }: Amount): string {
   return `${String(objects)} (${formatBytes(bytes)})`;
 }
 
+/** What post made of a mirror. */
+export type SaveOutcome = SaveResult | { result: 'failed'; error: unknown };
+
+export interface MirrorSave {
+  /** The path of its submodule in the workspace; empty for the job's own repository. */
+  name: string;
+  url: string;
+  /** With an account of this mirror alone. */
+  job: Job;
+  result: SaveOutcome;
+}
+
 /** One line: why post saved or did not. */
-export function describeSave(result: SaveResult): string {
+export function describeSave(result: SaveOutcome): string {
   switch (result.result) {
     case 'published':
       return `Saved snapshot ${result.id} (${formatBytes(result.bytes)})`;
@@ -164,5 +189,7 @@ export function describeSave(result: SaveResult): string {
       return `Nothing saved: ${result.reason}`;
     case 'corrupt':
       return `Nothing saved, and the mirror was deleted: ${result.reason}`;
+    case 'failed':
+      return `Nothing saved: ${describeFailure(result.error)}`;
   }
 }

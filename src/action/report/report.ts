@@ -5,6 +5,7 @@ import { MirrorError, describeError } from '../../lib/errors.ts';
 import { basicCredential } from '../../git/environment.ts';
 import type { Job } from '../../job/job.ts';
 import type { LfsOutcome } from '../../lfs/bring-objects.ts';
+import type { Log } from '../../lib/log.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import { adviseOn, describeFailure } from './advice.ts';
 import {
@@ -12,15 +13,12 @@ import {
   describeMirror,
   describeSave,
   describeStores,
+  describeSubmodules,
   explainClone,
+  type MirrorSave,
+  type SaveOutcome,
 } from './outcome.ts';
-import {
-  summarizeFailure,
-  summarizeLfsSave,
-  summarizeMirror,
-  summarizeNotSaved,
-  summarizeSave,
-} from './summary.ts';
+import { summarizeFailure, summarizeLfsSave, summarizeMirror, summarizeSaves } from './summary.ts';
 import {
   DISABLED,
   summarizeFailed,
@@ -30,6 +28,7 @@ import {
 } from './summary-json.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
+import type { SubmoduleResult } from '../../submodules/restore-submodules.ts';
 
 /** Keeps a token and a private key out of the log. */
 export function maskSecrets({
@@ -55,6 +54,7 @@ export function reportOutputs(
   prime: PrimeResult,
   job: Job,
   lfs?: LfsOutcome,
+  submodules: readonly SubmoduleResult[] = [],
 ): void {
   setOutput('mirror-path', mirror.path);
   setOutput('provenance', mirror.provenance);
@@ -64,7 +64,7 @@ export function reportOutputs(
   setOutput('head', mirror.head?.oid ?? '');
   setOutput('refs-digest', mirror.refsDigest);
   setOutput('lock', mirror.claim);
-  reportSummaryJson(summarizeMain(mirror, prime, job.account, lfs));
+  reportSummaryJson(summarizeMain(mirror, prime, job.account, lfs, submodules));
 }
 
 function reportSummaryJson(summary: StepSummary): void {
@@ -89,6 +89,7 @@ export async function reportMirror(
   prime: PrimeResult,
   job: Job,
   lfs?: LfsOutcome,
+  submodules: readonly SubmoduleResult[] = [],
 ): Promise<void> {
   const { url } = mirror.identity.spec;
   actionsLog.info(describeMirror(mirror, job));
@@ -99,12 +100,14 @@ export async function reportMirror(
     else actionsLog.info(explanation);
   }
   if (lfs !== undefined) actionsLog.info(`LFS: ${describeLfs(lfs)}`);
-  await writeSummary(summarizeMirror(mirror, prime, job, lfs));
+  const line = describeSubmodules(submodules);
+  if (line !== undefined) actionsLog.info(line);
+  await writeSummary(summarizeMirror(mirror, prime, job, lfs, submodules));
 }
 
 /** Main's line on a snapshot that was saved at its end; undefined where post has to try. */
-export function reportEarlySave(result: SaveResult | undefined, what = ''): void {
-  if (result !== undefined) actionsLog.info(what + describeSave(result));
+export function reportEarlySave(result: SaveResult | undefined, log: Log, what = ''): void {
+  if (result !== undefined) log.info(what + describeSave(result));
 }
 
 /** What people see where main failed, as far as it came. */
@@ -120,13 +123,11 @@ export async function reportFailure(
   await writeSummary(summarizeFailure(error, job, url));
 }
 
-/** What people see of post: one line that says why it saved or did not. */
-export async function reportSave(result: SaveResult, job: Job, url: string): Promise<void> {
+/** One line that says why post saved a mirror or did not. */
+export function reportVerdict(result: SaveOutcome, log: Log): void {
   const line = describeSave(result);
-  if (result.result === 'corrupt' || result.result === 'refused') actionsLog.warning(line);
-  else actionsLog.info(line);
-  logSummaryJson(summarizePost(result, job.account));
-  await writeSummary(summarizeSave(result, job, url));
+  if (needsAttention(result)) log.warning(line);
+  else log.info(line);
 }
 
 export function reportLostSaving(): void {
@@ -148,20 +149,25 @@ export function reportLfsNotSaved(cause: unknown): void {
   else actionsLog.warning(line);
 }
 
-/** Post's line where it could not begin or failed: never a failed job. */
-export async function reportNotSaved(
-  cause: unknown,
-  job: Job | undefined,
-  url: string | undefined,
-): Promise<void> {
-  const line = `Nothing saved: ${describeFailure(cause)}`;
+function needsAttention(outcome: SaveOutcome): boolean {
+  if (outcome.result !== 'failed') return ['corrupt', 'refused'].includes(outcome.result);
   // Who cancels a job knows it.
-  if (cause instanceof MirrorError && cause.code === 'cancelled') actionsLog.info(line);
-  else actionsLog.warning(line);
-  logSummaryJson(summarizeFailed('post', cause, job?.account));
-  if (job !== undefined && url !== undefined) {
-    await writeSummary(summarizeNotSaved(line, job, url));
-  }
+  return !(outcome.error instanceof MirrorError && outcome.error.code === 'cancelled');
+}
+
+/** What post leaves of all mirrors, after a line for each. */
+export async function reportSaves(
+  repository: MirrorSave,
+  submodules: readonly MirrorSave[],
+): Promise<void> {
+  logSummaryJson(summarizePost(repository, submodules));
+  await writeSummary(summarizeSaves(repository, submodules));
+}
+
+/** Post's line where it could not begin: never a failed job. */
+export function reportNotSaved(error: unknown): void {
+  reportVerdict({ result: 'failed', error }, actionsLog);
+  logSummaryJson(summarizeFailed('post', error, undefined));
 }
 
 /** What people see of either step where the runner or the workflow turned the action off. */

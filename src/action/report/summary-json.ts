@@ -8,14 +8,15 @@ import { MirrorError } from '../../lib/errors.ts';
 import type { LfsOutcome } from '../../lfs/bring-objects.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
-import type { SaveResult } from '../../save/decide.ts';
+import type { SubmoduleResult } from '../../submodules/restore-submodules.ts';
+import type { MirrorSave, SaveOutcome } from './outcome.ts';
 
 const VERSION = 1;
 
 export interface StepSummary {
   version: typeof VERSION;
   step: 'main' | 'post';
-  outcome: RestoredMirror['provenance'] | SaveResult['result'] | 'failed' | 'disabled';
+  outcome: RestoredMirror['provenance'] | SaveOutcome['result'] | 'disabled';
   /** Code of the error that ended the step. */
   failure?: string;
   recloned?: boolean;
@@ -31,6 +32,7 @@ export interface StepSummary {
   prime?: { result: PrimeResult['result']; linkedBytes: number; copiedBytes: number };
   /** Of `lfs: true`. */
   lfs?: LfsSummary;
+  submodules?: readonly SubmoduleSummary[];
 }
 
 interface LfsSummary {
@@ -50,6 +52,17 @@ interface LfsSummary {
   failure?: string;
 }
 
+interface SubmoduleSummary {
+  path: string;
+  outcome: RestoredMirror['provenance'] | SaveOutcome['result'] | 'left';
+  /** Why it is left to the checkout. */
+  reason?: string;
+  snapshot?: string;
+  fallbacks?: readonly string[];
+  seconds?: number;
+  bytes?: { fromUpstream: number; fromStore: number; toStore: number };
+}
+
 interface PhaseSummary {
   name: string;
   seconds: number;
@@ -64,6 +77,7 @@ export function summarizeMain(
   prime: PrimeResult,
   account: Account,
   lfs?: LfsOutcome,
+  submodules: readonly SubmoduleResult[] = [],
 ): StepSummary {
   const { provenance, recloned, packBytes, refs, snapshot, waitedMs, isPrivate, claim } = mirror;
   const { bytes, ...measured } = summarizeAccount(account);
@@ -76,13 +90,50 @@ export function summarizeMain(
     claim,
     prime: summarizePrime(prime),
     ...(lfs === undefined ? {} : { lfs: summarizeLfs(lfs) }),
+    ...listOf(submodules.map(summarizeSubmodule)),
   };
 }
 
-export function summarizePost(result: SaveResult, account: Account): StepSummary {
-  const snapshot = 'id' in result ? { snapshot: result.id } : {};
+export function summarizePost(
+  { result, job: { account } }: MirrorSave,
+  submodules: readonly MirrorSave[],
+): StepSummary {
   const head = { version: VERSION, step: 'post', outcome: result.result } as const;
-  return { ...head, ...summarizeAccount(account), ...snapshot };
+  const summary: StepSummary =
+    result.result === 'failed'
+      ? summarizeFailed('post', result.error, account)
+      : { ...head, ...summarizeAccount(account), ...snapshotOf(result) };
+  return { ...summary, ...listOf(submodules.map(summarizeSave)) };
+}
+
+function listOf(submodules: readonly SubmoduleSummary[]): Pick<StepSummary, 'submodules'> {
+  return submodules.length === 0 ? {} : { submodules };
+}
+
+function summarizeSubmodule({ path, mirror, account, reason }: SubmoduleResult): SubmoduleSummary {
+  const isLeft = mirror === undefined || reason !== undefined;
+  return {
+    path,
+    outcome: isLeft ? 'left' : mirror.provenance,
+    ...(reason === undefined ? {} : { reason }),
+    ...(mirror?.snapshot === undefined ? {} : { snapshot: mirror.snapshot }),
+    ...(account === undefined ? {} : summarizeShortly(account)),
+  };
+}
+
+function summarizeSave({ name, result, job }: MirrorSave): SubmoduleSummary {
+  const head = { path: name, outcome: result.result };
+  return { ...head, ...snapshotOf(result), ...summarizeShortly(job.account) };
+}
+
+function summarizeShortly(account: Account) {
+  const { fallbacks, bytes } = summarizeAccount(account);
+  // Others were at work at the same time.
+  return { fallbacks, seconds: toSeconds(account.spanMs), bytes };
+}
+
+function snapshotOf(result: SaveOutcome): { snapshot?: string } {
+  return 'id' in result ? { snapshot: result.id } : {};
 }
 
 /** Of a step that failed; without an account it did not come as far as upstream. */

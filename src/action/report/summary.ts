@@ -1,11 +1,12 @@
 /** The sections of the job summary, in Markdown. Pure. */
 import type { Account } from '../../job/account.ts';
+import { formatBytes } from '../../lib/bytes.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import type { Job } from '../../job/job.ts';
 import type { LfsOutcome } from '../../lfs/bring-objects.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
-import type { SaveResult } from '../../save/decide.ts';
+import type { SubmoduleResult } from '../../submodules/restore-submodules.ts';
 import { adviseOn, describeFailure } from './advice.ts';
 import { toCode, toMarkdown } from './markdown.ts';
 import {
@@ -20,6 +21,7 @@ import {
   describeStores,
   explainClone,
   nameOf,
+  type MirrorSave,
 } from './outcome.ts';
 import { drawTimeline } from './timeline.ts';
 
@@ -29,6 +31,7 @@ export function summarizeMirror(
   prime: PrimeResult,
   job: Job,
   lfs?: LfsOutcome,
+  submodules: readonly SubmoduleResult[] = [],
 ): string {
   const { account } = job;
   const { url } = mirror.identity.spec;
@@ -42,6 +45,7 @@ export function summarizeMirror(
     explanation === undefined ? [] : [toMarkdown(explanation)],
     listFallbacks(account),
     listPhases(account),
+    listSubmodules(submodules),
     listDetails({
       Upstream: toCode(url),
       HEAD: toMarkdown(describeHead(mirror)),
@@ -60,6 +64,29 @@ export function summarizeMirror(
 function describeRefs({ refs, identity }: RestoredMirror): string {
   const count = String(refs.length);
   return identity.spec.depth === 'full' ? count : `${count}, without history`;
+}
+
+function listSubmodules(submodules: readonly SubmoduleResult[]): string[] {
+  if (submodules.length === 0) return [];
+  const rows = submodules.map(({ path, mirror, account, reason }) => {
+    const state = mirror === undefined ? [] : [describeState(mirror)];
+    const left = reason === undefined ? [] : [`left to actions/checkout, because it ${reason}`];
+    const measured =
+      account === undefined
+        ? ['', '', '']
+        : [
+            formatBytes(account.bytesMoved('from upstream')),
+            formatBytes(account.bytesMoved('from the store')),
+            formatDuration(account.spanMs),
+          ];
+    return [toCode(path), toMarkdown([...state, ...left].join('; ')), ...measured];
+  });
+  return table(['Submodule', 'Mirror', 'From upstream', 'From the store', 'Time'], rows);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => ':--')), ...rows.map(line)];
 }
 
 /** Of main, where it failed; without a job it did not come as far as upstream. */
@@ -83,20 +110,25 @@ export function summarizeFailure(
   );
 }
 
-/** Of post, which came to a verdict. */
-export function summarizeSave(result: SaveResult, job: Job, url: string): string {
+/** Of post. */
+export function summarizeSaves(
+  { url, job, result }: MirrorSave,
+  submodules: readonly MirrorSave[],
+): string {
   const { account } = job;
   const isPublished = result.result === 'published';
-  const isBad = result.result === 'corrupt' || result.result === 'refused';
+  const isBad = ['corrupt', 'refused', 'failed'].includes(result.result);
   const mark = isBad || account.fallbacks.length > 0 ? WARNED : '';
   const state = isPublished ? 'saved' : result.result === 'unchanged' ? 'unchanged' : 'not saved';
   const where = isPublished ? `, to ${toMarkdown(job.store?.location ?? '')}` : '';
-  const time = `in ${formatDuration(account.elapsedMs)}`;
+  const time = `in ${formatDuration(account.spanMs)}`;
+  const verdict = toMarkdown(describeSave(result));
   return join(
     heading('Snapshot', url, state, mark),
-    [`**${toMarkdown(describeSave(result))}**${where}, ${time}.`],
+    [result.result === 'failed' ? `> ${verdict}` : `**${verdict}**${where}, ${time}.`],
     listFallbacks(account),
     fold('Phases', listPhases(account)),
+    submodules.length === 0 ? [] : table(['Submodule', 'Snapshot', 'Time'], rowsOf(submodules)),
   );
 }
 
@@ -105,14 +137,12 @@ export function summarizeLfsSave(line: string): string {
   return join([`LFS objects: ${toMarkdown(line)}.`]);
 }
 
-/** Of post, which could not begin or failed. */
-export function summarizeNotSaved(cause: string, { account }: Job, url: string): string {
-  return join(
-    heading('Snapshot', url, 'not saved', WARNED),
-    [`> ${toMarkdown(cause)}`],
-    listFallbacks(account),
-    fold('Phases', listPhases(account)),
-  );
+function rowsOf(submodules: readonly MirrorSave[]): string[][] {
+  return submodules.map(({ name, result, job }) => [
+    toCode(name),
+    toMarkdown(describeSave(result)),
+    formatDuration(job.account.spanMs),
+  ]);
 }
 
 const WARNED = '⚠️ ';

@@ -100,7 +100,10 @@ describe('action.yml and settings', () => {
         depth: 'full',
         token: CANARY,
         refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
+        server: { origin: 'https://github.com', isSuffixOptional: true },
       },
+      submodules: 'none',
+      cachesPrivateSubmodules: false,
       mirrorPath: undefined,
       workspace: {
         folder: resolve('/work/name/name'),

@@ -11,9 +11,9 @@ import type { PrimeResult } from '../../../src/prime/prime-workspace.ts';
 import {
   reportFailure,
   reportMirror,
-  reportNotSaved,
   reportOutputs,
-  reportSave,
+  reportSaves,
+  reportVerdict,
 } from '../../../src/action/report/report.ts';
 import {
   ADVICE,
@@ -21,6 +21,7 @@ import {
   describeConcern,
   describeFailure,
 } from '../../../src/action/report/advice.ts';
+import { actionsLog } from '../../../src/action/log.ts';
 import { toCode, toMarkdown } from '../../../src/action/report/markdown.ts';
 import {
   describeClaim,
@@ -30,6 +31,7 @@ import {
   describeSave,
   explainClone,
   nameOf,
+  type SaveOutcome,
 } from '../../../src/action/report/outcome.ts';
 import { drawBar, drawTimeline } from '../../../src/action/report/timeline.ts';
 import type { RestoredMirror } from '../../../src/restore/session.ts';
@@ -93,6 +95,12 @@ async function moved(): Promise<Account> {
     );
   }
   return account;
+}
+
+/** What post says of its only mirror. */
+async function reportSave(result: SaveOutcome, job: Job, of: string): Promise<void> {
+  reportVerdict(result, actionsLog);
+  await reportSaves({ name: '', url: of, job, result }, []);
 }
 
 /** The summary's file is looked up once in a process, so all tests share it. */
@@ -304,12 +312,15 @@ describe('post says in one line', () => {
 
   test('that it failed: a warning, unless somebody cancelled the job', async () => {
     const failed = new MirrorError('store-unavailable', 'no');
-    expect((await listen(() => reportNotSaved(failed, jobOf(), url))).annotations).toMatchObject([
-      { level: 'warning', message: 'Nothing saved: no' },
-    ]);
+    expect(
+      (await listen(() => reportSave({ result: 'failed', error: failed }, jobOf(), url)))
+        .annotations,
+    ).toMatchObject([{ level: 'warning', message: 'Nothing saved: no' }]);
     expect(summary()).toContain('### ⚠️ Snapshot of o/n: not saved\n\n> Nothing saved: no\n');
     const cancelled = new MirrorError('cancelled', 'it was cancelled');
-    expect(await listen(() => reportNotSaved(cancelled, jobOf(), url))).toEqual({
+    expect(
+      await listen(() => reportSave({ result: 'failed', error: cancelled }, jobOf(), url)),
+    ).toEqual({
       lines: [
         'Nothing saved: it was cancelled',
         '::group::Summary for programs',

@@ -47,7 +47,7 @@ export interface FileToAdd {
   path: string;
   /** Of a submodule: its commit. */
   content: string;
-  /** As git has it; of a plain file by default. */
+  /** As git has it; of a plain file by default. `removed` for one that is to go. */
   mode?: string;
 }
 
@@ -72,11 +72,11 @@ export async function addFiles(
   const person = `Ada Fixture <ada@example.test> ${fixtureEpochSeconds + 1_000_000} +0000`;
   const stream = [
     `commit refs/heads/${branch}\ncommitter ${person}\ndata 5\nfiles\nfrom ${head}\n`,
-    ...files.map(({ path, content, mode = '100644' }) =>
-      mode === '160000'
-        ? `M ${mode} ${content} ${path}\n`
-        : `M ${mode} inline ${path}\ndata ${Buffer.byteLength(content)}\n${content}\n`,
-    ),
+    ...files.map(({ path, content, mode = '100644' }) => {
+      if (mode === 'removed') return `D ${path}\n`;
+      if (mode === '160000') return `M ${mode} ${content} ${path}\n`;
+      return `M ${mode} inline ${path}\ndata ${Buffer.byteLength(content)}\n${content}\n`;
+    }),
     'done\n',
   ];
   const command = ['-c', 'fastimport.unpackLimit=1', 'fast-import', '--quiet', '--done'];
@@ -180,7 +180,10 @@ export async function prime(
 ): Promise<Job> {
   const { path, serverUrl = scenario.server.url } = wish;
   const all = path === undefined ? inputs : { ...inputs, path };
-  const job = scenario.job({ root, token: TOKEN, serverUrl, inputs: all });
+  const { sha } = { ...(await eventOf(scenario)), ...wish };
+  // Submodules are those of the job's commit.
+  const event = sha === undefined || inputs['submodules'] === undefined ? {} : { sha };
+  const job = scenario.job({ root, token: TOKEN, serverUrl, inputs: all, ...event });
   // A primed checkout writes files in parallel, by default from a hundred on.
   await appendFile(join(job.home, '.gitconfig'), '[checkout]\n\tthresholdForParallelism = 1\n');
   await succeed(job.main());

@@ -1,0 +1,82 @@
+/** What main asks of submodules, and with whose credentials their mirrors are fetched. */
+import { describeError, throwIfCancelled } from '../lib/errors.ts';
+import { dirname, join } from 'node:path';
+import type { Job } from '../job/job.ts';
+import type { PrimeResult } from '../prime/prime-workspace.ts';
+import { findJobCommit } from '../restore/job-commit.ts';
+import type { MirrorSession } from '../restore/session.ts';
+import type { Choice } from '../submodules/choose.ts';
+import { readSubmodules } from '../submodules/read.ts';
+import type { SubmoduleOptions } from '../submodules/restore-submodules.ts';
+import { DEFAULTS } from './inputs/reader.ts';
+import type { Settings } from './inputs/settings.ts';
+import { parseRefs } from './inputs/upstream.ts';
+import { restoreOptionsOf } from './step.ts';
+
+/** The submodules of the job's commit; undefined where none is asked for, or none can be primed. */
+export async function findSubmodules(
+  { job, mirror }: MirrorSession,
+  settings: Settings,
+  primed: PrimeResult,
+): Promise<Choice | undefined> {
+  const { workspace, submodules, upstream } = settings;
+  if (submodules === 'none') return undefined;
+  if (workspace === undefined || primed.result !== 'primed') {
+    job.log.info('Submodules are left to actions/checkout: the workspace is not primed');
+    return undefined;
+  }
+  const oid = workspace.commit ?? mirror.head?.oid;
+  if (oid === undefined) return undefined;
+  try {
+    const commit = await findJobCommit(job, mirror, oid, restoreOptionsOf(settings));
+    return await readSubmodules(job.git, commit, workspace.remoteUrl, upstream.server);
+  } catch (error) {
+    throwIfCancelled(job.signal);
+    const reason = describeError(error);
+    job.account.fallBack(`Submodules are left to actions/checkout: ${reason}`, error);
+    return undefined;
+  }
+}
+
+export function submoduleOptionsOf(
+  settings: Settings,
+  { store }: Job,
+  onOpen: SubmoduleOptions['onOpen'],
+): SubmoduleOptions {
+  const { upstream, cacheKey, submodules, workspace, mirrorPath, runner } = settings;
+  if (workspace === undefined) throw new Error('submodules without a workspace');
+  // Each in a place of its own, beside a place that was chosen for the job's repository.
+  const folder = mirrorPath === undefined ? runner.mirrorsFolder : dirname(mirrorPath);
+  return {
+    folder: workspace.folder,
+    isRecursive: submodules === 'recursive',
+    server: upstream.server,
+    restore: {
+      ...restoreOptionsOf(settings),
+      isPlaceChosen: false,
+      placeOf: (key) => join(folder, `${key}.git`),
+    },
+    // Not those of the job's repository: jobs of other repositories share these snapshots.
+    specOf: (url) => ({ url, refspecs: parseRefs(DEFAULTS.refs), depth: 'full', cacheKey }),
+    findAnonymousReason: (url) =>
+      store === undefined ? undefined : findAnonymousReason(settings, url),
+    onOpen,
+  };
+}
+
+/**
+ * Pull requests, those of forks too, can read what the default branch has saved to the Actions cache. So only
+ * repositories that anybody can read go there, unless it is allowed: these are fetched without credentials.
+ */
+export function findAnonymousReason(
+  {
+    store,
+    upstream,
+    cachesPrivateSubmodules,
+  }: Pick<Settings, 'store' | 'upstream' | 'cachesPrivateSubmodules'>,
+  url: string,
+): string | undefined {
+  const isAllowed = cachesPrivateSubmodules || url === upstream.url;
+  if (store.kind !== 'actions-cache' || isAllowed) return undefined;
+  return 'cannot be read without credentials, and everybody who can open a pull request could read a snapshot of it in the Actions cache; `cache-private-submodules: true` allows that';
+}

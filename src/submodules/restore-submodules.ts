@@ -1,0 +1,202 @@
+/**
+ * Use case of the main step: primes the submodules of a primed workspace, each from a mirror of its own. They
+ * are ordinary mirrors, opened one by one while no other place is held, so jobs that share repositories never
+ * wait for each other in a circle. A submodule that fails is left to the checkout.
+ */
+import type { UpstreamAccess } from '../git/environment.ts';
+import type { Account } from '../job/account.ts';
+import { nameJob, type Job } from '../job/job.ts';
+import { MirrorError, describeError, throwIfCancelled } from '../lib/errors.ts';
+import { mapEachOf } from '../lib/parallel.ts';
+import { primeModule } from '../prime/prime-module.ts';
+import { findJobCommit, type JobCommit } from '../restore/job-commit.ts';
+import { restoreMirror } from '../restore/restore-mirror.ts';
+import type { MirrorSession, RestoredMirror, RestoreOptions } from '../restore/session.ts';
+import type { MirrorSpec } from '../snapshot/identity.ts';
+import type { Choice, Submodule } from './choose.ts';
+import { readSubmodules } from './read.ts';
+import type { Server } from './url.ts';
+
+export interface SubmoduleOptions {
+  /** The primed workspace. */
+  folder: string;
+  isRecursive: boolean;
+  server: Server;
+  restore: RestoreOptions;
+  specOf(url: string): MirrorSpec;
+  /** Why this upstream is asked without credentials: a clause. Undefined where it is asked with them. */
+  findAnonymousReason(url: string): string | undefined;
+  /** Called with each mirror while it is open, before anything is primed from it. */
+  onOpen(session: MirrorSession, path: string): Promise<void>;
+}
+
+export interface SubmoduleResult {
+  /** In the workspace. */
+  path: string;
+  /** Undefined if it was left to the checkout before a mirror was up to date. */
+  mirror: RestoredMirror | undefined;
+  /** Of its mirror; undefined if none was tried. */
+  account: Account | undefined;
+  /** Why it is left to the checkout, a clause that follows "it"; undefined if it is primed. */
+  reason: string | undefined;
+}
+
+/** More at a time would wait for the same disk and processors. */
+const WIDTH = 8;
+const MOST_LEVELS = 10;
+const MOST_SUBMODULES = 1_000;
+
+/** A submodule of the workspace or of one of its submodules. */
+interface Node extends Submodule {
+  /** The names that lead to it, its own last. */
+  names: readonly string[];
+}
+
+/** Submodules of one repository; `path` and `names` are of that one, empty for the workspace. */
+interface Level {
+  path: string;
+  names: readonly string[];
+  choice: Choice;
+}
+
+/** What became of one mirror, and the submodules of those that were primed from it. */
+interface Outcome {
+  results: SubmoduleResult[];
+  below: Level[];
+}
+
+/** Never throws, unless the job is cancelled. */
+export async function restoreSubmodules(
+  job: Job,
+  top: Choice,
+  options: SubmoduleOptions,
+): Promise<SubmoduleResult[]> {
+  return job.account.measure('submodules', async () => {
+    const results: SubmoduleResult[] = [];
+    let levels: Level[] = [{ path: '', names: [], choice: top }];
+    for (let depth = 1; levels.length > 0; depth++) {
+      const nodes = levels.flatMap(toNodes);
+      const room = depth > MOST_LEVELS ? 0 : Math.max(0, MOST_SUBMODULES - results.length);
+      const over = nodes.slice(room).map(({ path }) => ({ path, reason: 'is one of too many' }));
+      const left = [...levels.flatMap(listLeft), ...over];
+      results.push(...left.map((each) => leave(job, each)));
+      const groups = groupByUpstream(nodes.slice(0, room));
+      const outcomes = await mapEachOf(groups, WIDTH, job.signal, (group) =>
+        restoreGroup(job, group, options),
+      );
+      results.push(...outcomes.flatMap((outcome) => outcome.results));
+      levels = outcomes.flatMap(({ below }) => below);
+    }
+    return results;
+  });
+}
+
+function toNodes({ path, names, choice }: Level): Node[] {
+  return choice.served.map((submodule) => ({
+    ...submodule,
+    path: join(path, submodule.path),
+    names: [...names, submodule.name],
+  }));
+}
+
+function listLeft({ path: parent, choice }: Level): Choice['left'] {
+  return choice.left.map(({ path, reason }) => ({ path: join(parent, path), reason }));
+}
+
+function leave({ log }: Job, { path, reason }: Choice['left'][number]): SubmoduleResult {
+  log.info(`${path}: left to the checkout, because it ${reason}`);
+  return { path, mirror: undefined, account: undefined, reason };
+}
+
+function join(parent: string, path: string): string {
+  return parent === '' ? path : `${parent}/${path}`;
+}
+
+/** A repository may be there under several names: its mirror is opened once for all of a level. */
+function groupByUpstream(nodes: readonly Node[]): [Node, ...Node[]][] {
+  const groups = new Map<string, [Node, ...Node[]]>();
+  for (const node of nodes) {
+    const group = groups.get(node.upstream);
+    if (group === undefined) groups.set(node.upstream, [node]);
+    else group.push(node);
+  }
+  return [...groups.values()];
+}
+
+/** Restores one mirror, and primes from it all submodules that are of its repository. */
+async function restoreGroup(
+  job: Job,
+  nodes: [Node, ...Node[]],
+  options: SubmoduleOptions,
+): Promise<Outcome> {
+  const [{ path, upstream }] = nodes;
+  const named = nameJob(job, path);
+  const { account } = named;
+  const leaveAll = (reason: string): Outcome => {
+    const results = nodes.map((node) => ({ path: node.path, mirror: undefined, account, reason }));
+    return { results, below: [] };
+  };
+  const anonymousReason = options.findAnonymousReason(upstream);
+  const asking = anonymousReason === undefined ? named : { ...named, accessOf: askAnonymously };
+  try {
+    await using session = await restoreMirror(asking, options.specOf(upstream), options.restore);
+    await options.onOpen(session, path);
+    const outcomes: Outcome[] = [];
+    for (const node of nodes) outcomes.push(await primeNode(session, node, options));
+    const results = outcomes.flatMap((outcome) => outcome.results);
+    return { results, below: outcomes.flatMap(({ below }) => below) };
+  } catch (error) {
+    throwIfCancelled(job.signal);
+    if (anonymousReason !== undefined && isRefusal(error)) {
+      named.log.info(`left to the checkout, because it ${anonymousReason}`);
+      return leaveAll(anonymousReason);
+    }
+    const reason = describeError(error);
+    account.fallBack(`left to the checkout: ${reason}`, error);
+    return leaveAll(`failed: ${reason}`);
+  }
+}
+
+/** SSH has no such access. */
+function askAnonymously(url: string): UpstreamAccess {
+  if (/^https?:/.test(url)) return { url, token: '' };
+  throw new MirrorError('authentication', `${url} cannot be read without a key`);
+}
+
+/** GitHub answers that a repository does not exist if it may not be read. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof MirrorError && /^(?:authentication|not-found)$/.test(error.code);
+}
+
+/** Primes one submodule, and finds those that it has itself. */
+async function primeNode(
+  { job, mirror }: MirrorSession,
+  node: Node,
+  { folder, isRecursive, server, restore }: SubmoduleOptions,
+): Promise<Outcome> {
+  const { path, names, remoteUrl } = node;
+  const result = { path, mirror, account: job.account };
+  const note = (what: string, error: unknown): string => {
+    throwIfCancelled(job.signal);
+    const reason = describeError(error);
+    job.account.fallBack(`${what}: ${reason}`, error);
+    return reason;
+  };
+  let commit: JobCommit;
+  try {
+    commit = await findJobCommit(job, mirror, node.commit, restore);
+    await primeModule(job, mirror, { folder, names, remoteUrl, commit });
+  } catch (error) {
+    const reason = note('left to the checkout, because it could not be primed', error);
+    return { results: [{ ...result, reason: `could not be primed: ${reason}` }], below: [] };
+  }
+  const results = [{ ...result, reason: undefined }];
+  if (!isRecursive) return { results, below: [] };
+  try {
+    const choice = await readSubmodules(job.git, commit, remoteUrl, server);
+    return { results, below: [{ path, names, choice }] };
+  } catch (error) {
+    note('its own submodules are left to the checkout', error);
+    return { results, below: [] };
+  }
+}
