@@ -21,6 +21,8 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/faults/kill.test.ts': { KILLS: '40' },
   'test/jobs/faults/kill-repack.test.ts': { REPACK_KILLS: '40' },
   'test/save/maintenance.slow.test.ts': { MAINTENANCE_ROUNDS: '100' },
+  'test/mirror/tip.slow.test.ts': { TIP_DAYS: '200' },
+  'test/jobs/mirror/tip-jobs.test.ts': { KILLS: '40' },
   'test/jobs/faults/poison.test.ts': { CORRUPTIONS: '20' },
   'test/jobs/faults/corruption.test.ts': { CORRUPTIONS: '20' },
   'test/jobs/stores/corruption-cache.test.ts': { CORRUPTIONS: '20' },

@@ -84,7 +84,7 @@ export async function layOut(
   if (!(await isPresent(join(directory, 'HEAD')))) await writeHead(directory, undefined);
 }
 
-/** No git command works where `shallow` holds anything but object ids. */
+/** No git command works where `shallow` holds anything but object ids (git fact 21). */
 async function keepsShallow(directory: string, depth: Depth): Promise<boolean> {
   if (depth === 'full') return false;
   const text = await readFile(join(directory, SHALLOW_FILE), 'latin1').catch(() => '');

@@ -57,7 +57,7 @@ async function askFor(
 
 /**
  * Throws `corrupt-mirror` unless each of these commits, tags or trees is there with every folder and file it
- * has. History is not looked at.
+ * has. History is not looked at (git fact 20).
  */
 export async function checkTrees(
   git: Git,
