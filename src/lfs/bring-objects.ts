@@ -6,7 +6,7 @@
  */
 import { bindSignal, type Job } from '../job/job.ts';
 import { formatBytes } from '../lib/bytes.ts';
-import { describeError, throwIfCancelled } from '../lib/errors.ts';
+import { describeError, throwIfCancelled, toMirrorError } from '../lib/errors.ts';
 import type { ClaimAcquisition } from '../locks/lock.ts';
 import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
 import type { SaveResult } from '../save/decide.ts';
@@ -19,18 +19,15 @@ import {
   type Collection,
   type RestoreTarget,
 } from './collection.ts';
-import { listNeeded, type NeededObjects } from './commit.ts';
-import { downloadObjects, type LfsFailure } from './git-lfs.ts';
+import { listNeeded, type FetchLimits, type NeededObjects } from './commit.ts';
+import { downloadObjects, type Download, type LfsFailure } from './git-lfs.ts';
 import { findSound, objectsFolder, placeObjects, sweepWork } from './objects.ts';
 import { countBytes, type LfsObject } from './pointers.ts';
 import { saveUnderLock, type LfsSave } from './save-objects.ts';
 
-export interface LfsOptions {
+export interface LfsOptions extends FetchLimits {
   /** The commit that the job checks out, where it is known; otherwise upstream's HEAD. */
   commit: string | undefined;
-  /** For all downloads, in milliseconds. */
-  fetchTimeoutMs: number;
-  stallTimeoutMs: number;
   /** How long to wait for another job that downloads the same objects, in milliseconds. */
   lockTimeoutMs: number;
   /** If set, what was downloaded is saved before the step ends, once for all jobs that wait. */
@@ -79,9 +76,8 @@ export async function bringLfsObjects(
   options: LfsOptions,
 ): Promise<BroughtObjects | undefined> {
   try {
-    const { commit, fetchTimeoutMs } = options;
     const needed = await job.account.measure('lfs-check', () =>
-      listNeeded(job, mirror, commit, fetchTimeoutMs),
+      listNeeded(job, mirror, options.commit, options),
     );
     const { url, cacheKey } = mirror.identity.spec;
     const folder = objectsFolder(mirror.path);
@@ -228,7 +224,7 @@ async function download(
   const access = job.accessOf(url);
   const { arrived, failure } = await account.measure(
     'lfs-fetch',
-    () => downloadObjects(target.folder, missing, { git, access, signal, timeoutMs, stallMs }),
+    () => tryDownload(target.folder, missing, { git, access, signal, timeoutMs, stallMs }),
     (done) => countBytes(missing.filter(({ oid }) => done.arrived.has(oid))),
   );
   const objects = lacking.take(arrived);
@@ -239,6 +235,19 @@ async function download(
     account.fallBack(reason, failure.error);
   }
   return { objects, failure: failure?.kind };
+}
+
+/** A failure of this disk is a failure like others: what was here before is still primed. */
+async function tryDownload(...args: Parameters<typeof downloadObjects>): Promise<Download> {
+  try {
+    return await downloadObjects(...args);
+  } catch (thrown) {
+    const [, , { signal }] = args;
+    throwIfCancelled(signal);
+    const error = toMirrorError(thrown, 'unknown', 'downloading LFS objects');
+    const kind = error.code === 'no-space' ? 'no-space' : 'unknown';
+    return { arrived: new Set(), failure: { kind, error } };
+  }
 }
 
 function formatAmount(objects: readonly LfsObject[]): string {

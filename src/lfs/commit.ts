@@ -2,12 +2,20 @@
 import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSuccess, type Git } from '../git/git.ts';
+import { watchRepository } from '../git/signs-of-life.ts';
 import type { Job } from '../job/job.ts';
 import { systemCode } from '../lib/errors.ts';
 import { removeTree } from '../lib/files.ts';
 import { layOut } from '../mirror/directory.ts';
 import type { RestoredMirror } from '../restore/session.ts';
 import { listObjects, type LfsObject } from './pointers.ts';
+
+/** In milliseconds. */
+export interface FetchLimits {
+  fetchTimeoutMs: number;
+  /** How long upstream may show no sign of life; Infinity: as long as it likes. */
+  stallTimeoutMs: number;
+}
 
 export interface NeededObjects {
   /** What the job's checkout needs. */
@@ -21,7 +29,7 @@ export async function listNeeded(
   job: Job,
   mirror: Pick<RestoredMirror, 'identity' | 'path' | 'head'>,
   commit: string | undefined,
-  timeoutMs: number,
+  limits: FetchLimits,
 ): Promise<NeededObjects> {
   const { git, log } = job;
   const head = mirror.head?.oid;
@@ -32,7 +40,7 @@ export async function listNeeded(
   }
   const side = await mkdtemp(join(job.temporaryFolder, 'commit-'));
   try {
-    if (await fetchBeside(job, mirror, commit, side, timeoutMs)) {
+    if (await fetchBeside(job, mirror, commit, side, limits)) {
       return { ofJob: await listObjects(git, side, commit), ofHead };
     }
     log.info(`Commit ${commit} could not be fetched; using the LFS objects of upstream's HEAD`);
@@ -55,7 +63,7 @@ async function fetchBeside(
   { identity, path }: Pick<RestoredMirror, 'identity' | 'path'>,
   commit: string,
   side: string,
-  timeoutMs: number,
+  { fetchTimeoutMs: timeoutMs, stallTimeoutMs: stallMs }: FetchLimits,
 ): Promise<boolean> {
   await layOut(side, identity.objectFormat);
   await writeFile(join(side, 'objects', 'info', 'alternates'), `${join(path, 'objects')}\n`);
@@ -68,7 +76,7 @@ async function fetchBeside(
     gitDirectory: side,
     args: ['fetch', ...options, ...depth, '--', url, refspec],
     access: job.accessOf(url),
-    timeoutMs,
+    ...{ timeoutMs, stallMs, signsOfLife: await watchRepository(side) },
   });
   return isSuccess(fetched);
 }

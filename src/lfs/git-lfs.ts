@@ -26,7 +26,8 @@ export type LfsFailure =
   | 'network'
   | 'timeout'
   | 'no-space'
-  | 'git-lfs-unusable';
+  | 'git-lfs-unusable'
+  | 'unknown';
 
 export interface Download {
   /** Ids of the objects that arrived whole. */
@@ -48,7 +49,7 @@ export interface DownloadOptions {
 /** `git lfs fetch` takes a URL and a commit since then. */
 const OLDEST_GIT_LFS = 3;
 
-/** Downloads objects into the folder. Throws only if the job was cancelled or this disk fails. */
+/** Downloads objects into the folder. Throws only if the job was cancelled or this disk failed. */
 export async function downloadObjects(
   folder: string,
   objects: readonly LfsObject[],

@@ -60,6 +60,8 @@ describe('the objects of a commit', () => {
       { path: 'one.bin', content: pointer(ONE, 5) },
       { path: 'größe/ein "Tab"\tund mehr', content: pointer(OTHER, 7), mode: '100755' },
       { path: 'again.bin', content: pointer(ONE, 5) },
+      // A submodule's objects are its own.
+      { path: 'sub', content: '5'.repeat(40), mode: '160000' },
       { path: 'link', content: pointer('3'.repeat(64), 1), mode: '120000' },
       { path: 'long', content: `${pointer('4'.repeat(64), 1)}${'x'.repeat(1_000)}` },
       { path: 'text', content: 'x'.repeat(500) },

@@ -191,3 +191,30 @@ test('an event that anybody can cause restores LFS objects and saves none', asyn
   expect(lfsOf(main)).toMatchObject({ primedObjects: 12 });
   expect(post.log).toContain('LFS objects: Nothing saved: anybody can cause the event');
 });
+
+/** LFS_OBJECTS=10000 and LFS_LARGE_BYTES=1000000000 are what a large repository has. */
+const MANY = Number(process.env['LFS_OBJECTS'] ?? 400);
+const LARGE_BYTES = Number(process.env['LFS_LARGE_BYTES'] ?? 50_000_000);
+
+test.each<[string, () => Uint8Array[]]>([
+  ['many small objects', () => randomContents(MANY, 10_000, 11)],
+  ['a large object', () => [Buffer.alloc(LARGE_BYTES, 'large')]],
+])(
+  '%s are downloaded once, stored and restored whole',
+  async (_, make) => {
+    const contents = make();
+    const scenario = await lfs.create(contents);
+    const { main, post } = await runLfs(lfs.job(scenario));
+    expect(lfsOf(main)).toMatchObject({ downloadedObjects: contents.length, missingObjects: 0 });
+    expect(post.log).toMatch(/LFS objects: Saved snapshot 1-/);
+    lfs.reset();
+    const job = lfs.job(scenario);
+    const warm = await succeed(job.main());
+    expect(lfsOf(warm)).toMatchObject({ primedObjects: contents.length, downloadedObjects: 0 });
+    process.stderr.write(
+      `${String(contents.length)} objects: main ${main.durationMs.toFixed()} ms, post ${post.durationMs.toFixed()} ms, warm main ${warm.durationMs.toFixed()} ms\n`,
+    );
+    await expectNoDownload(scenario, job);
+  },
+  1_800_000,
+);

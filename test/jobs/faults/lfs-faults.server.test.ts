@@ -15,10 +15,12 @@ import {
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, StepResult } from '../../support/action-runner.ts';
 import type { LfsFault } from '../../support/git-server/lfs-server.ts';
 import { canMount, mounts } from '../../support/mounts.ts';
 import { waitUntil } from '../../support/processes.ts';
+import { createRandom, testSeed } from '../../support/random.ts';
 import { checkOutAt, eventOf } from '../scenarios/checkout-scenario.ts';
 import {
   lfsOf,
@@ -28,11 +30,13 @@ import {
   runLfs,
   useLfs,
 } from '../scenarios/lfs-scenario.ts';
-import { succeed, useScenarios, type Scenario } from '../scenarios/scenario.ts';
+import { endClaims, succeed, useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
 const lfs = useLfs(scenarios);
 const disks = mounts();
+const KILLS = Number(process.env['KILLS'] ?? 4);
+const random = createRandom(testSeed());
 const CONTENTS = randomContents(4, 30_000, 5);
 const OIDS = CONTENTS.map((content) => createHash('sha256').update(content).digest('hex'));
 const FIRST = OIDS[0] ?? '';
@@ -255,6 +259,35 @@ test('a job that is killed while it downloads leaves nothing that harms the next
   expect(existsSync(join(`${main.outputs['mirror-path'] ?? ''}.lfs`, 'work'))).toBe(false);
   expect(primedOids(job)).toEqual(OIDS);
 });
+
+test(
+  'a job that is killed at any moment of main or post harms no later one',
+  async () => {
+    const scenario = await lfs.create(CONTENTS);
+    const root = scenario.newMachine();
+    for (let kill = 0; kill < KILLS; kill++) {
+      const isPost = kill % 2 === 1;
+      const job = lfs.job(scenario, { root, workspace: `killed-${String(kill)}` });
+      if (isPost) await succeed(job.main());
+      const step = isPost ? job.startPost() : job.startMain();
+      await sleep(200 + random.integer(1_500));
+      step.kill();
+      await step.finished;
+      const next = lfs.job(scenario, { root, workspace: `next-${String(kill)}` });
+      const main = await succeed(next.main());
+      expect(lfsOf(main)).toMatchObject({ primedObjects: 4, missingObjects: 0 });
+      expect(primedOids(next)).toEqual(OIDS);
+    }
+    await endClaims(scenario.store);
+    await runLfs(lfs.job(scenario));
+    lfs.reset();
+    const job = lfs.job(scenario);
+    expect(lfsOf(await succeed(job.main()))).toMatchObject({ restoredBytes: 120_000 });
+    expect(lfs.server.requests).toEqual([]);
+    expect(primedOids(job)).toEqual(OIDS);
+  },
+  TIMEOUT_MS,
+);
 
 test('a cancelled job ends while it downloads', async () => {
   const scenario = await lfs.create(CONTENTS);

@@ -91,6 +91,11 @@ export class SshServer {
     writeFileSync(join(this.#folder, 'behaviour.json'), JSON.stringify(behaviour));
   }
 
+  /** Answers `git-lfs-authenticate` with a URL and the headers for it. */
+  offerLfs(href: string, header: Record<string, string>): void {
+    writeFileSync(join(this.#folder, 'lfs.json'), JSON.stringify({ href, header }));
+  }
+
   async waitForStall(timeoutMs = 20_000): Promise<void> {
     const what = 'a session that stalls';
     await waitUntil(() => existsSync(join(this.#folder, 'stalled')), { timeoutMs, what });

@@ -33,10 +33,14 @@ const session: Session = {
 };
 appendFileSync(join(folder, 'sessions'), `${JSON.stringify(session)}\n`);
 
+/** What an LFS client is told, if this server has LFS. */
+const lfsFile = join(folder, 'lfs.json');
 const [, name] = /^git-upload-pack '([\w./-]+)'$/.exec(session.command) ?? [];
 const directory = join(folder, 'repositories', name ?? 'none');
 if (behaviour.kind === 'refuse') end(behaviour.stderr);
-else if (name === undefined) end(`unexpected: ${session.command}\n`);
+else if (/^git-lfs-authenticate [\w./-]+ download$/.test(session.command) && existsSync(lfsFile)) {
+  process.stdout.write(readFileSync(lfsFile, 'utf8'));
+} else if (name === undefined) end(`unexpected: ${session.command}\n`);
 // As GitHub says it.
 else if (!existsSync(directory)) end('ERROR: Repository not found.\n');
 else serve();
