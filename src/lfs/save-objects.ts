@@ -11,7 +11,7 @@ import { withProgress } from '../lib/progress.ts';
 import { underClaim } from '../save/claimed.ts';
 import { TOO_YOUNG, type SaveResult } from '../save/decide.ts';
 import { publishManifest } from '../save/publish.ts';
-import { RETENTION_GRACE_MS, applyRetention } from '../save/retention.ts';
+import { retain } from '../save/retention.ts';
 import type { SaveOptions } from '../save/save-snapshot.ts';
 import { FORMAT_VERSION, type LfsLayer, type LfsSnapshot } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
@@ -184,7 +184,7 @@ async function publish(saving: Saving): Promise<SaveResult> {
     () => layer.bytes,
   );
   if (published.is === 'superseded') return { result: 'superseded', number: published.number };
-  await retain(job, store, key, options);
+  await retain(job, store, key, options.maxSnapshots);
   return { result: 'published', id: published.id, bytes: layer.bytes + published.content.length };
 }
 
@@ -216,18 +216,4 @@ function describeSnapshot(
     upstream: save.upstream,
     layers: [...plan.shared, layer],
   };
-}
-
-async function retain(
-  { account, signal }: Job,
-  store: Store,
-  key: string,
-  { maxSnapshots }: SaveOptions,
-): Promise<void> {
-  try {
-    const rules = { maxSnapshots, graceMs: RETENTION_GRACE_MS, signal };
-    await account.measure('tidy', () => applyRetention(store, key, rules));
-  } catch (error) {
-    account.fallBack(`Old LFS snapshots could not be removed: ${describeError(error)}`, error);
-  }
 }

@@ -1,6 +1,6 @@
 /** One save, once it is decided: packs, checks, uploads, and removes old snapshots. Under the mirror's lock. */
 import type { Job } from '../job/job.ts';
-import { describeError, hasCode } from '../lib/errors.ts';
+import { hasCode } from '../lib/errors.ts';
 import { wipe } from '../mirror/directory.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
 import { listNeededOids, type Ref } from '../mirror/refs.ts';
@@ -24,7 +24,7 @@ import {
   publishSnapshot,
   writeBase,
 } from './publish.ts';
-import { RETENTION_GRACE_MS, applyRetention } from './retention.ts';
+import { retain } from './retention.ts';
 
 /** A mirror as main left it. */
 export interface SavedMirror {
@@ -127,7 +127,7 @@ async function publish(
     fence: number,
     rejected: [],
   });
-  await retain(save);
+  await retain(save.job, store, identity.key, save.options.maxSnapshots);
   return { result: 'published', id, bytes: layer.bytes + content.length };
 }
 
@@ -171,15 +171,4 @@ async function publishRevocation(save: Save, fence: number): Promise<void> {
   const reason = 'an object is missing that its refs need';
   const revocation = { ...describeWriter(save, fence), kind: 'revocation' as const, reason };
   await publishManifest(store, mirror.identity.key, revocation, job.signal);
-}
-
-async function retain({ job, store, mirror, options }: Save): Promise<void> {
-  const { account, signal } = job;
-  const { maxSnapshots } = options;
-  try {
-    const rules = { maxSnapshots, graceMs: RETENTION_GRACE_MS, signal };
-    await account.measure('tidy', () => applyRetention(store, mirror.identity.key, rules));
-  } catch (error) {
-    account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`, error);
-  }
 }

@@ -6,7 +6,8 @@
  * only when the ones that push it out have been there that long, a layer only when no manifest that
  * stays names it and it is that old itself (a save may be about to name it).
  */
-import { hasCode } from '../lib/errors.ts';
+import type { Job } from '../job/job.ts';
+import { describeError, hasCode } from '../lib/errors.ts';
 import type { Store } from '../stores/store.ts';
 import { parseManifest } from '../snapshot/manifest.ts';
 import { TRANSFER_TIMEOUT_MS } from '../snapshot/transfer.ts';
@@ -75,4 +76,19 @@ async function readLayerNames(content: Uint8Array, number: number): Promise<stri
 
 function nameOf({ name }: { name: string }): string {
   return name;
+}
+
+/** Removes what a save has made superfluous. A failure is reported and ends nothing. */
+export async function retain(
+  { account, signal }: Job,
+  store: Store,
+  key: string,
+  maxSnapshots: number,
+): Promise<void> {
+  try {
+    const rules = { maxSnapshots, graceMs: RETENTION_GRACE_MS, signal };
+    await account.measure('tidy', () => applyRetention(store, key, rules));
+  } catch (error) {
+    account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`, error);
+  }
 }
