@@ -97,22 +97,26 @@ describe('a warm job', () => {
   });
 });
 
-test('a pull request’s merge commit, which no mirrored ref reaches, is fetched for its pointers', async () => {
-  const scenario = await lfs.create(CONTENTS);
-  await runLfs(lfs.job(scenario));
-  await git(scenario.upstream, ['update-ref', 'refs/heads/pull', 'refs/heads/main']);
-  const added = new Uint8Array(77).fill(7);
-  const sha = await addFiles(scenario.upstream, [lfsFile(lfs.server, 'p.bin', added)], 'pull');
-  await git(scenario.upstream, ['update-ref', 'refs/pull/1/merge', sha]);
-  await git(scenario.upstream, ['update-ref', '-d', 'refs/heads/pull']);
-  lfs.reset();
-  const event = { ref: 'refs/pull/1/merge', sha };
-  const job = lfs.job(scenario, { ...event, event: { name: 'pull_request' } });
-  const main = await succeed(job.main());
-  expect(lfs.server.downloads).toEqual({ [oidOf(added)]: 1 });
-  expect(lfsOf(main)).toMatchObject({ objects: 13, missingObjects: 0 });
-  await expectNoDownload(scenario, job, event);
-});
+test.each(['0', '1'])(
+  'a pull request’s merge commit, which no mirrored ref reaches, is fetched for its pointers: fetch-depth %s',
+  async (depth) => {
+    const inputs = { 'fetch-depth': depth };
+    const scenario = await lfs.create(CONTENTS);
+    await runLfs(lfs.job(scenario, { inputs }));
+    await git(scenario.upstream, ['update-ref', 'refs/heads/pull', 'refs/heads/main']);
+    const added = new Uint8Array(77).fill(7);
+    const sha = await addFiles(scenario.upstream, [lfsFile(lfs.server, 'p.bin', added)], 'pull');
+    await git(scenario.upstream, ['update-ref', 'refs/pull/1/merge', sha]);
+    await git(scenario.upstream, ['update-ref', '-d', 'refs/heads/pull']);
+    lfs.reset();
+    const event = { ref: 'refs/pull/1/merge', sha };
+    const job = lfs.job(scenario, { ...event, event: { name: 'pull_request' }, inputs });
+    const main = await succeed(job.main());
+    expect(lfs.server.downloads).toEqual({ [oidOf(added)]: 1 });
+    expect(lfsOf(main)).toMatchObject({ objects: 13, missingObjects: 0 });
+    await expectNoDownload(scenario, job, event);
+  },
+);
 
 test('a sparse checkout of a primed workspace downloads nothing', async () => {
   const scenario = await lfs.create(CONTENTS);
