@@ -3,7 +3,7 @@ import { describeError, throwIfCancelled } from '../lib/errors.ts';
 import { dirname, join } from 'node:path';
 import type { Job } from '../job/job.ts';
 import type { PrimeResult } from '../prime/prime-workspace.ts';
-import { findJobCommit } from '../restore/job-commit.ts';
+import { openCommit } from '../restore/job-commit.ts';
 import type { MirrorSession } from '../restore/session.ts';
 import type { Choice } from '../submodules/choose.ts';
 import { readSubmodules } from '../submodules/read.ts';
@@ -28,7 +28,7 @@ export async function findSubmodules(
   const oid = workspace.commit ?? mirror.head?.oid;
   if (oid === undefined) return undefined;
   try {
-    const commit = await findJobCommit(job, mirror, oid, restoreOptionsOf(settings));
+    await using commit = await openCommit(job, mirror, oid, restoreOptionsOf(settings));
     return await readSubmodules(job.git, commit, workspace.remoteUrl, upstream.server);
   } catch (error) {
     throwIfCancelled(job.signal);

@@ -22,7 +22,7 @@ export interface ModuleTarget {
   /** As `git submodule init` resolves it. */
   remoteUrl: string;
   /** The commit that the tree above has for it. */
-  commit: JobCommit;
+  commit: Pick<JobCommit, 'gitDirectory' | 'oid'>;
 }
 
 /** Primes a submodule from a mirror whose lock is held. Throws what went wrong; the place is then empty. */

@@ -12,6 +12,8 @@ const MOST_SUBMODULES = 1_000;
 const PATHS_AT_ONCE = 25;
 const LONGEST_PATH = 1_000;
 
+type Place = Pick<JobCommit, 'gitDirectory' | 'oid'>;
+
 const NONE: Choice = { served: [], left: [] };
 
 /**
@@ -20,7 +22,7 @@ const NONE: Choice = { served: [], left: [] };
  */
 export async function readSubmodules(
   git: Git,
-  commit: JobCommit,
+  commit: Place,
   url: string,
   server: Server,
 ): Promise<Choice> {
@@ -49,7 +51,7 @@ function unreadable(what: string): MirrorError {
 
 async function readGitlinks(
   git: Git,
-  commit: JobCommit,
+  commit: Place,
   paths: readonly string[],
 ): Promise<Map<string, string>> {
   const gitlinks = new Map<string, string>();
@@ -72,7 +74,7 @@ function isPlainPath(path: string): boolean {
 
 async function listEntries(
   git: Git,
-  { gitDirectory, oid }: JobCommit,
+  { gitDirectory, oid }: Place,
   paths: readonly string[],
   options: readonly string[] = [],
 ): Promise<{ path: string; facts: string[] }[]> {

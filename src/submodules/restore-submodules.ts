@@ -9,7 +9,7 @@ import { nameJob, type Job } from '../job/job.ts';
 import { MirrorError, describeError, throwIfCancelled } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import { primeModule } from '../prime/prime-module.ts';
-import { findJobCommit, type JobCommit } from '../restore/job-commit.ts';
+import { openCommit, type JobCommit } from '../restore/job-commit.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
 import type { MirrorSession, RestoredMirror, RestoreOptions } from '../restore/session.ts';
 import type { MirrorSpec } from '../snapshot/identity.ts';
@@ -176,27 +176,36 @@ async function primeNode(
 ): Promise<Outcome> {
   const { path, names, remoteUrl } = node;
   const result = { path, mirror, account: job.account };
-  const note = (what: string, error: unknown): string => {
-    throwIfCancelled(job.signal);
-    const reason = describeError(error);
-    job.account.fallBack(`${what}: ${reason}`, error);
-    return reason;
-  };
-  let commit: JobCommit;
   try {
-    commit = await findJobCommit(job, mirror, node.commit, restore);
+    await using commit = await openCommit(job, mirror, node.commit, restore);
     await primeModule(job, mirror, { folder, names, remoteUrl, commit });
+    const below = isRecursive ? await readBelow(job, commit, node, server) : [];
+    return { results: [{ ...result, reason: undefined }], below };
   } catch (error) {
-    const reason = note('left to the checkout, because it could not be primed', error);
-    return { results: [{ ...result, reason: `could not be primed: ${reason}` }], below: [] };
+    const what = 'left to the checkout, because it could not be primed';
+    const reason = `could not be primed: ${note(job, what, error)}`;
+    return { results: [{ ...result, reason }], below: [] };
   }
-  const results = [{ ...result, reason: undefined }];
-  if (!isRecursive) return { results, below: [] };
+}
+
+async function readBelow(
+  job: Job,
+  commit: JobCommit,
+  { path, names, remoteUrl }: Node,
+  server: Server,
+): Promise<Level[]> {
   try {
-    const choice = await readSubmodules(job.git, commit, remoteUrl, server);
-    return { results, below: [{ path, names, choice }] };
+    return [{ path, names, choice: await readSubmodules(job.git, commit, remoteUrl, server) }];
   } catch (error) {
-    note('its own submodules are left to the checkout', error);
-    return { results, below: [] };
+    note(job, 'its own submodules are left to the checkout', error);
+    return [];
   }
+}
+
+/** Says what a failure led to, and returns why. Throws if the job was cancelled. */
+function note({ signal, account }: Job, what: string, error: unknown): string {
+  throwIfCancelled(signal);
+  const reason = describeError(error);
+  account.fallBack(`${what}: ${reason}`, error);
+  return reason;
 }

@@ -1,6 +1,6 @@
 /** A checkout with submodules that were primed gives what it gives unprimed, and asks the server nothing for them. */
 import { describe, expect, test } from '@jest/globals';
-import { rename } from 'node:fs/promises';
+import { readdir, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { git } from '../../support/git.ts';
 import { expectSameBehaviour, expectSameWorkspace } from '../scenarios/checkout-comparison.ts';
@@ -32,17 +32,18 @@ const scenarios = useScenarios();
 const RECURSIVE = { submodules: 'recursive' } as const;
 
 describe('submodules of all kinds', () => {
-  test.each<[string, Wish & { submodules: true | 'recursive' }]>([
+  test.each<[string, Wish & { submodules: true | 'recursive' }, Record<string, string>?]>([
     ['submodules: true, fetch-depth: 0', { submodules: true, fetchDepth: 0 }],
     ['submodules: true', { submodules: true }],
     ['submodules: recursive, fetch-depth: 0', { submodules: 'recursive', fetchDepth: 0 }],
     ['submodules: recursive', { submodules: 'recursive' }],
     ['in a folder', { submodules: 'recursive', fetchDepth: 0, path: 'some/where' }],
+    ['recursive, without history', { submodules: 'recursive' }, { 'fetch-depth': '1' }],
     ['with SHA-256', { submodules: 'recursive', fetchDepth: 0, objectFormat: 'sha256' }],
-  ])('%s', async (_, wish) => {
+  ])('%s', async (_, wish, more = {}) => {
     const scenario = await createUpstream(scenarios, wish.objectFormat);
     const { direct, nested } = await linkAllKinds(scenario, wish.objectFormat);
-    const inputs = { submodules: String(wish.submodules) };
+    const inputs = { submodules: String(wish.submodules), ...more };
     const pair = await checkOutBoth(scenario, wish, undefined, { inputs });
     await expectSameWorkspace(pair);
     const paths = wish.submodules === 'recursive' ? [...direct, ...nested] : direct;
@@ -81,6 +82,22 @@ describe('submodules of all kinds', () => {
     });
     const main = await succeed(outer.main());
     expect(main.outputs['provenance']).toBe('restored');
+  });
+
+  test('are saved early, beside a mirror whose place was chosen', async () => {
+    const scenario = await createUpstream(scenarios);
+    const { direct } = await linkAllKinds(scenario);
+    const options = await optionsOf(scenario);
+    const place = join(scenario.newMachine(), 'mirrors');
+    const early = { publish: 'early', 'mirror-path': join(place, 'chosen.git') };
+    const { main, post } = await scenario.run({
+      ...{ ...options, inputs: { ...options.inputs, ...early } },
+    });
+    expect(Object.keys(outcomesOf(main)).sort()).toEqual(direct.toSorted());
+    expect(main.log).toMatch(/^deps\/outer: Saved snapshot 1-/m);
+    expect(new Set(Object.values(outcomesOf(post)))).toEqual(new Set(['unchanged']));
+    const mirrors = (await readdir(place)).filter((name) => name.endsWith('.git'));
+    expect(mirrors).toHaveLength(3);
   });
 
   test('are checked out where nobody asks for them, and after the workspace has moved', async () => {
@@ -174,7 +191,7 @@ describe('what changes between runs', () => {
     await expect(checkOutAt(scenario, job, wish)).rejects.toThrow(/third party\/c/);
   });
 
-  test('a pull request that moves a submodule to another repository', async () => {
+  test.each(['0', '1'])('a pull request that moves a submodule, fetch-depth: %s', async (depth) => {
     const scenario = await createUpstream(scenarios);
     scenario.server.configuration['uploadpack.allowReachableSHA1InWant'] = 'true';
     const { links } = await linkAllKinds(scenario);
@@ -190,9 +207,9 @@ describe('what changes between runs', () => {
     await git(scenario.upstream, ['update-ref', 'refs/pull/1/merge', sha]);
     await git(scenario.upstream, ['update-ref', 'refs/heads/main', before]);
     const event = { ref: 'refs/pull/1/merge', sha };
-    const primedJob = await pullRequest(scenario, event);
+    const primedJob = await pullRequest(scenario, event, depth);
     const unprimedJob = scenario.job({ root: scenario.newMachine() });
-    const wish: Wish = { submodules: true, fetchDepth: 0, ...event };
+    const wish: Wish = { submodules: true, fetchDepth: Number(depth), ...event };
     const unprimed = await checkOutAt(scenario, unprimedJob, wish);
     const primed = await checkOutAt(scenario, primedJob, wish);
     await expectSameSubmodules(
@@ -210,10 +227,10 @@ async function optionsOf(scenario: Scenario, submodules = 'true') {
   return { sha, token: scenario.server.token ?? '', inputs: { submodules } };
 }
 
-async function pullRequest(scenario: Scenario, event: { ref: string; sha: string }) {
+async function pullRequest(scenario: Scenario, event: { ref: string; sha: string }, depth: string) {
   const job = scenario.job({
     ...{ root: scenario.newMachine(), token: scenario.server.token ?? '', ...event },
-    inputs: { submodules: 'true' },
+    inputs: { submodules: 'true', 'fetch-depth': depth },
   });
   await succeed(job.main());
   return job;
