@@ -22,6 +22,9 @@ const PLAIN_FILE = /^100(?:644|755) blob ([0-9a-f]+) +(\d+)\t/;
 const POINTER =
   /^version https:\/\/(?:git-lfs\.github\.com\/spec\/v1|hawser\.github\.com\/spec\/v1)\n(?:ext-\d-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n?$/;
 
+/** Contents are read by so many at a time: at most 10 MB. */
+const BATCH = 10_000;
+
 /** The objects that the files of a commit stand for, each once, sorted by their ids. */
 export async function listObjects(
   git: Git,
@@ -29,19 +32,34 @@ export async function listObjects(
   commit: string,
 ): Promise<LfsObject[]> {
   const blobs = await listSmallFiles(git, gitDirectory, commit);
-  if (blobs.length === 0) return [];
   const found = new Map<string, LfsObject>();
-  const reader = new BatchReader((content) => {
-    const object = parsePointer(content);
-    if (object !== undefined) found.set(object.oid, object);
-  });
-  const stdin = blobs.map((oid) => `${oid}\n`).join('');
-  const onOutput = (chunk: Buffer) => {
-    reader.read(chunk);
-  };
-  const args = ['cat-file', '--batch', '--buffer'];
-  await git.read({ gitDirectory, args, stdin, onOutput }, `reading the pointers of ${commit}`);
+  for (let start = 0; start < blobs.length; start += BATCH) {
+    const stdin = blobs.slice(start, start + BATCH).map((oid) => `${oid}\n`);
+    const command = {
+      gitDirectory,
+      args: ['cat-file', '--batch', '--buffer'],
+      stdin: stdin.join(''),
+    };
+    const output = await git.read(command, `reading the pointers of ${commit}`);
+    for (const content of splitBatch(output.toString('latin1'))) {
+      const object = parsePointer(content);
+      if (object !== undefined) found.set(object.oid, object);
+    }
+  }
   return [...found.values()].sort((one, other) => (one.oid < other.oid ? -1 : 1));
+}
+
+/** The contents in the output of `cat-file --batch`: `<oid> <type> <size>`, the content, a line end. */
+function* splitBatch(output: string): Generator<string> {
+  for (let start = 0; start < output.length;) {
+    const end = output.indexOf('\n', start);
+    if (end < 0) return;
+    const size = /^\S+ \S+ (\d+)$/.exec(output.slice(start, end))?.[1];
+    start = end + 1;
+    if (size === undefined) continue; // `<oid> missing`
+    yield output.slice(start, start + Number(size));
+    start += Number(size) + 1;
+  }
 }
 
 /** Object ids of the files that may be pointers by their size. */
@@ -70,34 +88,6 @@ export function parsePointer(content: string): LfsObject | undefined {
 
 export function formatPointer({ oid, size }: LfsObject): string {
   return `version https://git-lfs.github.com/spec/v1\noid sha256:${oid}\nsize ${String(size)}\n`;
-}
-
-/** Splits the output of `cat-file --batch`: a line `<oid> <type> <size>`, the content, a line end. */
-class BatchReader {
-  readonly #onBlob: (content: string) => void;
-  #rest = '';
-
-  constructor(onBlob: (content: string) => void) {
-    this.#onBlob = onBlob;
-  }
-
-  read(chunk: Buffer): void {
-    const text = this.#rest + chunk.toString('latin1');
-    let start = 0;
-    for (;;) {
-      const end = text.indexOf('\n', start);
-      if (end < 0) break;
-      const size = Number(/^\S+ blob (\d+)$/.exec(text.slice(start, end))?.[1] ?? -1);
-      if (size < 0) {
-        start = end + 1; // `<oid> missing`
-        continue;
-      }
-      if (text.length < end + size + 2) break;
-      this.#onBlob(text.slice(end + 1, end + 1 + size));
-      start = end + size + 2;
-    }
-    this.#rest = text.slice(start);
-  }
 }
 
 export function countBytes(objects: readonly LfsObject[]): number {

@@ -102,6 +102,20 @@ describe('the LFS server', () => {
     ],
     ['sends other content', { ...one, behave: { kind: 'garbage' } }, 'network', /broke off/, 3],
     [
+      'hangs up',
+      { on: 'batch', behave: { kind: 'cut', afterBytes: 0 } },
+      'network',
+      /broke off/,
+      0,
+    ],
+    [
+      'never answers',
+      { on: 'batch', behave: { kind: 'stall', afterBytes: 0 } },
+      'timeout',
+      /no sign of life for 3\.0 s/,
+      0,
+    ],
+    [
       'falls silent',
       { ...one, behave: { kind: 'stall', afterBytes: 9 } },
       'timeout',

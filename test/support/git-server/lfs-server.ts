@@ -141,6 +141,11 @@ export class GitLfsServer {
       response.end(Buffer.alloc(content.length, 'x'));
     } else {
       this.#note(kind, message, 0, oid);
+      // An answer to a batch is never begun.
+      if (kind === 'batch') {
+        if (behave.kind === 'cut') response.destroy();
+        return true;
+      }
       response.writeHead(200, { 'Content-Length': content.length });
       response.write(content.subarray(0, behave.afterBytes), () => {
         if (behave.kind === 'cut') response.destroy();
