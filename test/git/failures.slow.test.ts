@@ -814,7 +814,7 @@ describe('the message of a failure', () => {
       ['g@h: Permission denied (publickey).\r\n', 'ssh-user'],
       ['Host key verification failed.\r\n', 'known-hosts'],
       ['ERROR: Repository not found.\n', 'repository'],
-      ['No user exists for uid 12345\r\n', 'token'],
+      ['No user exists for uid 12345\r\n', undefined],
       ['FATAL: R any o/n u DENIED by fallthru\n', undefined],
     ])('carries the setting to check, and the lines that tell most: %j', (said, concern) => {
       const message = messageOf(said + ending);

@@ -1,7 +1,8 @@
 /** `lfs: true`: jobs and their checkouts, with the real git-lfs. They fail where that is missing. */
 import { describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { git, tryGit } from '../../support/git.ts';
 import { expectSameWorkspace } from '../scenarios/checkout-comparison.ts';
 import { addFiles, checkOutAt, eventOf, type Wish } from '../scenarios/checkout-scenario.ts';
@@ -14,6 +15,7 @@ import {
   runLfs,
   useLfs,
 } from '../scenarios/lfs-scenario.ts';
+import { createNeighbour, link, relativeUrl } from '../scenarios/submodule-scenario.ts';
 import { succeed, useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
@@ -222,3 +224,21 @@ test.each<[string, () => Uint8Array[]]>([
   },
   1_800_000,
 );
+
+test('LFS objects of submodules are left alone, as actions/checkout leaves them', async () => {
+  const scenario = await lfs.create(CONTENTS.slice(0, 2));
+  const neighbour = await createNeighbour(scenario, 'media');
+  const content = new Uint8Array(99).fill(9);
+  const commit = await addFiles(neighbour, [
+    { path: '.gitattributes', content: '*.bin filter=lfs diff=lfs merge=lfs -text\n' },
+    lfsFile(lfs.server, 'media.bin', content),
+  ]);
+  await link(scenario.upstream, [{ path: 'media', url: relativeUrl(scenario, 'media'), commit }]);
+  lfs.reset();
+  const job = lfs.job(scenario, { inputs: { submodules: 'true' } });
+  const main = await succeed(job.main());
+  expect(lfsOf(main)).toMatchObject({ objects: 2, downloadedObjects: 2, missingObjects: 0 });
+  expect(lfs.server.downloads[oidOf(content)]).toBeUndefined();
+  const { folder } = await expectNoDownload(scenario, job, { submodules: true });
+  expect(await readFile(join(folder, 'media', 'media.bin'), 'utf8')).toContain(oidOf(content));
+});
