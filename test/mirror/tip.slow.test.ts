@@ -333,7 +333,7 @@ async function moveKey(world: World, from: Depth, to: Depth): Promise<void> {
 }
 
 describe('a moving tip', () => {
-  const DAYS = Number(process.env['TIP_DAYS'] ?? 25);
+  const DAYS = Number(process.env['TIP_DAYS'] ?? 10);
 
   test(
     `of ${String(DAYS)} days: a mirror and a snapshot hold at most about twice the tree`,

@@ -23,7 +23,7 @@ import {
 import { git, tryGit } from '../../support/git.ts';
 import type { Random } from '../../support/random.ts';
 import { addCommits } from '../../support/repository-fixture.ts';
-import { inRounds, ROUNDS } from '../scenarios/rounds.ts';
+import { chooseCases, inRounds, ROUNDS } from '../scenarios/rounds.ts';
 import {
   Scenario,
   expectMirrorOf,
@@ -175,7 +175,7 @@ describe('damage to a snapshot', () => {
     return { pack, idx };
   }
 
-  test.each(Object.entries(packDamages))(
+  test.each(chooseCases(Object.entries(packDamages)))(
     '%s',
     (kind, damage) =>
       inRounds(kind, async (random) => {
@@ -395,7 +395,7 @@ describe('damage to a mirror that stays', () => {
     await expectSoundStore(scenario);
   }
 
-  test.each(Object.entries(packDamages))(
+  test.each(chooseCases(Object.entries(packDamages)))(
     '%s',
     (kind, damage) =>
       inRounds(kind, async (random) => {
@@ -417,7 +417,7 @@ describe('damage to a mirror that stays', () => {
 
   const files = ['packed-refs', 'HEAD', 'config', 'mirror-action-base.json.gz'];
 
-  test.each(files)(
+  test.each(chooseCases(files))(
     '%s: a bit flipped, cut off, emptied, missing',
     (name) =>
       inRounds(name, async (random, round) => {
@@ -537,7 +537,7 @@ describe('damage to a mirror that stays', () => {
     }),
   };
 
-  test.each(Object.entries(planted))(
+  test.each(chooseCases(Object.entries(planted)))(
     '%s: gone, and nothing else is',
     async (_, plant) => {
       const copied = await copy();

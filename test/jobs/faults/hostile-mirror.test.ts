@@ -21,6 +21,7 @@ import { git, tryGit } from '../../support/git.ts';
 import { startGitServer, type GitServer } from '../../support/git-server/server.ts';
 import { remove } from '../../support/corruption.ts';
 import { addCommits, repositorySizes } from '../../support/repository-fixture.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 import {
   expectMirrorOf,
   failureOf,
@@ -407,7 +408,9 @@ function expectNothingRan(): void {
 }
 
 onPosix('planted in a mirror', () => {
-  test.each(vectors)('$name: without effect in main and post, and gone', async (vector) => {
+  const chosen = chooseCases(vectors);
+
+  test.each(chosen)('$name: without effect in main and post, and gone', async (vector) => {
     const plot = plotOn(copyOfBase());
     await vector.plant(plot);
     const main = await succeed(plot.job.main());
@@ -427,7 +430,7 @@ onPosix('planted in a mirror', () => {
     await expectPureMirror(restored.mirror);
   });
 
-  const alive = vectors.filter(({ control }) => control !== undefined);
+  const alive = chosen.filter(({ control }) => control !== undefined);
 
   test.each(alive)('$name: a plain git falls for it', async ({ plant, control }) => {
     const plot = plotOn(copyOfBase());
@@ -541,7 +544,7 @@ onPosix('planted around a mirror', () => {
     expect(await readTree(evil)).toEqual(before);
   }
 
-  test.each(places)('a .git folder in %s: without effect', async (_, placeOf) => {
+  test.each(chooseCases(places))('a .git folder in %s: without effect', async (_, placeOf) => {
     const plot = plotOn(copyOfBase());
     const place = placeOf(plot);
     cpSync(evil, join(place, '.git'), { recursive: true });
@@ -549,7 +552,7 @@ onPosix('planted around a mirror', () => {
     await expectNoEffect(plot, place);
   });
 
-  test.each(places)('a .git file in %s: without effect', async (_, placeOf) => {
+  test.each(chooseCases(places))('a .git file in %s: without effect', async (_, placeOf) => {
     const plot = plotOn(copyOfBase());
     writeFileSync(join(placeOf(plot), '.git'), `gitdir: ${evil}\n`);
     await expectNoEffect(plot, placeOf(plot));
