@@ -23,6 +23,7 @@ import {
   type Pair,
   type Wish,
 } from '../scenarios/checkout-scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 import { useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
@@ -81,7 +82,7 @@ describe.each([0, 1])('with fetch-depth: %s, only what is new is fetched of', (d
     ],
   ];
 
-  test.each(changes)('%s', async (_, happen) => {
+  test.each(chooseCases(changes))('%s', async (_, happen) => {
     const scenario = await createUpstream(scenarios);
     let mirrored: Refs = {};
     const pair = await checkOutBoth(scenario, { fetchDepth: depth }, async () => {

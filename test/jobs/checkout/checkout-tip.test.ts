@@ -26,6 +26,7 @@ import {
   type Site,
   type Wish,
 } from '../scenarios/checkout-scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 import { succeed, useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
@@ -53,7 +54,7 @@ async function expectSameTip({ primed, unprimed }: Pair, old: string): Promise<v
 describe('a checkout of the newest commit is as in an empty workspace, and costs next to nothing', () => {
   const cone = ['folder-1', 'folder-2', 'folder-3'];
 
-  test.each<[string, Wish]>([
+  const cases: [string, Wish][] = [
     ['by default', {}],
     ['sparse-checkout', { sparseCheckout: cone }],
     ['filter: blob:none', { filter: 'blob:none' }],
@@ -63,7 +64,9 @@ describe('a checkout of the newest commit is as in an empty workspace, and costs
     ['the default branch by its short name', { ref: 'main', sha: undefined }],
     ['a commit', { ref: undefined }],
     ['a repository with SHA-256', { objectFormat: 'sha256' }],
-  ])('%s', async (_, wish) => {
+  ];
+
+  test.each(chooseCases(cases))('%s', async (_, wish) => {
     const scenario = await createUpstream(scenarios, wish.objectFormat);
     const pair = await checkOutBoth(scenario, wish, undefined, TIP);
     const main = await mainOf(scenario);
@@ -130,7 +133,7 @@ describe('only what differs from the newest commit is fetched of', () => {
     ],
   ];
 
-  test.each(changes)('%s', async (_, happen) => {
+  test.each(chooseCases(changes))('%s', async (_, happen) => {
     const scenario = await createUpstream(scenarios);
     const main = await mainOf(scenario);
     const old = main['refs/remotes/origin/main'] ?? '';

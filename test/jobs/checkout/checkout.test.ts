@@ -16,6 +16,7 @@ import {
   SMALL_BYTES,
   type Wish,
 } from '../scenarios/checkout-scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 import { useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
@@ -30,7 +31,7 @@ describe('a checkout in a primed workspace gives what it gives in an empty one, 
   const cone = ['folder-1', 'folder-2', 'folder-3'];
   const patterns = ['/*', '!/folder-1/*', '/folder-1/below/'];
 
-  test.each<[string, Wish & { tag?: string }]>([
+  const cases: [string, Wish & { tag?: string }][] = [
     ['fetch-depth: 0', { fetchDepth: 0 }],
     ['fetch-depth: 1', {}],
     ['fetch-depth: 5', { fetchDepth: 5 }],
@@ -47,7 +48,9 @@ describe('a checkout in a primed workspace gives what it gives in an empty one, 
     ['a branch by its short name', { ref: 'branch-1', sha: undefined }],
     ['a commit', { ref: undefined }],
     ['a repository with SHA-256', { objectFormat: 'sha256', fetchDepth: 0 }],
-  ])('%s', async (_, { tag, ...wish }) => {
+  ];
+
+  test.each(chooseCases(cases))('%s', async (_, { tag, ...wish }) => {
     const scenario = await createUpstream(scenarios, wish.objectFormat);
     const pair = await checkOutBoth(scenario, wish, () => tagOf(scenario, tag));
     await expectSameWorkspace(pair);

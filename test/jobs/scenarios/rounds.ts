@@ -1,4 +1,7 @@
-/** Damage at random positions, round after round: CORRUPTIONS says how often (a soak runs 20). */
+/**
+ * Cases that take whole jobs, and damage at random positions: CORRUPTIONS says how often, and makes a run a soak,
+ * which tries every case. TEST_SEED repeats a choice.
+ */
 import { createHash } from 'node:crypto';
 import { createRandom, testSeed, type Random } from '../../support/random.ts';
 

@@ -21,7 +21,7 @@ jest.setTimeout(400_000);
 const scenarios = useScenarios();
 const cache = useCacheService();
 
-const COUNT = Number(process.env['OUTAGES'] ?? 4);
+const COUNT = Number(process.env['OUTAGES'] ?? 2);
 const REQUESTS = ['lookup', 'properties', 'download', 'create', 'upload', 'finalize'] as const;
 const BEHAVIOURS = {
   'status 500': { kind: 'status', status: 500 },
