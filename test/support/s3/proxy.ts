@@ -62,6 +62,12 @@ export class S3Proxy {
   readonly #server: Server;
   readonly #faults = new S3FaultList();
   readonly #stopping = new AbortController();
+  /** Rejects when the proxy stops. */
+  readonly #stopped = new Promise<never>((_, reject) => {
+    this.#stopping.signal.addEventListener('abort', () => {
+      reject(new CutConnection(false));
+    });
+  });
   readonly #serving = new Set<Promise<void>>();
 
   constructor(behind: S3Server, endpoint: string) {
@@ -73,6 +79,7 @@ export class S3Proxy {
       this.#serving.add(served);
       void served.then(() => this.#serving.delete(served));
     };
+    this.#stopped.catch(() => undefined);
     this.#server = createServer(serve);
     // Whether a body is wanted is for the server to say.
     this.#server.on('checkContinue', serve);
@@ -165,7 +172,8 @@ export class S3Proxy {
       if (message.socket.isPaused() && hasHungUp(message.socket)) gone.abort();
     }, 100);
     try {
-      await this.#answer(request, message, response, signal);
+      // Whatever an answer waits for, it ends with the proxy.
+      await Promise.race([this.#answer(request, message, response, signal), this.#stopped]);
     } catch (error) {
       request.ending = 'broken';
       if (error instanceof CutConnection && error.reset) response.socket?.resetAndDestroy();
