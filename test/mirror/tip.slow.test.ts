@@ -1,6 +1,6 @@
 /** Mirrors of depth `tip`: one commit of each ref with its files, and nothing else whoever meddles with them. */
 import { sumBytes } from '../../src/lib/bytes.ts';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -18,33 +18,14 @@ import {
   storeManifest,
 } from '../jobs/scenarios/scenario.ts';
 import { git, tryGit } from '../support/git.ts';
-import {
-  startDumbServer,
-  prepareFiles,
-  type DumbServer,
-} from '../support/git-server/dumb-server.ts';
-import { startGitServer, type GitServer } from '../support/git-server/server.ts';
+import { prepareFiles } from '../support/git-server/dumb-server.ts';
 import { Machine } from '../support/machine.ts';
 import { moveTag, renameDefaultBranch } from '../support/repository-change.ts';
 import { addCommits, createRepository, repositorySizes } from '../support/repository-fixture.ts';
-import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
+import { useUpstreams } from './upstreams.ts';
 
-let root = '';
-let server: GitServer;
-let dumb: DumbServer;
+const at = useUpstreams('tip');
 let count = 0;
-
-beforeAll(async () => {
-  root = await createTemporaryDirectory('tip');
-  server = await startGitServer({ root });
-  dumb = await startDumbServer(root);
-});
-
-afterAll(async () => {
-  await server.stop();
-  await dumb.stop();
-  await removeDirectory(root);
-});
 
 type Format = 'sha1' | 'sha256';
 
@@ -55,9 +36,9 @@ class World {
   #machines = 0;
 
   constructor(name: string) {
-    this.upstream = join(root, name);
-    this.store = join(root, `${name}-store`);
-    this.url = `${server.url}/${name}`;
+    this.upstream = join(at.root, name);
+    this.store = join(at.root, `${name}-store`);
+    this.url = `${at.server.url}/${name}`;
   }
 
   newMachine(depth: Depth = 'tip', refspecs?: readonly string[]): Promise<Machine> {
@@ -114,9 +95,9 @@ describe.each<Format>(['sha1', 'sha256'])('a tip mirror with %s', (format) => {
     const world = await createWorld(format);
     const machine = await world.savedMachine();
     await addCommits(world.upstream, { commits: 3 });
-    server.resetCounters();
+    at.server.resetCounters();
     await machine.main();
-    expect(server.bytesSent).toBeLessThan(20_000);
+    expect(at.server.bytesSent).toBeLessThan(20_000);
     const before = await countFolderBytes(world.store);
     expect(await machine.post()).toMatchObject({ result: 'published' });
     expect((await countFolderBytes(world.store)) - before).toBeLessThan(before / 2);
@@ -163,7 +144,7 @@ describe('upstream', () => {
   async function cut(upstream: string): Promise<void> {
     const full = `${upstream}.full`;
     await rename(upstream, full);
-    await git(root, ['clone', '--quiet', '--bare', '--depth=1', `file://${full}`, upstream]);
+    await git(at.root, ['clone', '--quiet', '--bare', '--depth=1', `file://${full}`, upstream]);
   }
 
   test.each(changes)('that %s is followed', async (_, change) => {
@@ -185,9 +166,9 @@ describe('upstream', () => {
   test('that offers plain files is refused by name, and nothing is left', async () => {
     const world = await createWorld();
     await prepareFiles(world.upstream);
-    const url = world.url.replace(server.url, dumb.url);
+    const url = world.url.replace(at.server.url, at.dumb.url);
     const machine = await Machine.create({
-      ...{ root: join(root, 'dumb-machine'), url, store: world.store, depth: 'tip' },
+      ...{ root: join(at.root, 'dumb-machine'), url, store: world.store, depth: 'tip' },
     });
     await expect(machine.main()).rejects.toMatchObject({
       code: 'depth-refused',
@@ -251,7 +232,7 @@ describe('in a mirror that stays, a', () => {
     const world = await createWorld();
     const machine = await world.savedMachine();
     await punchHole(machine.path);
-    const workspace = join(root, 'hole-workspace');
+    const workspace = join(at.root, 'hole-workspace');
     const { mirror } = await machine.main(workspace);
     expect(mirror.provenance).toBe('restored');
     await expectTipOf(machine.path, world.upstream);
@@ -344,12 +325,12 @@ describe('a moving tip', () => {
       const days: { fetched: number; stored: number; mirror: number; restored: number }[] = [];
       for (let day = 0; day < DAYS; day += 1) {
         await addCommits(world.upstream, { commits: 2, ...files });
-        server.resetCounters();
+        at.server.resetCounters();
         await machine.main();
         const saved = await machine.post();
         const { snapshot } = await newestSnapshot(world.store);
         days.push({
-          fetched: server.bytesSent,
+          fetched: at.server.bytesSent,
           stored: saved.result === 'published' ? saved.bytes : 0,
           mirror: await countPackBytes(machine.path),
           restored: sumBytes(snapshot.layers),
@@ -357,7 +338,7 @@ describe('a moving tip', () => {
       }
       await expectTipOf(machine.path, world.upstream);
       const fresh = await Machine.create({
-        ...{ root: join(root, 'fresh-machine'), url: world.url, depth: 'tip' },
+        ...{ root: join(at.root, 'fresh-machine'), url: world.url, depth: 'tip' },
       });
       await fresh.main();
       const tree = await countPackBytes(fresh.path);

@@ -1,38 +1,19 @@
 /** Upstreams that do not give everything: a mirror of them is whole, or there is none. */
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { silentLog } from '../../src/lib/log.ts';
 import { expectMirrorOf, newestSnapshot, readStore, readTree } from '../jobs/scenarios/scenario.ts';
 import { git } from '../support/git.ts';
-import {
-  prepareFiles,
-  startDumbServer,
-  type DumbServer,
-} from '../support/git-server/dumb-server.ts';
-import { startGitServer, type GitServer } from '../support/git-server/server.ts';
+import { prepareFiles } from '../support/git-server/dumb-server.ts';
 import { Machine, type MachineOptions } from '../support/machine.ts';
 import { createBranch } from '../support/repository-change.ts';
 import { addCommits, createRepository, repositorySizes } from '../support/repository-fixture.ts';
-import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
+import { useUpstreams } from './upstreams.ts';
 
-let root = '';
-let server: GitServer;
-let dumb: DumbServer;
+const at = useUpstreams('whole');
 let count = 0;
-
-beforeAll(async () => {
-  root = await createTemporaryDirectory('whole');
-  server = await startGitServer({ root });
-  dumb = await startDumbServer(root);
-});
-
-afterAll(async () => {
-  await server.stop();
-  await dumb.stop();
-  await removeDirectory(root);
-});
 
 type Format = 'sha1' | 'sha256';
 type Provenance = 'cloned' | 'existing' | 'restored';
@@ -48,17 +29,17 @@ interface World {
   newMachine(options?: Partial<MachineOptions>): Promise<Machine>;
 }
 
-async function createWorld(objectFormat: Format, baseUrl = server.url): Promise<World> {
+async function createWorld(objectFormat: Format, baseUrl = at.server.url): Promise<World> {
   const name = `owner/name-${(count += 1)}.git`;
-  const upstream = join(root, name);
+  const upstream = join(at.root, name);
   await createRepository(upstream, { ...repositorySizes.tiny, objectFormat });
-  const store = join(root, `store-${count}`);
+  const store = join(at.root, `store-${count}`);
   await mkdir(store);
   let machines = 0;
   const newMachine: World['newMachine'] = (options) =>
     Machine.create({
       ...options,
-      ...{ root: join(root, `machine-${count}-${(machines += 1)}`), store },
+      ...{ root: join(at.root, `machine-${count}-${(machines += 1)}`), store },
       url: `${baseUrl}/${name}`,
     });
   return { upstream, store, newMachine };
@@ -77,7 +58,7 @@ async function prepare(world: World, provenance: Provenance): Promise<Machine> {
 async function cut(upstream: string, ...options: string[]): Promise<void> {
   const full = `${upstream}.full`;
   await rename(upstream, full);
-  await git(root, ['clone', '--quiet', '--bare', ...options, `file://${full}`, upstream]);
+  await git(at.root, ['clone', '--quiet', '--bare', ...options, `file://${full}`, upstream]);
 }
 
 /** Main fails and names the fault; mirror, store and workspace are as they were. */
@@ -162,7 +143,7 @@ async function addLooseCommit(upstream: string): Promise<void> {
 
 describe('a dumb server', () => {
   test.each(CASES)('of loose objects gives a whole %s mirror, %s', async (provenance, format) => {
-    const world = await createWorld(format, dumb.url);
+    const world = await createWorld(format, at.dumb.url);
     await explodePacks(world.upstream);
     await prepareFiles(world.upstream);
     await expectWhole(world, await prepare(world, provenance), provenance);
@@ -171,7 +152,7 @@ describe('a dumb server', () => {
   test.each(CASES)(
     'of packs and a loose commit gives a whole %s mirror, %s',
     async (provenance, format) => {
-      const world = await createWorld(format, dumb.url);
+      const world = await createWorld(format, at.dumb.url);
       await prepareFiles(world.upstream);
       const machine = await prepare(world, provenance);
       await addLooseCommit(world.upstream);
@@ -180,7 +161,7 @@ describe('a dumb server', () => {
   );
 
   test('that lacks an object of the history leaves no mirror and no snapshot', async () => {
-    const world = await createWorld('sha1', dumb.url);
+    const world = await createWorld('sha1', at.dumb.url);
     await explodePacks(world.upstream);
     await prepareFiles(world.upstream);
     const tree = await git(world.upstream, ['rev-parse', 'main~5^{tree}']);

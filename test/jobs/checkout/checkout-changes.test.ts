@@ -18,8 +18,9 @@ import {
   checkOutBoth,
   createUpstream,
   eventOf,
-  openPullRequest,
+  PUSHES,
   SMALL_BYTES,
+  type Change,
   type Pair,
   type Wish,
 } from '../scenarios/checkout-scenario.ts';
@@ -39,24 +40,8 @@ function expectDelta({ primed, unprimed }: Pair): void {
 }
 
 describe.each([0, 1])('with fetch-depth: %s, only what is new is fetched of', (depth) => {
-  const changes: [string, (scenario: Scenario) => Promise<Wish>][] = [
-    ['a pull request', openPullRequest],
-    [
-      'a push',
-      async (scenario) => {
-        await addCommits(scenario.upstream, { commits: 3 });
-        return eventOf(scenario);
-      },
-    ],
-    [
-      'a push that others have followed',
-      async (scenario) => {
-        await addCommits(scenario.upstream);
-        const event = await eventOf(scenario);
-        await addCommits(scenario.upstream, { commits: 2 });
-        return event;
-      },
-    ],
+  const changes: Change[] = [
+    ...PUSHES,
     [
       'a forced push',
       async (scenario) => {

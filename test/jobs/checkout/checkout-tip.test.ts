@@ -18,10 +18,11 @@ import {
   checkOutBoth,
   createUpstream,
   eventOf,
-  openPullRequest,
   prime,
+  PUSHES,
   SMALL_BYTES,
   TOKEN,
+  type Change,
   type Pair,
   type Site,
   type Wish,
@@ -89,23 +90,8 @@ describe('a checkout of the newest commit is as in an empty workspace, and costs
 });
 
 describe('only what differs from the newest commit is fetched of', () => {
-  const changes: [string, (scenario: Scenario) => Promise<Wish>][] = [
-    [
-      'a push',
-      async (scenario) => {
-        await addCommits(scenario.upstream, { commits: 3 });
-        return eventOf(scenario);
-      },
-    ],
-    [
-      'a push that others have followed',
-      async (scenario) => {
-        await addCommits(scenario.upstream);
-        const event = await eventOf(scenario);
-        await addCommits(scenario.upstream, { commits: 2 });
-        return event;
-      },
-    ],
+  const changes: Change[] = [
+    ...PUSHES,
     [
       'a forced push',
       async (scenario) => {
@@ -113,7 +99,6 @@ describe('only what differs from the newest commit is fetched of', () => {
         return eventOf(scenario);
       },
     ],
-    ['a pull request', openPullRequest],
     ['another branch', (scenario) => branchNearMain(scenario)],
     [
       'a tag',

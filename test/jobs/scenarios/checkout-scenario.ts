@@ -159,7 +159,7 @@ export async function eventOf({ upstream }: Scenario, branch = 'main'): Promise<
 }
 
 /** As GitHub makes it: a commit that no branch has, behind a ref that no mirror asks for. */
-export async function openPullRequest({ upstream }: Scenario): Promise<Wish> {
+async function openPullRequest({ upstream }: Scenario): Promise<Wish> {
   await git(upstream, ['branch', 'topic', 'main']);
   const { head } = await addCommits(upstream, { branch: 'topic', commits: 2 });
   await git(upstream, ['update-ref', 'refs/pull/7/head', head]);
@@ -170,6 +170,30 @@ export async function openPullRequest({ upstream }: Scenario): Promise<Wish> {
   await deleteBranch(upstream, 'topic');
   return { ref: 'refs/pull/7/merge', sha };
 }
+
+/** What happens upstream, and the event that a checkout is then about. */
+export type Change = [name: string, happen: (scenario: Scenario) => Promise<Wish>];
+
+/** Pushes to the default branch, and a pull request. */
+export const PUSHES: readonly Change[] = [
+  ['a pull request', openPullRequest],
+  [
+    'a push',
+    async (scenario) => {
+      await addCommits(scenario.upstream, { commits: 3 });
+      return eventOf(scenario);
+    },
+  ],
+  [
+    'a push that others have followed',
+    async (scenario) => {
+      await addCommits(scenario.upstream);
+      const event = await eventOf(scenario);
+      await addCommits(scenario.upstream, { commits: 2 });
+      return event;
+    },
+  ],
+];
 
 /** A job whose main step has primed its workspace. */
 export async function prime(
