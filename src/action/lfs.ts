@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { getState, saveState } from '@actions/core';
 import * as v from 'valibot';
 import type { Job } from '../job/job.ts';
+import { labelLog } from '../lib/log.ts';
 import { bringLfsObjects, primeLfsObjects, type LfsOutcome } from '../lfs/bring-objects.ts';
 import {
   lfsSaveSchema,
@@ -32,7 +33,7 @@ export async function bringLfs(
   const limits = { fetchTimeoutMs, stallTimeoutMs, lockTimeoutMs };
   const brought = await bringLfsObjects(session, { commit: workspace?.commit, ...limits, early });
   if (brought === undefined) return undefined;
-  reportEarlySave(brought.early, job.log, 'LFS objects: ');
+  reportEarlySave(brought.early, labelLog(job.log, 'LFS objects'));
   await writeState(job, brought.save);
   if (primed.result !== 'primed') return brought.outcome;
   const objects = await primeLfsObjects(job, brought, join(primed.path, '.git'));

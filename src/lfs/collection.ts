@@ -1,11 +1,11 @@
 /** LFS objects in the stores: snapshots that hold nothing but layers of objects. */
-import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Job } from '../job/job.ts';
-import { MirrorError, hasCode, isInterruption, toMirrorError } from '../lib/errors.ts';
+import { MirrorError, hasCode, toStoreFailure } from '../lib/errors.ts';
 import { makeFolder, removeTree } from '../lib/files.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import { withProgress, type OnBytes } from '../lib/progress.ts';
+import { nameLayer } from '../snapshot/layers.ts';
 import { parseManifest, snapshotId, type LfsLayer } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
 import type { LayerFiles, Store, StoredManifest } from '../stores/store.ts';
@@ -40,7 +40,7 @@ export async function openCollections(
     try {
       return await openCollection({ ...job, signal: bounded }, each, key, upstream);
     } catch (error) {
-      const failure = storeFailure(error);
+      const failure = toStoreFailure(error);
       account.fallBack(`${failure.message}; no LFS objects are restored from there`, failure);
       return undefined;
     }
@@ -145,7 +145,7 @@ async function restoreLayer(
     }
     return sound;
   } catch (error) {
-    const failure = storeFailure(error);
+    const failure = toStoreFailure(error);
     if (failure.code === 'bad-snapshot') damaged.add(layer.name);
     account.fallBack(`${shown} could not be restored: ${failure.message}`, failure);
     return new Set();
@@ -154,12 +154,10 @@ async function restoreLayer(
   }
 }
 
-/** Describes a new layer. Its name ends in a nonce, since names are never used twice. */
+/** Describes a new layer. */
 export function describeLayer(objects: readonly LfsObject[]): LfsLayer {
   const listed = objects.map(({ oid, size }): [string, number] => [oid, size]);
-  const digest = createHash('sha256').update(JSON.stringify(listed)).digest('hex');
-  const name = `${digest}-${randomBytes(8).toString('hex')}`;
-  return { name, bytes: countBytes(objects), objects: listed };
+  return { name: nameLayer(listed), bytes: countBytes(objects), objects: listed };
 }
 
 /** What a store has to know of a layer. */
@@ -169,10 +167,4 @@ export function filesOf({ name, bytes }: LfsLayer): LayerFiles {
 
 export function bundlePath(folder: string): string {
   return join(workFolder(folder), 'bundle', BUNDLE);
-}
-
-function storeFailure(error: unknown): MirrorError {
-  const failure = toMirrorError(error, 'store-unavailable', 'the store');
-  if (isInterruption(failure)) throw failure;
-  return failure;
 }

@@ -1,13 +1,12 @@
 /** The commits whose LFS objects a job needs. */
-import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { isSuccess, type Git } from '../git/git.ts';
+import { isSuccess } from '../git/git.ts';
 import { watchRepository } from '../git/signs-of-life.ts';
 import type { Job } from '../job/job.ts';
-import { systemCode } from '../lib/errors.ts';
 import { removeTree } from '../lib/files.ts';
-import { layOut } from '../mirror/directory.ts';
+import { borrowObjects } from '../mirror/borrow.ts';
+import { hasCommit } from '../mirror/objects.ts';
 import type { RestoredMirror } from '../restore/session.ts';
+import type { MirrorSpec } from '../snapshot/identity.ts';
 import { listObjects, type LfsObject } from './pointers.ts';
 
 /** In milliseconds. */
@@ -38,9 +37,11 @@ export async function listNeeded(
   if (await hasCommit(git, mirror.path, commit)) {
     return { ofJob: await listObjects(git, mirror.path, commit), ofHead };
   }
-  const side = await mkdtemp(join(job.temporaryFolder, 'commit-'));
+  const { spec, objectFormat } = mirror.identity;
+  const lender = { path: mirror.path, objectFormat, depth: spec.depth };
+  const side = await borrowObjects(lender, job.temporaryFolder);
   try {
-    if (await fetchBeside(job, mirror, commit, side, limits)) {
+    if (await fetchCommit(job, spec, commit, side, limits)) {
       return { ofJob: await listObjects(git, side, commit), ofHead };
     }
     log.info(`Commit ${commit} could not be fetched; using the LFS objects of upstream's HEAD`);
@@ -50,43 +51,22 @@ export async function listNeeded(
   }
 }
 
-async function hasCommit(git: Git, gitDirectory: string, commit: string): Promise<boolean> {
-  return isSuccess(await git.run({ gitDirectory, args: ['cat-file', '-e', `${commit}^{commit}`] }));
-}
-
-/**
- * Fetches a commit that no mirrored ref reaches, such as a pull request's merge, into a repository of its own
- * that borrows the mirror's objects. False if upstream doesn't give it.
- */
-async function fetchBeside(
+/** Fetches a commit that no mirrored ref reaches, such as a pull request's merge. False if upstream doesn't give it. */
+async function fetchCommit(
   job: Job,
-  { identity, path }: Pick<RestoredMirror, 'identity' | 'path'>,
+  { url, depth }: MirrorSpec,
   commit: string,
   side: string,
   { fetchTimeoutMs: timeoutMs, stallTimeoutMs: stallMs }: FetchLimits,
 ): Promise<boolean> {
-  await layOut(side, identity.objectFormat);
-  await writeFile(join(side, 'objects', 'info', 'alternates'), `${join(path, 'objects')}\n`);
-  const isShallow = await copyIfThere(join(path, 'shallow'), join(side, 'shallow'));
-  const { url } = identity.spec;
   const options = ['--no-tags', '--no-write-fetch-head', '--quiet'];
-  const depth = isShallow ? ['--depth=1'] : [];
+  if (depth === 'tip') options.push('--depth=1');
   const refspec = `+${commit}:refs/heads/job`;
   const fetched = await job.git.run({
     gitDirectory: side,
-    args: ['fetch', ...options, ...depth, '--', url, refspec],
+    args: ['fetch', ...options, '--', url, refspec],
     access: job.accessOf(url),
     ...{ timeoutMs, stallMs, signsOfLife: await watchRepository(side) },
   });
   return isSuccess(fetched);
-}
-
-async function copyIfThere(from: string, to: string): Promise<boolean> {
-  try {
-    await copyFile(from, to);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
 }

@@ -4,16 +4,17 @@
  */
 import { dirname } from 'node:path';
 import * as v from 'valibot';
-import { bindSignal, type Job } from '../job/job.ts';
+import type { Job } from '../job/job.ts';
 import { describeError, hasCode } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import { withProgress } from '../lib/progress.ts';
 import { underClaim } from '../save/claimed.ts';
 import { TOO_YOUNG, type SaveResult } from '../save/decide.ts';
-import { publishManifest } from '../save/publish.ts';
+import { SAVE_LOCK_TIMEOUT_MS, underLock } from '../save/locked.ts';
+import { describeWriter, publishManifest } from '../save/publish.ts';
 import { retain } from '../save/retention.ts';
 import type { SaveOptions } from '../save/save-snapshot.ts';
-import { FORMAT_VERSION, type LfsLayer, type LfsSnapshot } from '../snapshot/manifest.ts';
+import type { LfsLayer, LfsSnapshot } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
 import type { Store } from '../stores/store.ts';
 import {
@@ -45,8 +46,9 @@ export const lfsSaveSchema = v.strictObject({
 
 export type LfsSave = v.InferOutput<typeof lfsSaveSchema>;
 
-/** As for the mirror itself: other jobs of this machine may be using it. */
-const LOCK_TIMEOUT_MS = 60_000;
+function placeOf({ mirror: path, isPrivate }: LfsSave) {
+  return { path, isPrivate };
+}
 
 /** Saves under the mirror's lock. Throws the named failure of the store, which then shows nothing new. */
 export async function saveLfsObjects(
@@ -56,7 +58,7 @@ export async function saveLfsObjects(
 ): Promise<SaveResult> {
   const { store } = job;
   if (store === undefined) return skip('there is no store');
-  const saved = await underLock(job, save, LOCK_TIMEOUT_MS, (bound) =>
+  const saved = await underLock(job, placeOf(save), SAVE_LOCK_TIMEOUT_MS, (bound) =>
     saveUnderLock(bound, store, save, options),
   );
   return saved ?? skip(`another job is using ${save.mirror}`);
@@ -67,29 +69,9 @@ export async function tidyLfsObjects(job: Job, save: LfsSave): Promise<void> {
   if (save.isPrivate || job.signal.aborted) return;
   const folder = objectsFolder(save.mirror);
   try {
-    await underLock(job, save, 0, () => tidyObjects(folder, Date.now()));
+    await underLock(job, placeOf(save), 0, () => tidyObjects(folder, Date.now()));
   } catch (error) {
     job.account.recover(`${folder} is not tidied: ${describeError(error)}`, error);
-  }
-}
-
-/** Undefined if another job has the lock. */
-async function underLock<T>(
-  job: Job,
-  { mirror, isPrivate }: LfsSave,
-  timeoutMs: number,
-  work: (job: Job) => Promise<T>,
-): Promise<T | undefined> {
-  if (isPrivate) return work(job);
-  const { account, signal } = job;
-  const acquisition = await account.measure('lock', () =>
-    job.lockOf(mirror).acquire({ timeoutMs, signal }),
-  );
-  if (acquisition.outcome !== 'acquired') return undefined;
-  try {
-    return await work(bindSignal(job, acquisition.hold.lost));
-  } finally {
-    await acquisition.hold.release();
   }
 }
 
@@ -210,9 +192,8 @@ function describeSnapshot(
   layer: LfsLayer,
 ): LfsSnapshot {
   return {
-    ...{ version: FORMAT_VERSION, kind: 'lfs-objects', number },
-    createdAt: new Date().toISOString(),
-    ...{ run: options.run, git: job.git.version, action: options.action },
+    ...describeWriter(job, options, number),
+    kind: 'lfs-objects',
     upstream: save.upstream,
     layers: [...plan.shared, layer],
   };

@@ -118,6 +118,13 @@ export function toMirrorError(error: unknown, code: ErrorCode, what: string): Mi
   return new MirrorError(code, `${what}: ${describeError(error)}`, { cause: error });
 }
 
+/** The named failure of a store, or of this disk, that a job continues after. Throws what ends the job. */
+export function toStoreFailure(error: unknown): MirrorError {
+  const failure = toMirrorError(error, 'store-unavailable', 'the store');
+  if (isInterruption(failure)) throw failure;
+  return failure;
+}
+
 /** Throws if the signal has fired: its reason if that is of the family, else `cancelled`. */
 export function throwIfCancelled(signal: AbortSignal): void {
   if (signal.aborted) throw reasonOf(signal);

@@ -149,8 +149,8 @@ export async function bringUpToDate(
   const packedRefs = (isSame ? candidate.packedRefs : undefined) ?? formatPackedRefs(refs);
   if (packedRefs !== candidate.packedRefs) await writePackedRefs(directory, packedRefs);
   await writeHead(directory, head);
-  // git kept the commits that were there before: as long as refs name them, that is right.
-  await limitHistory(asking.git, directory, depth, oids);
+  // git kept the commits that were there before the fetch.
+  if (!isSame) await limitHistory(asking.git, directory, depth, oids);
   const refsDigest = digestPackedRefs(head, packedRefs);
   await writeRecord(directory, {
     version: 1,

@@ -1,13 +1,12 @@
 /** A commit that a job works on, in a repository that has its files. */
-import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Job } from '../job/job.ts';
 import { createDeadline } from '../lib/deadline.ts';
 import { removeTree } from '../lib/files.ts';
-import { SHALLOW_FILE, layOut } from '../mirror/directory.ts';
+import { borrowObjects } from '../mirror/borrow.ts';
 import { hasCommit } from '../mirror/objects.ts';
 import { fetchObjects } from '../mirror/upstream.ts';
 import type { RestoredMirror, RestoreOptions } from './session.ts';
+import { upstreamOf } from './upstream-probe.ts';
 
 /** To be disposed of: that removes a temporary repository. */
 export interface JobCommit extends AsyncDisposable {
@@ -31,20 +30,12 @@ export async function openCommit(
     return { gitDirectory: path, oid, [Symbol.asyncDispose]: () => Promise.resolve() };
   }
   const { spec, objectFormat } = identity;
-  const gitDirectory = await mkdtemp(join(job.temporaryFolder, 'commit-'));
+  const lender = { path, objectFormat, depth: spec.depth };
+  const gitDirectory = await borrowObjects(lender, job.temporaryFolder);
   const remove = (): Promise<void> => removeTree(gitDirectory);
   try {
-    await layOut(gitDirectory, objectFormat, spec.depth);
-    const objects = join(path, 'objects').replaceAll('\\', '/');
-    await writeFile(join(gitDirectory, 'objects', 'info', 'alternates'), `${objects}\n`);
-    // git would look for the parents of commits that have none here.
-    if (spec.depth === 'tip') {
-      await copyFile(join(path, SHALLOW_FILE), join(gitDirectory, SHALLOW_FILE));
-    }
-    const access = job.accessOf(spec.url);
-    const upstream = { access, refspecs: spec.refspecs, depth: spec.depth };
     const deadline = createDeadline(fetchTimeoutMs, stallTimeoutMs);
-    await fetchObjects({ ...job, upstream }, gitDirectory, [oid], deadline);
+    await fetchObjects({ ...job, upstream: upstreamOf(job, spec) }, gitDirectory, [oid], deadline);
     return { gitDirectory, oid, [Symbol.asyncDispose]: remove };
   } catch (error) {
     await remove();

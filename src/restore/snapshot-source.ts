@@ -3,7 +3,7 @@
  * reported and becomes an event of the life cycle, never an exception; only a cancelled job throws.
  */
 import type { Job } from '../job/job.ts';
-import { MirrorError, isInterruption, toMirrorError } from '../lib/errors.ts';
+import { MirrorError, toStoreFailure } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
@@ -73,7 +73,7 @@ async function openCursor(
     const newest = await account.measure('look-up', () => store.findManifest(key, { signal }));
     return { store, newest, below: undefined, next: undefined };
   } catch (error) {
-    const failure = storeFailure(error);
+    const failure = toStoreFailure(error);
     account.fallBack(`${failure.message}; going on without a snapshot, ${consequence}`, failure);
     return undefined;
   }
@@ -118,7 +118,7 @@ async function advanceCursor(
         : await account.measure('look-up', () => store.findManifest(key, { below, signal }));
     cursor.next = await readSnapshot(stored, { upstream, refspecs, depth, objectFormat });
   } catch (error) {
-    const failure = storeFailure(error);
+    const failure = toStoreFailure(error);
     account.fallBack(`${failure.message}; going on without a snapshot from there`, failure);
     cursor.next = { found: 'nothing', number: 0 };
   }
@@ -177,7 +177,7 @@ export async function unpackFound(
       account.fallBack(`Snapshot ${snapshot.id} is not used: ${error.message}`, error);
       return 'snapshot-bad';
     }
-    const failure = storeFailure(error);
+    const failure = toStoreFailure(error);
     account.fallBack(`Snapshot ${snapshot.id} could not be restored: ${failure.message}`, failure);
     return 'snapshot-absent';
   }
@@ -186,11 +186,4 @@ export async function unpackFound(
 /** What cannot be read has no time, and is judged first. */
 function timeOf(next: LookUp | undefined): number {
   return next !== undefined && 'createdAt' in next ? next.createdAt : Infinity;
-}
-
-/** Every failure of the store or of this disk falls back to a clone; a cancelled job ends. */
-function storeFailure(error: unknown): MirrorError {
-  const failure = toMirrorError(error, 'store-unavailable', 'the store');
-  if (isInterruption(failure)) throw failure;
-  return failure;
 }

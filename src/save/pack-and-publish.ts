@@ -6,7 +6,7 @@ import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
 import { listNeededOids, type Ref } from '../mirror/refs.ts';
 import { limitHistory } from '../mirror/shallow.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
-import { FORMAT_VERSION, type Layer, type Snapshot } from '../snapshot/manifest.ts';
+import type { Layer, Snapshot } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
 import type { Store } from '../stores/store.ts';
 import type { Lineage, SavePolicy, SaveResult } from './decide.ts';
@@ -19,6 +19,7 @@ import {
 } from './packing.ts';
 import {
   checkConnectivity,
+  describeWriter,
   hasHole,
   publishManifest,
   publishSnapshot,
@@ -138,7 +139,7 @@ function describeSnapshot(
 ): Snapshot {
   const { spec, objectFormat } = save.mirror.identity;
   return {
-    ...describeWriter(save, fence),
+    ...describeWriter(save.job, save.options, fence + 1),
     kind: 'repository',
     upstream: spec.url,
     objectFormat,
@@ -154,21 +155,11 @@ function describeSnapshot(
   };
 }
 
-function describeWriter({ job, options }: Save, fence: number) {
-  return {
-    version: FORMAT_VERSION,
-    number: fence + 1,
-    createdAt: new Date().toISOString(),
-    run: options.run,
-    git: job.git.version,
-    action: options.action,
-  } as const;
-}
-
 /** Tells every reader not to use this number or any below. */
 async function publishRevocation(save: Save, fence: number): Promise<void> {
-  const { job, store, mirror } = save;
+  const { job, store, mirror, options } = save;
   const reason = 'an object is missing that its refs need';
-  const revocation = { ...describeWriter(save, fence), kind: 'revocation' as const, reason };
+  const writer = describeWriter(job, options, fence + 1);
+  const revocation = { ...writer, kind: 'revocation' as const, reason };
   await publishManifest(store, mirror.identity.key, revocation, job.signal);
 }

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode, systemCode } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
+import type { Job } from '../job/job.ts';
 import type { Log } from '../lib/log.ts';
 import { BASE_MANIFEST_FILE } from '../mirror/directory.ts';
 import { checkTrees, walkAll, walkFrom, walkNew } from '../mirror/objects.ts';
@@ -13,6 +14,7 @@ import { withProgress } from '../lib/progress.ts';
 import type { Store, StoredManifest } from '../stores/store.ts';
 import { listPackFiles } from '../snapshot/layers.ts';
 import {
+  FORMAT_VERSION,
   encodeManifest,
   parseManifest,
   snapshotId,
@@ -106,6 +108,16 @@ async function encodeReadable(manifest: Manifest): Promise<Uint8Array> {
   const content = await encodeManifest(manifest);
   await parseManifest(content, manifest.number);
   return content;
+}
+
+/** What every manifest says of its writer. */
+export function describeWriter(
+  { git }: Job,
+  { run, action }: { run: string; action: string },
+  number: number,
+) {
+  const createdAt = new Date().toISOString();
+  return { version: FORMAT_VERSION, number, createdAt, run, git: git.version, action } as const;
 }
 
 /** A writer that died may have left a number that is taken, and under which nothing is found. */

@@ -19,12 +19,10 @@ import {
   type SavedMirror,
   type SaveOptions,
 } from './pack-and-publish.ts';
+import { SAVE_LOCK_TIMEOUT_MS, underLock } from './locked.ts';
 import { readBase } from './publish.ts';
 
 export type { SavedMirror, SaveOptions };
-
-/** Other jobs of this machine may be using the mirror; the job that fetched last saves, too. */
-const LOCK_TIMEOUT_MS = 60_000;
 
 /**
  * Saves, under the mirror's lock. `isClaimed` says that main's claim on this snapshot is still this
@@ -37,20 +35,12 @@ export async function saveSnapshot(
   options: SaveOptions,
   isClaimed: boolean,
 ): Promise<SaveResult> {
-  const { store, signal } = job;
+  const { store } = job;
   if (store === undefined) return skip('there is no store');
-  if (mirror.isPrivate) return saveAlone({ job, store, mirror, options }, isClaimed);
-  const lock = job.lockOf(mirror.path);
-  const acquisition = await job.account.measure('lock', () =>
-    lock.acquire({ timeoutMs: LOCK_TIMEOUT_MS, signal }),
+  const saved = await underLock(job, mirror, SAVE_LOCK_TIMEOUT_MS, (bound) =>
+    saveAlone({ job: bound, store, mirror, options }, isClaimed),
   );
-  if (acquisition.outcome !== 'acquired') return skip(`another job is using ${mirror.path}`);
-  try {
-    const bound = bindSignal(job, acquisition.hold.lost);
-    return await saveAlone({ job: bound, store, mirror, options }, isClaimed);
-  } finally {
-    await acquisition.hold.release();
-  }
+  return saved ?? skip(`another job is using ${mirror.path}`);
 }
 
 /**

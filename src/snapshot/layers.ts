@@ -43,9 +43,13 @@ export async function describeLayer(
     files.push(await describeFile(join(directory, name), name, objectFormat, digester, count));
   }
   await checkPairs(directory, names, objectFormat, 'corrupt-mirror');
-  const digest = createHash('sha256').update(JSON.stringify(files)).digest('hex');
-  const nonce = randomBytes(8).toString('hex');
-  return { name: `${digest}-${nonce}`, bytes: sumBytes(files), files };
+  return { name: nameLayer(files), bytes: sumBytes(files), files };
+}
+
+/** A new name for a layer of this content: it ends in a nonce, since names are never used twice. */
+export function nameLayer(content: unknown): string {
+  const digest = createHash('sha256').update(JSON.stringify(content)).digest('hex');
+  return `${digest}-${randomBytes(8).toString('hex')}`;
 }
 
 /** Adds up chunks. */

@@ -5,7 +5,7 @@ import { MirrorError, describeError } from '../../lib/errors.ts';
 import { basicCredential } from '../../git/environment.ts';
 import type { Job } from '../../job/job.ts';
 import type { LfsOutcome } from '../../lfs/bring-objects.ts';
-import type { Log } from '../../lib/log.ts';
+import { labelLog, type Log } from '../../lib/log.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import { adviseOn, describeFailure } from './advice.ts';
 import {
@@ -106,8 +106,8 @@ export async function reportMirror(
 }
 
 /** Main's line on a snapshot that was saved at its end; undefined where post has to try. */
-export function reportEarlySave(result: SaveResult | undefined, log: Log, what = ''): void {
-  if (result !== undefined) log.info(what + describeSave(result));
+export function reportEarlySave(result: SaveResult | undefined, log: Log): void {
+  if (result !== undefined) log.info(describeSave(result));
 }
 
 /** What people see where main failed, as far as it came. */
@@ -136,17 +136,16 @@ export function reportLostSaving(): void {
   );
 }
 
+const lfsLog = labelLog(actionsLog, 'LFS objects');
+
 /** Post's line on LFS objects. */
 export async function reportLfsSave(result: SaveResult): Promise<void> {
-  const line = describeSave(result);
-  actionsLog.info(`LFS objects: ${line}`);
-  if (result.result === 'published') await writeSummary(summarizeLfsSave(line));
+  reportVerdict(result, lfsLog);
+  if (result.result === 'published') await writeSummary(summarizeLfsSave(describeSave(result)));
 }
 
-export function reportLfsNotSaved(cause: unknown): void {
-  const line = `LFS objects: Nothing saved: ${describeFailure(cause)}`;
-  if (cause instanceof MirrorError && cause.code === 'cancelled') actionsLog.info(line);
-  else actionsLog.warning(line);
+export function reportLfsNotSaved(error: unknown): void {
+  reportVerdict({ result: 'failed', error }, lfsLog);
 }
 
 function needsAttention(outcome: SaveOutcome): boolean {

@@ -1,0 +1,36 @@
+/** A temporary repository beside a mirror, for what must not be written into it. */
+import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removeTree } from '../lib/files.ts';
+import { SHALLOW_FILE, layOut } from './directory.ts';
+import type { Depth, ObjectFormat } from './refs.ts';
+
+export interface Lender {
+  path: string;
+  objectFormat: ObjectFormat;
+  depth: Depth;
+}
+
+/**
+ * A new repository in a folder that has a mirror's objects and its limit of history. Its caller removes it, before the
+ * mirror's lock is released.
+ */
+export async function borrowObjects(
+  { path, objectFormat, depth }: Lender,
+  folder: string,
+): Promise<string> {
+  const gitDirectory = await mkdtemp(join(folder, 'commit-'));
+  try {
+    await layOut(gitDirectory, objectFormat, depth);
+    const objects = join(path, 'objects').replaceAll('\\', '/');
+    await writeFile(join(gitDirectory, 'objects', 'info', 'alternates'), `${objects}\n`);
+    // git would look for the parents of commits that have none here.
+    if (depth === 'tip') {
+      await copyFile(join(path, SHALLOW_FILE), join(gitDirectory, SHALLOW_FILE));
+    }
+    return gitDirectory;
+  } catch (error) {
+    await removeTree(gitDirectory);
+    throw error;
+  }
+}
