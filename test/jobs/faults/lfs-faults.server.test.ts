@@ -6,22 +6,23 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { randomBytes, createHash } from 'node:crypto';
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Job, StepResult } from '../../support/action-runner.ts';
 import type { LfsFault } from '../../support/git-server/lfs-server.ts';
 import { canMount, mounts } from '../../support/mounts.ts';
 import { waitUntil } from '../../support/processes.ts';
-import { createRandom, testSeed } from '../../support/random.ts';
 import { checkOutAt, eventOf } from '../scenarios/checkout-scenario.ts';
+import { Killer, chooseMoments } from '../scenarios/killed-step.ts';
 import {
   lfsOf,
   objectBeside,
@@ -35,8 +36,6 @@ import { endClaims, succeed, useScenarios, type Scenario } from '../scenarios/sc
 const scenarios = useScenarios();
 const lfs = useLfs(scenarios);
 const disks = mounts();
-const KILLS = Number(process.env['KILLS'] ?? 4);
-const random = createRandom(testSeed());
 const CONTENTS = randomContents(4, 30_000, 5);
 const OIDS = CONTENTS.map((content) => createHash('sha256').update(content).digest('hex'));
 const FIRST = OIDS[0] ?? '';
@@ -80,7 +79,7 @@ async function expectHealed(scenario: Scenario, job: Job): Promise<void> {
 const one = { on: 'download', oid: FIRST } as const;
 const QUOTA = 'This repository is over its data quota. Purchase more data packs to restore access.';
 /** Of a test with several jobs. */
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 600_000;
 const LIMITS = { 'stall-timeout': '3s', 'fetch-timeout': '60s' };
 
 describe('the LFS server', () => {
@@ -274,34 +273,82 @@ test('a job that is killed while it downloads leaves nothing that harms the next
   expect(primedOids(job)).toEqual(OIDS);
 });
 
-test(
-  'a job that is killed at any moment of main or post harms no later one',
-  async () => {
-    const scenario = await lfs.create(CONTENTS);
-    const root = scenario.newMachine();
-    for (let kill = 0; kill < KILLS; kill++) {
-      const isPost = kill % 2 === 1;
-      const job = lfs.job(scenario, { root, workspace: `killed-${String(kill)}` });
-      if (isPost) await succeed(job.main());
-      const step = isPost ? job.startPost() : job.startMain();
-      await sleep(200 + random.integer(1_500));
-      step.kill();
-      await step.finished;
-      const next = lfs.job(scenario, { root, workspace: `next-${String(kill)}` });
-      const main = await succeed(next.main());
-      expect(lfsOf(main)).toMatchObject({ primedObjects: 4, missingObjects: 0 });
-      expect(primedOids(next)).toEqual(OIDS);
-    }
-    await endClaims(scenario.store);
-    await runLfs(lfs.job(scenario));
-    lfs.reset();
-    const job = lfs.job(scenario);
-    expect(lfsOf(await succeed(job.main()))).toMatchObject({ restoredBytes: 120_000 });
-    expect(lfs.server.requests).toEqual([]);
-    expect(primedOids(job)).toEqual(OIDS);
-  },
-  TIMEOUT_MS,
-);
+describe('a job that is killed', () => {
+  /** Jobs whose steps may be killed, all on machines of their own. */
+  function useKiller(scenario: Scenario, folder: string) {
+    const killer = new Killer(join(scenario.root, 'plan.json'), folder);
+    const job = (root: string) => lfs.job(scenario, { root, environment: killer.environment });
+    return { killer, job };
+  }
+
+  test.each([
+    ['downloads', 'cold', ['mkdir ', 'lfs/objects/', '.lfs/objects/']],
+    ['restores', 'warm', ['lfs/objects/', '.lfs/objects/']],
+  ] as const)(
+    'while it %s objects harms neither its own checkout nor the next job',
+    async (_, kind, expected) => {
+      const scenario = await lfs.create(CONTENTS);
+      if (kind === 'warm') await runLfs(lfs.job(scenario));
+      const machine = scenario.newMachine();
+      const { killer, job } = useKiller(scenario, machine);
+      await succeed(job(machine).main());
+      const moments = chooseMoments(killer.calls, /lfs/);
+      for (const part of expected) expect(killer.calls.join('\n')).toContain(part);
+      for (const { before, call } of moments) {
+        const root = scenario.newMachine();
+        killer.arrange({ root, before });
+        const killed = job(root);
+        expect({ call, signal: (await killed.main()).signal }).toEqual({ call, signal: 'SIGKILL' });
+        primedOids(killed);
+        killer.arrange({ root });
+        const next = lfs.job(scenario, { root, workspace: 'next' });
+        const { main } = await runLfs(next);
+        expect(lfsOf(main)).toMatchObject({ missingObjects: 0, primedObjects: 4 });
+        expect(primedOids(next)).toEqual(OIDS);
+        await expectHealed(scenario, killed);
+      }
+    },
+    TIMEOUT_MS,
+  );
+
+  test(
+    'while it saves objects leaves a store that later jobs save to and restore from',
+    async () => {
+      const scenario = await lfs.create(CONTENTS);
+      const { killer, job } = useKiller(scenario, scenario.store);
+      const first = job(scenario.newMachine());
+      await succeed(first.main());
+      const empty = join(scenario.root, 'empty-store');
+      cpSync(scenario.store, empty, { recursive: true });
+      killer.arrange();
+      await succeed(first.post());
+      const isOfObjects = (call: string) => call.includes('lfs');
+      const moments = chooseMoments(killer.calls, /lfs/);
+      for (const part of ['claims/', 'layers/', 'manifests/']) {
+        const calls = killer.calls.filter(isOfObjects);
+        expect(calls.filter((call) => call.includes(part))).not.toEqual([]);
+      }
+      for (const { before, call } of moments) {
+        rmSync(scenario.store, { recursive: true });
+        cpSync(empty, scenario.store, { recursive: true });
+        killer.arrange();
+        const killed = job(scenario.newMachine());
+        await succeed(killed.main());
+        killer.arrange({ before });
+        expect({ call, signal: (await killed.post()).signal }).toEqual({ call, signal: 'SIGKILL' });
+        killer.arrange();
+        await endClaims(scenario.store);
+        await runLfs(lfs.job(scenario));
+        lfs.reset();
+        const next = lfs.job(scenario);
+        expect(lfsOf(await succeed(next.main()))).toMatchObject({ restoredBytes: 120_000 });
+        expect({ call, requests: lfs.server.requests }).toEqual({ call, requests: [] });
+        expect(primedOids(next)).toEqual(OIDS);
+      }
+    },
+    TIMEOUT_MS,
+  );
+});
 
 test('a cancelled job ends while it downloads', async () => {
   const scenario = await lfs.create(CONTENTS);

@@ -16,9 +16,9 @@ import {
 import { join } from 'node:path';
 import type { Job } from '../../support/action-runner.ts';
 import type { CacheRequest } from '../../support/actions-cache/request.ts';
-import type { KillPlan } from '../../support/locks/kill-at-call.ts';
 import { resumeProcess, waitUntil } from '../../support/processes.ts';
 import { canMount, mounts } from '../../support/mounts.ts';
+import { IS_KILL_SOAK, Killer, kindOf } from '../scenarios/killed-step.ts';
 import { inCache, useCacheService } from '../scenarios/cache-scenario.ts';
 import {
   endClaims,
@@ -34,30 +34,26 @@ jest.setTimeout(300_000);
 
 const scenarios = useScenarios();
 const disks = mounts();
-const preload = new URL('../../support/locks/kill-at-call.ts', import.meta.url).href;
 const onPosix = process.platform === 'win32' ? describe.skip : describe;
 const onSmallDisks = canMount('tmpfs') ? describe : describe.skip;
-/** Every moment; otherwise those of each kind, and a few of the Actions cache. */
-const isSoak = Number(process.env['KILLS'] ?? 0) > 0;
 
 let scenario: Scenario;
 /** Of a job whose main has run: a mirror, and a store without snapshots. */
 let job: Job;
 let mirror: string;
 let pristine: string;
-let plan: string;
+let killer: Killer;
 
 beforeAll(async () => {
   scenario = await scenarios.create();
   const root = scenario.newMachine();
-  plan = join(scenario.root, 'plan.json');
+  killer = new Killer(join(scenario.root, 'plan.json'), scenario.store);
   mirror = join(root, 'mirrors', 'name.git');
   pristine = join(scenario.root, 'pristine.git');
-  arrange();
   job = scenario.job({
     root,
     inputs: { 'mirror-path': mirror },
-    environment: { KILL_AT_CALL: plan, NODE_OPTIONS: `--import=${preload}` },
+    environment: killer.environment,
   });
   await succeed(job.main());
   cpSync(mirror, pristine, { recursive: true });
@@ -67,20 +63,8 @@ afterEach(() => {
   disks.removeAll();
 });
 
-/** What becomes of the next step's calls; by default all are made, on the scenario's store. */
-function arrange(steps: Partial<KillPlan> = {}): void {
-  const whole: KillPlan = { root: scenario.store, before: Infinity, ...steps };
-  writeFileSync(plan, JSON.stringify(whole));
-  rmSync(`${plan}.calls`, { force: true });
-}
-
 function isStopped(pid: number): boolean {
   return readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\)/s, '').startsWith(' T ');
-}
-
-function callsMade(): string[] {
-  if (!existsSync(`${plan}.calls`)) return [];
-  return readFileSync(`${plan}.calls`, 'utf8').trimEnd().split('\n');
 }
 
 /** Mirror and store as they were after main. */
@@ -96,22 +80,22 @@ const isSavedOnDisk = async (): Promise<boolean> =>
 onPosix('post is killed while it saves to a disk', () => {
   test('at any of its changes to the store: the next one saves, once the claim has passed its life', async () => {
     reset();
-    arrange();
+    killer.arrange();
     expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
-    const calls = callsMade();
+    const calls = killer.calls;
     // Otherwise the moments would not be those of a save.
     for (const part of ['claims/0', 'layers/', 'manifests/']) {
       expect(calls.filter((call) => call.includes(part)).length).toBeGreaterThan(0);
     }
     const outcomes: { before: string; jobs: number; verdicts: string[] }[] = [];
-    const kinds = calls.map((call) => call.replace(/[0-9a-f]{16,}/g, '*'));
+    const kinds = calls.map(kindOf);
     for (const [index, before] of kinds.entries()) {
-      if (!isSoak && kinds.indexOf(before) !== index) continue;
+      if (!IS_KILL_SOAK && kinds.indexOf(before) !== index) continue;
       reset();
-      arrange({ before: index + 1 });
+      killer.arrange({ before: index + 1 });
       expect((await job.post()).signal).toBe('SIGKILL');
       await endClaims(scenario.store);
-      arrange();
+      killer.arrange();
       const post = async () => verdict(await succeed(job.post()));
       outcomes.push({ before, ...(await countUntilSaved(post, isSavedOnDisk)) });
     }
@@ -123,7 +107,7 @@ onPosix('post is killed while it saves to a disk', () => {
     'a claim that cannot be written (%s) keeps not even its own job from saving',
     async (code) => {
       reset();
-      arrange({ failing: { folder: 'claims', code } });
+      killer.arrange({ failing: { folder: 'claims', code } });
       const post = await succeed(job.post());
       expect(post.log).toMatch(/Saving without a claim: /);
       expect(verdict(post)).toMatch(/^Saved snapshot 1-/);
@@ -132,22 +116,22 @@ onPosix('post is killed while it saves to a disk', () => {
 
   test('a job that could not save early claims again in post, since main has released its claim', async () => {
     reset();
-    arrange({ failing: { folder: 'layers', code: 'ENOSPC' } });
+    killer.arrange({ failing: { folder: 'layers', code: 'ENOSPC' } });
     const early = scenario.job({
       inputs: { publish: 'early' },
-      environment: { KILL_AT_CALL: plan, NODE_OPTIONS: `--import=${preload}` },
+      environment: killer.environment,
     });
     expect((await succeed(early.main())).log).toContain('Not saved early');
-    arrange();
+    killer.arrange();
     expect(verdict(await succeed(early.post()))).toMatch(/^Saved snapshot 1-/);
-    expect(callsMade().filter((call) => /^link .*claims\/0000000001-/.test(call))).toHaveLength(1);
+    expect(killer.calls.filter((call) => /^link .*claims\/0000000001-/.test(call))).toHaveLength(1);
   });
 
   test('a store that is read-only for a moment takes the next save', async () => {
     reset();
-    arrange({ failing: { folder: 'claims', code: 'EROFS' } });
+    killer.arrange({ failing: { folder: 'claims', code: 'EROFS' } });
     expect(verdict(await succeed(job.post()))).toMatch(/can only be read by this job/);
-    arrange();
+    killer.arrange();
     expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
   });
 });
@@ -166,7 +150,7 @@ onSmallDisks('a disk store', () => {
 
   test('that is mounted read-only for a moment takes the next save, without waiting for anybody', async () => {
     reset();
-    arrange();
+    killer.arrange();
     const store = useDisk();
     disks.makeReadOnly(store);
     expect(verdict(await succeed(job.post()))).toMatch(/can only be read by this job \(EROFS/);
@@ -177,13 +161,14 @@ onSmallDisks('a disk store', () => {
   test('that is mounted read-only in the middle of a save, so that the claim stays, takes a save after its life', async () => {
     reset();
     const store = useDisk();
-    arrange({ root: store });
+    killer.arrange({ root: store });
     expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
-    const before = callsMade().findIndex((call) => /^(?:link|rename) .*manifests\//.test(call)) + 1;
+    const before =
+      killer.calls.findIndex((call) => /^(?:link|rename) .*manifests\//.test(call)) + 1;
     expect(before).toBeGreaterThan(0);
     for (const name of readdirSync(store)) rmSync(join(store, name), { recursive: true });
     reset();
-    arrange({ root: store, before, stops: true });
+    killer.arrange({ root: store, before, stops: true });
     const post = job.startPost();
     await waitUntil(() => isStopped(post.pid), { timeoutMs: 30_000, what: 'post to be stopped' });
     disks.makeReadOnly(store);
@@ -191,7 +176,7 @@ onSmallDisks('a disk store', () => {
     expect(verdict(await succeed(post.finished))).toMatch(/^Nothing saved/);
     disks.makeWritable(store);
     await endClaims(store);
-    arrange({ root: store });
+    killer.arrange({ root: store });
     expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
   });
 
@@ -200,7 +185,7 @@ onSmallDisks('a disk store', () => {
     ['a claim', 8 * 1024],
   ])('with room for %s: the next job saves, without waiting for anybody', async (_, room) => {
     reset();
-    arrange();
+    killer.arrange();
     const store = useDisk();
     const ballast = join(store, 'ballast');
     const { bavail, bsize } = statfsSync(store);
@@ -231,7 +216,7 @@ onPosix('post is killed while it saves to the Actions cache', () => {
   );
   const SAMPLE = /(?:finalize of claims|upload of layers|create of manifests)$/;
 
-  test.each(isSoak ? all : all.filter(({ name, isDone }) => isDone && SAMPLE.test(name)))(
+  test.each(IS_KILL_SOAK ? all : all.filter(({ name, isDone }) => isDone && SAMPLE.test(name)))(
     '$name (done: $isDone): the next run saves',
     async ({ is, isDone }) => {
       const run = () => scenario.job(inCache(service(), scenario.server.url));

@@ -3,6 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { existsSync, writeFileSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { JobOptions } from '../../support/action-runner.ts';
 import type { FaultBehaviour } from '../../support/git-server/fault.ts';
 import { git } from '../../support/git.ts';
 import { expectSameWorkspace } from '../scenarios/checkout-comparison.ts';
@@ -24,6 +25,7 @@ import {
   relativeUrl,
   type Link,
 } from '../scenarios/submodule-scenario.ts';
+import { Killer, chooseMoments } from '../scenarios/killed-step.ts';
 import { succeed, useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
@@ -46,10 +48,11 @@ async function createThree(): Promise<{ scenario: Scenario; links: Link[] }> {
 async function jobOf(
   scenario: Scenario,
   inputs: Record<string, string> = {},
-  root = scenario.newMachine(),
+  options: Partial<JobOptions> = {},
 ) {
   const { sha = '' } = await eventOf(scenario);
-  return scenario.job({ root, sha, token: TOKEN, inputs: { submodules: 'recursive', ...inputs } });
+  const whole = { sha, token: TOKEN, inputs: { submodules: 'recursive', ...inputs } };
+  return scenario.job({ ...whole, ...options });
 }
 
 /** The checkout that follows is as one that was not primed. */
@@ -103,7 +106,7 @@ describe('one of three submodules', () => {
   test('has a mirror that lacks a file of its commit: it is not primed from that', async () => {
     const { scenario, links } = await createThree();
     const root = scenario.newMachine();
-    const first = await jobOf(scenario, {}, root);
+    const first = await jobOf(scenario, {}, { root });
     const { outputs } = await succeed(first.main());
     await rm(join(first.workspace, '.git'), { recursive: true });
     const mirrors = join(outputs['mirror-path'] ?? '', '..');
@@ -115,7 +118,7 @@ describe('one of three submodules', () => {
     const changed = lines.find((line) => !ofHead.includes(line))?.split(/\s/)[2] ?? '';
     await removeObject(join(mirrors, mirror), changed);
 
-    const job = await jobOf(scenario, {}, root);
+    const job = await jobOf(scenario, {}, { root });
     const main = await succeed(job.main());
     const why = expect.stringMatching(/^left: could not be primed: .*missing/);
     expect(outcomesOf(main)).toEqual({ one: 'existing', other: 'existing', bad: why });
@@ -141,6 +144,38 @@ describe('one of three submodules', () => {
   });
 });
 
+describe('a job that is killed', () => {
+  test('while it opens or primes submodules harms neither its own checkout nor the next job', async () => {
+    const { scenario } = await createThree();
+    const machine = scenario.newMachine();
+    const killer = new Killer(join(scenario.root, 'plan.json'), machine);
+    const killable = (root: string) =>
+      jobOf(scenario, {}, { root, environment: killer.environment });
+    await succeed((await killable(machine)).main());
+    expect(killer.calls.filter((call) => call.startsWith('rename '))).toEqual(
+      expect.arrayContaining(NAMES.map((name) => expect.stringContaining(`modules/${name}`))),
+    );
+    // All that comes after the workspace was primed.
+    const start = killer.calls.findIndex((call) => /^rename .*\/\.git$/.test(call)) + 1;
+    expect(start).toBeGreaterThan(0);
+    for (const { before, call } of chooseMoments(killer.calls, /./, start)) {
+      const root = scenario.newMachine();
+      killer.arrange({ root, before });
+      const killed = await killable(root);
+      expect({ call, signal: (await killed.main()).signal }).toEqual({ call, signal: 'SIGKILL' });
+      killer.arrange({ root });
+      await expectSameCheckout(scenario, killed);
+      const next = await jobOf(scenario, {}, { root, workspace: 'next' });
+      const main = await succeed(next.main());
+      expect({ call, annotations: main.annotations }).toEqual({ call, annotations: [] });
+      expect(NAMES.map((name) => isPrimed(next.workspace, name))).toEqual([true, true, true]);
+      const saved = outcomesOf(await succeed(next.post()));
+      const isFine = expect.stringMatching(/^(?:published|unchanged)/);
+      expect(saved).toEqual({ one: isFine, bad: isFine, other: isFine });
+    }
+  }, 900_000);
+});
+
 test('jobs whose repositories have each other never wait for each other in a circle', async () => {
   const { scenario } = await createThree();
   const { upstream, repository } = scenario;
@@ -151,7 +186,7 @@ test('jobs whose repositories have each other never wait for each other in a cir
   const root = scenario.newMachine();
   const inputs = { submodules: 'true', 'lock-timeout': '20s' };
   const jobs = [
-    await jobOf(scenario, inputs, root),
+    await jobOf(scenario, inputs, { root }),
     scenario.job({
       ...{ root, runner: 'second', token: TOKEN, repository: `${repository}-one`, inputs },
       sha: await commitOf(join(scenario.root, 'one.git')),

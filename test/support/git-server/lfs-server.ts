@@ -177,10 +177,12 @@ export class GitLfsServer {
     }
     const { operation, objects } = (await json(message)) as BatchRequest;
     const key = randomUUID();
+    // As the client names this server: there may be a link in between.
+    const origin = `http://${message.headers.host ?? ''}`;
     this.#keys.add(key);
     const answers = objects.map(({ oid, size }) => {
       const isThere = this.objects.has(oid);
-      const action = { [operation]: { href: `${this.url}/lfs-objects/${oid}?key=${key}` } };
+      const action = { [operation]: { href: `${origin}/lfs-objects/${oid}?key=${key}` } };
       if (operation === 'upload') return { oid, size, ...(isThere ? {} : { actions: action }) };
       const error = { code: 404, message: 'no such object' };
       return { oid, size, ...(isThere ? { actions: action } : { error }) };

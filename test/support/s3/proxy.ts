@@ -26,14 +26,6 @@ import { describeS3Request, type S3Operation, type S3Request } from './request.t
 import type { S3Server } from './servers.ts';
 import { digestBody, signAgain } from './signature.ts';
 
-/** What every request meets, faults aside. */
-export interface S3Link {
-  /** Before the server is asked. */
-  latencyMs?: number;
-  /** Of a body, in either direction; every connection has as much. */
-  bytesPerSecond?: number;
-}
-
 /** `endpoint` is the server's by default; of it, only http can be stood in for. */
 export async function startS3Proxy(
   server: S3Server,
@@ -53,8 +45,6 @@ export class S3Proxy {
   readonly requests: S3Request[] = [];
   /** That clients have opened. */
   connections = 0;
-  /** May be changed at run time. */
-  link: S3Link = {};
   /** How far the server's clock is ahead of what it really says, in milliseconds, as clients see it. */
   clockShiftMs = 0;
   readonly #behind: S3Server;
@@ -189,8 +179,6 @@ export class S3Proxy {
     response: ServerResponse,
     signal: AbortSignal,
   ): Promise<void> {
-    const { latencyMs, bytesPerSecond } = this.link;
-    if (latencyMs !== undefined) await silence(latencyMs, signal);
     const fault = this.#faults.take(request);
     if (fault && !fault.afterwards && (await replaced(fault, request, response, signal))) {
       message.resume();
@@ -204,9 +192,7 @@ export class S3Proxy {
     }
     const isUpload = ['PUT', 'POST'].includes(request.method) && !fault?.afterwards;
     const behave = bodyFault(fault?.behave);
-    const onTheWay = (body: AsyncIterable<Buffer>): AsyncIterable<Buffer> =>
-      bytesPerSecond === undefined ? body : damaged(body, { kind: 'slow', bytesPerSecond }, signal);
-    let body = onTheWay(counted(message, request));
+    let body: AsyncIterable<Buffer> = counted(message, request);
     let headersSent = this.#headersOf(message, fault);
     if (fault?.behave.kind === 'damage') {
       const content = await readAll(body);
@@ -239,7 +225,7 @@ export class S3Proxy {
     response.writeHead(request.status, headers);
     response.flushHeaders();
     const damage = isUpload ? undefined : behave;
-    for await (const chunk of damaged(onTheWay(Readable.from(content)), damage, signal)) {
+    for await (const chunk of damaged(Readable.from(content), damage, signal)) {
       await write(response, chunk);
       request.bytesSent += chunk.length;
     }

@@ -221,7 +221,6 @@ proxied.each(ours.length > 0 ? ours : servers)('the proxy before $name', (server
   afterEach(() => {
     proxy.clearFaults();
     proxy.resetCounters();
-    proxy.link = {};
   });
 
   afterAll(async () => {
@@ -380,15 +379,6 @@ proxied.each(ours.length > 0 ? ours : servers)('the proxy before $name', (server
     expect(digest(await objects.get('slow'))).toBe(digest(content));
     expect(digest(await objects.get('slow'))).toBe(digest(content));
     expect(faults.map(({ applied }) => applied)).toEqual([1, 1, 1, 1]);
-  });
-
-  test('a link has latency, and its bandwidth for each connection', async () => {
-    proxy.link = { latencyMs: 200, bytesPerSecond: 6 * megabyte };
-    const startedAt = performance.now();
-    const both = await Promise.all([objects.get('kept'), objects.get('kept')]);
-    const tookMs = performance.now() - startedAt;
-    expect(both.map(digest)).toEqual([content, content].map(digest));
-    expect(tookMs).toBeGreaterThan(200 + 500 * 0.9);
   });
 
   test('may make a server of it that ignores conditions', async () => {

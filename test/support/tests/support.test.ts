@@ -9,7 +9,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { parseYaml } from '../action-definition.ts';
 import { createJob, type JobOptions } from '../action-runner.ts';
 import { empty, flipBit, lengthen, randomOffset, remove, truncate } from '../corruption.ts';
 import { git, gitConfiguration, tryGit } from '../git.ts';
@@ -467,15 +466,6 @@ describe('action runner', () => {
     writeFileSync(join(actionPath, 'dist', 'post.js'), postScript);
     return createJob({ root: machine, actionPath, token: 't0ken', ...options });
   }
-
-  test('reads the flat YAML of an action', () => {
-    const tree = parseYaml(actionYml);
-    const inputs = tree.get('inputs') as Map<string, Map<string, string>>;
-    expect(inputs.get('repository')?.get('description')).toBe("It's: quoted");
-    expect(inputs.get('ssh-key')?.get('description')).toBe('folded text');
-    expect(inputs.get('refs')?.get('default')).toMatch(/^\+refs\/heads.*\n\+refs\/tags.*\n$/);
-    expect(() => parseYaml('a:\n  - list')).toThrow(/beyond this parser/);
-  });
 
   test('runs main and post as the runner does', async () => {
     process.env['SECRET'] = 'of the machine';
