@@ -3,8 +3,8 @@ import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { countFolderBytes } from '../src/lib/files.ts';
 import { createJob } from '../test/support/action-runner.ts';
-import { checkout } from '../test/support/checkout/checkout.ts';
 import { git } from '../test/support/git.ts';
+import { checkOut } from './checkout.ts';
 import { archive, REPOSITORY } from './contest.ts';
 import { runStep } from './cost.ts';
 import { ageByDay, countAllBytes } from './disk.ts';
@@ -33,10 +33,7 @@ export async function churn(
   const store = join(root, 'churned');
   await mkdir(store);
   const serverUrl = await servers.ask('url');
-  const workspace = join(root, 'churned-workspace');
   const file = join(root, 'churned.tar.zst');
-  const temp = `${workspace}-temp`;
-  await mkdir(temp);
   let [sentBytes, archivedBytes, snapshotBytes] = [0, 0, 0];
   for (const [index, day] of days.entries()) {
     await upstream.moveTo(day);
@@ -53,14 +50,11 @@ export async function churn(
     await ageByDay(store);
     const mirror = result.outputs['mirror-path'] ?? '';
     snapshotBytes = await countFolderBytes(join(mirror, 'objects', 'pack'));
-    await checkout(
-      { workspace, temp, home: temp, timeoutMs: 600_000 },
-      {
-        ...{ repository: REPOSITORY, serverUrl, fetchDepth: 0 },
-        ref: await git(upstream.directory, ['symbolic-ref', 'HEAD']),
-        sha: day.commit,
-      },
-    );
+    const { workspace } = await checkOut(join(root, 'churned-workspace'), {
+      ...{ repository: REPOSITORY, serverUrl, fetchDepth: 0 },
+      ref: await git(upstream.directory, ['symbolic-ref', 'HEAD']),
+      sha: day.commit,
+    });
     await archive(workspace, file);
     archivedBytes += (await stat(file)).size;
   }

@@ -11,10 +11,10 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { countFolderBytes } from '../src/lib/files.ts';
 import { createJob, type Job, type JobOptions } from '../test/support/action-runner.ts';
-import { checkout } from '../test/support/checkout/checkout.ts';
 import { git } from '../test/support/git.ts';
 import { runProcess } from '../test/support/processes.ts';
 import type { StepResult } from '../test/support/running-step.ts';
+import { checkOut } from './checkout.ts';
 import { costOf, runStep, type Cost, type Known } from './cost.ts';
 import { readWhole, removeLargeFiles } from './disk.ts';
 import type { Day, PastUpstream } from './history.ts';
@@ -50,6 +50,12 @@ export function rowOf(situation: Situation, store: string, step: 'main' | 'check
   return `mirror-action ${where}: ${step === 'checkout' ? checkoutRow : step}`;
 }
 
+const PROVENANCES: Readonly<Record<Situation, string>> = {
+  cold: 'cloned',
+  warm: 'restored',
+  'at home': 'existing',
+  tip: 'restored',
+};
 const WITHOUT_HISTORY = { 'fetch-depth': '1' };
 
 export interface ContestOptions {
@@ -61,6 +67,12 @@ export interface ContestOptions {
   stores: readonly BenchStore[];
   /** Measures checkouts without history and nothing else. */
   isWithoutHistory?: boolean;
+}
+
+interface JobOnMachine {
+  job: Job;
+  /** The folder of its machine. */
+  machine: string;
 }
 
 export class Contest {
@@ -87,12 +99,12 @@ export class Contest {
     for (const [index, store] of stores.entries()) {
       const folder = join(root, `yesterday-${String(index)}`);
       if (!this.#options.isWithoutHistory) {
-        const job = await this.#job(folder, store);
+        const { job } = await this.#job(folder, store);
         const { result } = await runStep(job.startMain());
         await runStep(job.startPost());
         this.#bytesBefore = await countPacks(result);
       }
-      const tip = await this.#job(`${folder}-tip`, store, WITHOUT_HISTORY);
+      const { job: tip } = await this.#job(`${folder}-tip`, store, WITHOUT_HISTORY);
       await runStep(tip.startMain());
       await runStep(tip.startPost());
       await store.keep();
@@ -101,15 +113,14 @@ export class Contest {
       await upstream.moveTo(today);
       return;
     }
-    const workspace = join(root, 'cached');
-    await this.#checkOut(workspace, 0);
+    const { workspace } = await this.#checkOut(join(root, 'cached'), 0);
     await archive(workspace, this.#archive);
     await upstream.moveTo(today);
   }
 
   /** Each method once, in a folder of its own. */
   async round(): Promise<void> {
-    await this.#alone(SHALLOW, (folder) => this.#checkOut(join(folder, 'workspace'), 1));
+    await this.#alone(SHALLOW, (folder) => this.#checkOut(folder, 1));
     for (const store of this.#options.stores) {
       await this.#inFolder((folder) => this.#withoutHistory(folder, store));
       await store.forget();
@@ -123,7 +134,7 @@ export class Contest {
       const url = `${await this.#options.servers.ask('url')}/${REPOSITORY}`;
       await git(folder, ['clone', '--quiet', '--mirror', url, 'mirror'], { timeoutMs: TIMEOUT_MS });
     });
-    await this.#alone(DEEP, (folder) => this.#checkOut(join(folder, 'workspace'), 0));
+    await this.#alone(DEEP, (folder) => this.#checkOut(folder, 0));
     await this.#inFolder((folder) => this.#homeMade(folder));
     for (const store of this.#options.stores) {
       await this.#inFolder((folder) => this.#ours(folder, store));
@@ -134,14 +145,13 @@ export class Contest {
 
   /** As workflows do with actions/cache: all of `.git` in one archive. */
   async #homeMade(folder: string): Promise<void> {
-    const workspace = join(folder, 'workspace');
-    await mkdir(workspace);
+    const { workspace } = createJob({ root: folder, repository: REPOSITORY });
     await readWhole(this.#archive);
     await this.#note(UNPACK, async () => {
       await runOrThrow('tar', ['--zstd', '-xf', this.#archive, '-C', workspace]);
       return { storeBytes: (await stat(this.#archive)).size };
     });
-    await this.#time(HOME_CHECKOUT, () => this.#checkOut(workspace, 0));
+    await this.#time(HOME_CHECKOUT, () => this.#checkOut(folder, 0));
     await this.#note(PACK, async () => {
       const again = join(folder, 'again.tar.zst');
       await archive(workspace, again);
@@ -152,40 +162,39 @@ export class Contest {
   async #ours(folder: string, store: BenchStore): Promise<void> {
     const machine = join(folder, 'machine');
     // No snapshot has that key.
-    const cold = await this.#job(join(folder, 'cold'), store, { 'cache-key': 'nobody-has-it' });
-    await this.#steps('cold', store, cold, 'cloned');
+    const unknown = { 'cache-key': 'nobody-has-it' };
+    await this.#steps('cold', store, await this.#job(join(folder, 'cold'), store, unknown));
     await store.warmUp?.();
-    await this.#steps('warm', store, await this.#job(machine, store), 'restored');
+    await this.#steps('warm', store, await this.#job(machine, store));
     if (store !== this.#options.stores[0]) return;
     const atHome = await this.#job(machine, store);
     // Without the files that the previous job checked out.
-    await rename(atHome.workspace, join(folder, 'checked-out-before'));
-    await mkdir(atHome.workspace);
-    await this.#steps('at home', store, atHome, 'existing');
+    await rename(atHome.job.workspace, join(folder, 'checked-out-before'));
+    await mkdir(atHome.job.workspace);
+    await this.#steps('at home', store, atHome);
   }
 
   async #withoutHistory(folder: string, store: BenchStore): Promise<void> {
     await store.warmUp?.();
     const job = await this.#job(join(folder, 'machine'), store, WITHOUT_HISTORY);
-    await this.#steps('tip', store, job, 'restored');
+    await this.#steps('tip', store, job);
   }
 
   async #steps(
     situation: Situation,
     store: BenchStore,
-    job: Job,
-    provenance: string,
+    { job, machine }: JobOnMachine,
   ): Promise<void> {
     const nameOf = (step: 'main' | 'checkout' | 'post') => rowOf(situation, store.name, step);
     await this.#note(nameOf('main'), async () => {
       const { result, ...known } = await runStep(job.startMain());
-      if (result.outputs['provenance'] !== provenance)
+      if (result.outputs['provenance'] !== PROVENANCES[situation])
         throw new Error(`unexpected outcome:\n${result.log}`);
       if (situation === 'warm') this.newBytes = (await countPacks(result)) - this.#bytesBefore;
       return known;
     });
     const depth = situation === 'tip' ? 1 : 0;
-    await this.#time(nameOf('checkout'), () => this.#checkOut(job.workspace, depth, job));
+    await this.#time(nameOf('checkout'), () => this.#checkOut(machine, depth));
     await this.#note(nameOf('post'), async () => {
       const { result, ...known } = await runStep(job.startPost());
       const isSaved = result.log.includes('Saved snapshot');
@@ -230,7 +239,7 @@ export class Contest {
     this.#made.push(folder);
   }
 
-  async #alone(name: string, work: (folder: string) => Promise<void>): Promise<void> {
+  async #alone(name: string, work: (folder: string) => Promise<unknown>): Promise<void> {
     await this.#inFolder((folder) => this.#time(name, () => work(folder)));
   }
 
@@ -246,28 +255,30 @@ export class Contest {
     this.costs.set(name, [...(this.costs.get(name) ?? []), cost]);
   }
 
-  async #checkOut(workspace: string, fetchDepth: number, job?: Job): Promise<void> {
-    const temp = `${workspace}-temp`;
-    await mkdir(temp, { recursive: true });
-    const runner = { workspace, temp, home: job?.home ?? temp, timeoutMs: TIMEOUT_MS };
+  async #checkOut(machine: string, fetchDepth: number): Promise<Job> {
     const { directory } = this.#options.upstream;
     const ref = await git(directory, ['symbolic-ref', 'HEAD']);
     const sha = await git(directory, ['rev-parse', 'HEAD']);
     const serverUrl = await this.#options.servers.ask('url');
-    await checkout(runner, { repository: REPOSITORY, serverUrl, ref, sha, fetchDepth });
+    return checkOut(machine, { repository: REPOSITORY, serverUrl, ref, sha, fetchDepth });
   }
 
-  async #job(root: string, store: BenchStore, inputs: Record<string, string> = {}): Promise<Job> {
+  async #job(
+    machine: string,
+    store: BenchStore,
+    inputs: Record<string, string> = {},
+  ): Promise<JobOnMachine> {
     const options: Partial<JobOptions> = await store.options();
     this.#runs += 1;
-    return createJob({
-      root,
+    const job = createJob({
+      root: machine,
       repository: REPOSITORY,
       serverUrl: await this.#options.servers.ask('url'),
       runId: String(this.#runs),
       ...options,
       inputs: { prime: 'true', ...options.inputs, ...inputs },
     });
+    return { job, machine };
   }
 
   get #archive(): string {

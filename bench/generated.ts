@@ -44,6 +44,8 @@ export interface Tree {
 }
 
 export const TREES: Readonly<Record<string, Tree>> = {
+  'a tree of 40 MB': { files: 4_000, fileBytes: 10_000, changedFiles: 40 },
+  'a tree of 200 MB': { files: 8_000, fileBytes: 25_000, changedFiles: 80 },
   'a tree of 1 GB': { files: 20_000, fileBytes: 50_000, changedFiles: 200 },
 };
 

@@ -1,19 +1,21 @@
 /**
  * `npm run bench:lfs -- [rounds]`: checkouts with `lfs: true`, alone and after this action on a new machine, for
- * many small and few large LFS objects, and from each store: seconds, and what the LFS server had to do. S3 needs
- * `test/support/s3/ceph.sh install`. Prints tables in Markdown.
+ * many small and few large LFS objects, and from each store: seconds, and what the LFS server had to do. With a disk
+ * also over a link between the job and its servers. S3 needs `test/support/s3/ceph.sh install`. Prints tables in
+ * Markdown.
  */
 import { join } from 'node:path';
 import { createJob, type Job, type JobOptions } from '../test/support/action-runner.ts';
 import { startActionsCacheService } from '../test/support/actions-cache/service.ts';
-import { checkout } from '../test/support/checkout/checkout.ts';
 import { startGitLfsServer, type GitLfsServer } from '../test/support/git-server/lfs-server.ts';
 import { startGitServer } from '../test/support/git-server/server.ts';
 import { git } from '../test/support/git.ts';
 import { createRandom } from '../test/support/random.ts';
 import { createRepository, repositorySizes } from '../test/support/repository-fixture.ts';
 import { startS3Server } from '../test/support/s3/servers.ts';
+import { checkOut, describeCheckout } from './checkout.ts';
 import { TABLE_HEADER, describeMachine, inFolder, median, row, time } from './measure.ts';
+import { startLink } from './slow-link.ts';
 import { DiskStore, S3Store } from './stores.ts';
 
 const REPOSITORY = 'bench/lfs';
@@ -23,8 +25,15 @@ const SHAPES = [
   { name: '4 objects of 64 MB', count: 4, bytes: 64_000_000 },
 ];
 
+/** Between a hosted runner and its server, about. */
+const LINK = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
+
 interface Method {
   name: string;
+  /** Of upstream and its LFS server, as the job sees them. */
+  serverUrl: string;
+  /** The row that its times are compared with. */
+  base: string;
   /** Of the action's job; undefined for a checkout alone. */
   options?: () => Promise<Partial<JobOptions>>;
 }
@@ -51,39 +60,44 @@ async function succeed(step: ReturnType<Job['main']>): Promise<void> {
   if (exitCode !== 0) throw new Error(`the action failed: ${log}`);
 }
 
+/** An upstream, and the server that has its LFS objects. */
+interface Subject {
+  upstream: string;
+  server: GitLfsServer;
+}
+
 /** One job on a machine of its own; returns its milliseconds up to the checkout's end. */
-async function run(folder: string, server: GitLfsServer, method: Method): Promise<number> {
+async function run(folder: string, { upstream }: Subject, method: Method): Promise<number> {
   const given = await method.options?.();
   const inputs = { lfs: 'true', ...given?.inputs };
-  const options = { root: folder, repository: REPOSITORY, serverUrl: server.url, token: TOKEN };
+  const { serverUrl } = method;
+  const options = { root: folder, repository: REPOSITORY, serverUrl, token: TOKEN };
   const job = createJob({ ...options, ...given, inputs });
   const ms = await time(async () => {
     if (given !== undefined) await succeed(job.main());
-    const wish = { repository: REPOSITORY, serverUrl: server.url, token: TOKEN, lfs: true };
-    const { workspace, temp, home } = job;
-    await checkout(
-      { workspace, temp, home, timeoutMs: 600_000 },
-      { ...wish, ref: 'refs/heads/main' },
-    );
+    const event = { ref: 'refs/heads/main', sha: await git(upstream, ['rev-parse', 'main']) };
+    const source = { repository: REPOSITORY, serverUrl, token: TOKEN };
+    await checkOut(folder, { ...source, ...event, lfs: true });
   });
   if (given !== undefined) await succeed(job.post());
   return ms;
 }
 
 async function measure(
-  server: GitLfsServer,
+  subject: Subject,
   methods: readonly Method[],
   shape: string,
   rounds: number,
 ): Promise<void> {
+  const { server } = subject;
   // What is stored is saved here, and counts for nobody.
-  for (const method of methods) await inFolder((folder) => run(folder, server, method));
+  for (const method of methods) await inFolder((folder) => run(folder, subject, method));
   const times = methods.map((): number[] => []);
   const asked = methods.map(() => '');
   for (let round = 0; round < rounds; round++) {
     for (const [index, method] of methods.entries()) {
       server.requests.length = 0;
-      times[index]?.push(await inFolder((folder) => run(folder, server, method)));
+      times[index]?.push(await inFolder((folder) => run(folder, subject, method)));
       const done = server.requests.filter(
         ({ kind, status }) => kind === 'download' && status === 200,
       );
@@ -92,12 +106,14 @@ async function measure(
     }
   }
   console.log(`\n${shape}, ${String(rounds)} rounds, interleaved\n\n${TABLE_HEADER}`);
-  const base = median(times[0] ?? []);
-  methods.forEach(({ name }, index) => {
-    console.log(row(`${name}: ${asked[index] ?? ''}`, times[index] ?? [], base));
+  methods.forEach(({ name, base }, index) => {
+    const compared = times[methods.findIndex((each) => each.name === base)] ?? [];
+    console.log(row(`${name}: ${asked[index] ?? ''}`, times[index] ?? [], median(compared)));
   });
 }
 
+const ALONE = 'actions/checkout alone';
+const FAR_ALONE = `${ALONE}, over 1 Gbit/s with 20 ms`;
 const rounds = Number(process.argv[2] ?? 5);
 await inFolder(async (root) => {
   const upstream = join(root, 'upstream.git');
@@ -106,36 +122,50 @@ await inFolder(async (root) => {
     token: TOKEN,
   });
   const server = await startGitLfsServer(gitServer);
+  const link = await startLink(server.url, LINK);
+  const { url: serverUrl } = server;
+  const near = { base: ALONE, serverUrl };
   const cache = await startActionsCacheService();
   const s3 = await startS3Server('ceph').catch(() => undefined);
   try {
-    console.log(`${describeMachine()}.`);
+    console.log(`${describeMachine()}. ${describeCheckout()}`);
     for (const [index, shape] of SHAPES.entries()) {
       await createRepository(upstream, repositorySizes.small);
       await addObjects(upstream, server, shape);
       const disk = new DiskStore(join(root, `store-${String(index)}`));
       const bucket = s3 && new S3Store(s3.server, `lfs-${String(index)}`);
       const methods: Method[] = [
-        { name: 'actions/checkout alone' },
-        { name: 'after mirror-action, from a disk', options: () => disk.options() },
+        { name: ALONE, base: ALONE, serverUrl },
+        { name: 'after mirror-action, from a disk', ...near, options: () => disk.options() },
         {
-          name: 'after mirror-action, from the Actions cache',
+          ...{ name: 'after mirror-action, from the Actions cache', ...near },
           options: () =>
             Promise.resolve({
               // Only github.com has this cache.
               ...{ serverUrl: 'https://github.com', ref: 'refs/heads/main' },
               event: { name: 'push', payload: { repository: { default_branch: 'main' } } },
-              inputs: { 'github-server-url': server.url, path: '.', 'cache-key': String(index) },
+              inputs: { 'github-server-url': serverUrl, path: '.', 'cache-key': String(index) },
               environment: cache.environmentFor({ ref: 'refs/heads/main' }),
             }),
         },
         ...(bucket === undefined
           ? []
-          : [{ name: 'after mirror-action, from S3 (Ceph)', options: () => bucket.options() }]),
+          : [
+              {
+                ...{ name: 'after mirror-action, from S3 (Ceph)', ...near },
+                options: () => bucket.options(),
+              },
+            ]),
+        { name: FAR_ALONE, base: FAR_ALONE, serverUrl: link.url },
+        {
+          ...{ name: 'after mirror-action, from a disk, over that link' },
+          ...{ base: FAR_ALONE, serverUrl: link.url },
+          options: () => disk.options(),
+        },
       ];
-      await measure(server, methods, shape.name, rounds);
+      await measure({ upstream, server }, methods, shape.name, rounds);
     }
   } finally {
-    await Promise.all([server.stop(), gitServer.stop(), cache.close(), s3?.stop()]);
+    await Promise.all([link.stop(), server.stop(), gitServer.stop(), cache.close(), s3?.stop()]);
   }
 });

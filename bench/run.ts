@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { countFolderBytes } from '../src/lib/files.ts';
 import { git } from '../test/support/git.ts';
 import { startS3Server, type StartedS3Server } from '../test/support/s3/servers.ts';
+import { describeCheckout } from './checkout.ts';
 import { churn, type Churn } from './churn.ts';
 import { Contest, REPOSITORY } from './contest.ts';
 import { generate, generateTree, SHAPES, TREES } from './generated.ts';
@@ -56,6 +57,7 @@ const NOTES: Readonly<Record<string, readonly string[]>> = {
 
 interface Results {
   machine: string;
+  checkout?: string;
   start?: Start;
   contests: Record<string, Measured>;
   /** Without history, by name. */
@@ -77,6 +79,7 @@ const results = readResults();
 const isMeasured = positionals.join() !== 'page';
 if (isMeasured) {
   results.machine = describeMachine();
+  results.checkout = describeCheckout();
   results.start = await measureStart(values.quick ? 3 : 15);
 }
 const sections = positionals.length > 0 ? positionals : allSections();
@@ -222,12 +225,13 @@ function keep(): void {
 }
 
 function page(): string {
-  const { start, contests, trees = {}, growths, churn: churned, verify, machine } = results;
+  const { start, contests, trees = {}, growths, churn: churned, verify } = results;
+  const { machine, checkout = '' } = results;
   const all = Object.values(contests);
   const chapter = (title: string, ...parts: string[]) => [`## ${title}`, ...parts];
   return [
     '# Benchmark',
-    `Made by \`npm run bench\` on ${machine}. Servers, stores and jobs share this machine and talk over its loopback interface, so the network costs nothing.`,
+    `Made by \`npm run bench\` on ${machine}. Servers, stores and jobs share this machine and talk over its loopback interface, so the network costs nothing. ${checkout}`,
     ...(start === undefined
       ? []
       : [

@@ -17,12 +17,12 @@ import { createTemporaryDirectory, removeDirectory } from '../test/support/tempo
 import { TABLE_HEADER, describeMachine, inFolder, median, row, time } from './measure.ts';
 import { peakMemory } from './peak-memory.ts';
 import { getByCurl, putByCurl } from './s3-curl.ts';
-import { startLink } from './s3-link.ts';
+import { startLink } from './slow-link.ts';
 import { packDirectory } from '../src/mirror/packs.ts';
 
 const MB = 1_000_000;
 const MIB = 1024 * 1024;
-const LINK = { latencyMs: 30, bytesPerSecond: 15 * MB };
+const LINK = { roundTripMs: 30, bytesPerSecond: 15 * MB, isForEach: true };
 /** Of the snapshot whose transfer is timed. */
 const TIMED_MB = 300;
 const MEASURED_MB = [100, 2_000];
@@ -201,7 +201,8 @@ const rounds = Number(process.argv[2] ?? 5);
 const root = await createTemporaryDirectory('bench-s3');
 const ceph = await startS3Server('ceph');
 const upstream = await startGitServer({ root: join(root, 'upstream') });
-const link = await startLink(ceph.server, LINK);
+const link = await startLink(ceph.server.endpoint, LINK);
+const distant: S3Server = { ...ceph.server, endpoint: link.url };
 
 /** A repository that does not compress. */
 async function makeUpstream(megabytes: number): Promise<void> {
@@ -217,7 +218,7 @@ try {
   const [slow, fast] = [newTimes(), newTimes()];
   for (let round = 0; round < rounds; round += 1) {
     await timeRound(server, upstream.url, subject, fast);
-    await timeRound(link.server, upstream.url, subject, slow);
+    await timeRound(distant, upstream.url, subject, slow);
     console.error(`round ${String(round + 1)} of ${String(rounds)}`);
   }
   const megabytes = (subject.layer.bytes / MB).toFixed(0);

@@ -1,20 +1,25 @@
 /**
  * `npm run bench:submodules -- [rounds]`: a checkout with submodules, unprimed and primed, cold and warm, for
- * several numbers and sizes of submodules. The times of primed checkouts include the action's main step. Prints a
- * table in Markdown.
+ * several numbers and sizes of submodules, on the bare loopback interface and over a link. Snapshots are on a disk.
+ * The times of primed checkouts include the action's main step. Prints a table in Markdown.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createJob } from '../test/support/action-runner.ts';
-import { checkout } from '../test/support/checkout/checkout.ts';
 import { git } from '../test/support/git.ts';
 import { startGitServer, type GitServer } from '../test/support/git-server/server.ts';
 import { createRepository } from '../test/support/repository-fixture.ts';
-import { createTemporaryDirectory, removeDirectory } from '../test/support/temporary-directory.ts';
-import { describeMachine, median, time } from './measure.ts';
+import { removeDirectory } from '../test/support/temporary-directory.ts';
+import { checkOut, describeCheckout } from './checkout.ts';
+import { describeMachine, inFolder, median, time } from './measure.ts';
+import { startLink } from './slow-link.ts';
 
+/** Between a hosted runner and its server, about. */
+const LINK = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
 const KINDS = [
+  { count: 1, fileBytes: 1_000 },
   { count: 1, fileBytes: 100_000 },
+  { count: 1, fileBytes: 1_000_000 },
   { count: 5, fileBytes: 1_000 },
   { count: 5, fileBytes: 100_000 },
   { count: 60, fileBytes: 1_000 },
@@ -61,14 +66,19 @@ async function createFamily(
 }
 
 /** Seconds until the files are there, and MiB that the server sent. */
+interface Measured {
+  seconds: number;
+  mib: number;
+}
+
 async function measure(
   { root, repository, sha, server }: Family,
-  { isPrimed, fetchDepth, machine }: { isPrimed: boolean; fetchDepth: number; machine: string },
-): Promise<{ seconds: number; mib: number }> {
+  wish: { isPrimed: boolean; fetchDepth: number; machine: string; serverUrl: string },
+): Promise<Measured> {
+  const { isPrimed, fetchDepth, machine, serverUrl } = wish;
   const store = join(root, 'store');
   await mkdir(store, { recursive: true });
-  const inputs = { submodules: 'true', 'disk-path': store };
-  const serverUrl = server.url;
+  const inputs = { submodules: 'true', 'disk-path': store, 'fetch-depth': String(fetchDepth) };
   const job = createJob({ root: join(root, machine), repository, serverUrl, sha, inputs });
   server.resetCounters();
   const ms = await time(async () => {
@@ -77,7 +87,8 @@ async function measure(
       if (main.exitCode !== 0) throw new Error(`the action failed: ${main.log}`);
     }
     const event = { ref: 'refs/heads/main', sha };
-    await checkout(job, { repository, serverUrl, submodules: true, fetchDepth, ...event });
+    const source = { repository, serverUrl, ...event };
+    await checkOut(join(root, machine), { ...source, submodules: true, fetchDepth });
   });
   const mib = server.bytesSent / 2 ** 20;
   if (isPrimed) await job.post();
@@ -85,38 +96,68 @@ async function measure(
   return { seconds: ms / 1_000, mib };
 }
 
-const rounds = Number(process.argv[2] ?? 3);
-console.log(`${describeMachine()}; median of ${String(rounds)} rounds.\n`);
-console.log('| submodules | files of each | checkout | s | MiB from the server |');
-console.log('| --: | :-- | :-- | --: | --: |');
-for (const kind of KINDS) {
-  const root = await createTemporaryDirectory('bench-submodules');
+const WAYS = ['unprimed', 'cold', 'warm'] as const;
+type Row = Record<(typeof WAYS)[number], Measured[]>;
+
+/** By network and `fetch-depth`. */
+async function measureKind(
+  root: string,
+  kind: (typeof KINDS)[number],
+  rounds: number,
+): Promise<Map<string, Row>> {
   const family = await createFamily(root, kind);
-  const measured = new Map<string, { seconds: number; mib: number }[]>();
+  const link = await startLink(family.server.url, LINK);
+  const networks = { loopback: family.server.url, '1 Gbit/s, 20 ms': link.url };
+  const rows = new Map<string, Row>();
   try {
     for (let round = 0; round < rounds; round += 1) {
-      for (const fetchDepth of [0, 1]) {
-        await removeDirectory(join(root, 'store'));
-        for (const way of ['unprimed', 'primed, cold', 'primed, warm']) {
-          const name = `\`fetch-depth: ${String(fetchDepth)}\`, ${way}`;
-          const machine = `machine-${String(round)}`;
-          const found = await measure(family, {
-            isPrimed: way !== 'unprimed',
-            fetchDepth,
-            machine,
-          });
-          measured.set(name, [...(measured.get(name) ?? []), found]);
+      for (const [network, serverUrl] of Object.entries(networks)) {
+        for (const fetchDepth of [0, 1]) {
+          await removeDirectory(join(root, 'store'));
+          const name = `${network} | \`${String(fetchDepth)}\``;
+          const row = rows.get(name) ?? { unprimed: [], cold: [], warm: [] };
+          rows.set(name, row);
+          for (const way of WAYS) {
+            const isPrimed = way !== 'unprimed';
+            row[way].push(
+              await measure(family, { isPrimed, fetchDepth, machine: 'machine', serverUrl }),
+            );
+          }
         }
       }
     }
   } finally {
+    await link.stop();
     await family.server.stop();
-    await removeDirectory(root);
   }
-  const size = `${String(FILES)} of ${String(kind.fileBytes / 1_000)} kB`;
-  for (const [name, found] of measured) {
-    const seconds = median(found.map((each) => each.seconds)).toFixed(1);
-    const mib = median(found.map((each) => each.mib)).toFixed(1);
-    console.log(`| ${String(kind.count)} | ${size} | ${name} | ${seconds} | ${mib} |`);
+  return rows;
+}
+
+function printRows({ count, fileBytes }: (typeof KINDS)[number], rows: Map<string, Row>): void {
+  for (const [name, row] of rows) {
+    const middle = (way: keyof Row, figure: keyof Measured) =>
+      median(row[way].map((each) => each[figure]));
+    const ratio = middle('warm', 'seconds') / middle('unprimed', 'seconds');
+    const cells = [
+      `${String(count)} of ${String((FILES * fileBytes) / 1e6)} MB`,
+      name,
+      ...WAYS.map((way) => middle(way, 'seconds').toFixed(1)),
+      ratio.toFixed(2),
+      ...(['unprimed', 'warm'] as const).map((way) => middle(way, 'mib').toFixed(1)),
+    ];
+    console.log(`| ${cells.join(' | ')} |`);
   }
+}
+
+const rounds = Number(process.argv[2] ?? 3);
+console.log(`${describeMachine()}; median of ${String(rounds)} rounds. ${describeCheckout()}\n`);
+const columns = [
+  ...['submodules, with files', 'network', '`fetch-depth`', 'unprimed, s', 'cold, s', 'warm, s'],
+  ...['warm / unprimed', 'MiB from the server, unprimed', 'warm'],
+];
+console.log(`| ${columns.join(' | ')} |\n|${columns.map(() => '---').join('|')}|`);
+for (const kind of KINDS) {
+  await inFolder(async (root) => {
+    printRows(kind, await measureKind(root, kind, rounds));
+  });
 }
