@@ -22,12 +22,19 @@ import {
 } from './report/report.ts';
 import { isPublishedEarly, saveOptionsOf } from './save-policy.ts';
 import { toSavedState, writeStepState, type MirrorState } from './step-state.ts';
-import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './step.ts';
+import {
+  listenForCancel,
+  openJob,
+  openKey,
+  restoreOptionsOf,
+  specOf,
+  type OpenedJob,
+} from './step.ts';
 import { findSubmodules, submoduleOptionsOf } from './submodules.ts';
 
 const signal = listenForCancel();
 let settings: Settings | undefined;
-let job: Job | undefined;
+let job: OpenedJob | undefined;
 if (isDisabled()) reportDisabled('main');
 else await start();
 leaveHungCalls();
@@ -41,6 +48,8 @@ async function start(): Promise<void> {
     await run(job, settings);
   } catch (error) {
     await reportFailure(error, job, settings?.upstream.url);
+  } finally {
+    await job?.close();
   }
 }
 

@@ -24,11 +24,11 @@ import {
 import type { MirrorSave } from './report/outcome.ts';
 import { REPACK_TIMEOUT_MS, findSaveBan, saveOptionsOf } from './save-policy.ts';
 import { readStepState, type MirrorState } from './step-state.ts';
-import { listenForCancel, openJob, sweepKeys } from './step.ts';
+import { listenForCancel, openJob, sweepKeys, type OpenedJob } from './step.ts';
 
 const signal = listenForCancel();
 let settings: Settings | undefined;
-let job: Job | undefined;
+let job: OpenedJob | undefined;
 if (isDisabled()) reportDisabled('post');
 else await start();
 leaveHungCalls();
@@ -54,6 +54,7 @@ async function run(mirrors: readonly MirrorState[]): Promise<void> {
     if (repository !== undefined) await reportSaves(repository, submodules);
     await saveLfs(job, settings);
   } finally {
+    await job?.close();
     const { temporaryFolder } = settings.runner;
     for (const { path } of mirrors.filter(({ isPrivate }) => isPrivate)) {
       // The runner would remove it, but only at the end of the job: a failure here harms nobody.

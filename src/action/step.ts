@@ -9,7 +9,7 @@ import { describeError } from '../lib/errors.ts';
 import { createMachineLock } from '../locks/machine.ts';
 import type { RestoreOptions } from '../restore/session.ts';
 import type { MirrorSpec } from '../snapshot/identity.ts';
-import { openStore } from '../stores/open.ts';
+import { openStore, type OpenStore } from '../stores/open.ts';
 import { originOf } from '../submodules/url.ts';
 import { findTemporaryFolder } from './inputs/runner.ts';
 import type { Settings } from './inputs/settings.ts';
@@ -54,12 +54,15 @@ function warnOfKey(error: unknown): void {
   actionsLog.warning(`The file of \`ssh-key\` could not be removed: ${describeError(error)}`);
 }
 
+/** To be closed after its last use, or the process may never end. */
+export type OpenedJob = Job & Pick<OpenStore, 'close'>;
+
 /** The job; with an `sshCommand`, git reaches upstream by it. */
 export async function openJob(
   settings: Settings,
   signal: AbortSignal,
   sshCommand?: string,
-): Promise<Job> {
+): Promise<OpenedJob> {
   const log = actionsLog;
   const { environment, runner, run: holder } = settings;
   const { temporaryFolder } = runner;

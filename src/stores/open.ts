@@ -45,6 +45,8 @@ export interface OpenStore {
   claimOf: ((key: string, number: number) => ClaimLock) | undefined;
   /** Why there is none, for people; else empty. */
   noStoreReason: string;
+  /** To be called after the last use: nothing that could keep the process alive is left. Never throws. */
+  close(): Promise<void>;
 }
 
 export interface StoreSurroundings {
@@ -101,6 +103,7 @@ function withRecords(
     otherStores: [],
     claimOf: (key, number) => createClaimLock(recordsOf(key), { number, holder }),
     noStoreReason: '',
+    close: () => Promise.resolve(),
   };
 }
 
@@ -115,7 +118,8 @@ function openCache(
   }
   if (fault !== undefined) {
     const noStoreReason = `neither a disk store nor a bucket is set, and ${fault}`;
-    return { store: undefined, otherStores: [], claimOf: undefined, noStoreReason };
+    const close = () => Promise.resolve();
+    return { store: undefined, otherStores: [], claimOf: undefined, noStoreReason, close };
   }
   const cache = openActionsCache({ environment, temporaryFolder });
   const { own, others } = scopes;
@@ -127,5 +131,6 @@ function openCache(
       return createActionsCacheClaim(entries, { number, epoch, contenders });
     },
     noStoreReason: '',
+    close: () => cache.close(),
   };
 }

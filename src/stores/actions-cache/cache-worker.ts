@@ -2,11 +2,13 @@
  * The program of a process of its own that runs the toolkit of the Actions cache, which knows neither
  * signals nor deadlines, works in its process's folder, writes workflow commands, and turns failures
  * into misses. Requests come as lines of JSON, one at a time; each is answered by lines with what the
- * toolkit says, and one with the result. It ends with its input.
+ * toolkit says, and one with the result. It works in the folder that a request names, and waits for the next
+ * one outside: Windows removes no folder that a process is in. It ends with its input.
  */
 import { createInterface } from 'node:readline';
 import { restoreCache, saveCache } from '@actions/cache';
-import type { CacheMessage, CacheRequest } from './protocol.ts';
+import type { CacheFolder } from './folder.ts';
+import type { CacheMessage, CacheOrder, CacheRequest } from './protocol.ts';
 
 /** The same everywhere: the toolkit makes it a part of an entry's identity. */
 const PATHS = ['entry'];
@@ -43,6 +45,13 @@ function listen(chunk: unknown): boolean {
   return true;
 }
 
+const home = process.cwd();
+
+function enter({ root, workspace }: CacheFolder): void {
+  process.chdir(workspace);
+  for (const name of ['TMPDIR', 'TEMP', 'TMP']) process.env[name] = root;
+}
+
 async function run(request: CacheRequest): Promise<string | number | null> {
   switch (request.do) {
     case 'look-up': {
@@ -61,10 +70,13 @@ process.stderr.write = listen;
 for await (const line of createInterface({ input: process.stdin })) {
   let result: string | number | null = null;
   try {
-    result = await run(JSON.parse(line) as CacheRequest);
+    const order = JSON.parse(line) as CacheOrder;
+    enter(order.folder);
+    result = await run(order);
   } catch (error) {
     listen(`\n::error::${Error.isError(error) ? error.message : String(error)}`);
   }
+  process.chdir(home);
   listen('\n');
   tell({ result });
 }

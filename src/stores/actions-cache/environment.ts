@@ -64,11 +64,8 @@ function isEnterpriseServer(url: string | undefined): boolean {
   return host !== 'GITHUB.COM' && !host.endsWith('.GHE.COM') && !host.endsWith('.LOCALHOST');
 }
 
-/** The worker's environment: its own folders take the place of the job's. */
-export function workerEnvironment(
-  environment: NodeJS.ProcessEnv,
-  { root }: { root: string },
-): NodeJS.ProcessEnv {
+/** The worker's environment: the folder that it works in takes the place of the job's. */
+export function workerEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const passed = Object.entries(environment).filter(([name]) => PASSED_ON.has(name.toUpperCase()));
   return {
     ...Object.fromEntries(passed),
@@ -76,8 +73,5 @@ export function workerEnvironment(
     LC_ALL: 'C',
     GITHUB_WORKSPACE: WORKSPACE_FOR_TOOLKIT,
     RUNNER_TEMP: TEMPORARY_FOR_TOOLKIT,
-    TMPDIR: root,
-    TEMP: root,
-    TMP: root,
   };
 }

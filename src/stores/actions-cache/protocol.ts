@@ -1,6 +1,10 @@
 /** What the store and its worker process say to each other. */
+import type { CacheFolder } from './folder.ts';
 
-/** What the worker is asked, as a line of JSON. */
+/** A request and the private folder that it works in, as a line of JSON. */
+export type CacheOrder = CacheRequest & { folder: CacheFolder };
+
+/** What the worker is asked. */
 export type CacheRequest =
   /** Up to MAX_KEYS keys: the first that an entry has, or that the newest entry's key begins with. */
   | { do: 'look-up'; keys: readonly string[] }

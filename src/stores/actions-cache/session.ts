@@ -1,4 +1,4 @@
-/** Calls of the Actions cache: each in a worker and a folder of its own, within its time. */
+/** Calls of the Actions cache: each with a worker for itself, in a folder of its own, within its time. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
@@ -17,7 +17,7 @@ import {
   type SaveResult,
 } from './toolkit-log.ts';
 import type { CacheAnswer } from './protocol.ts';
-import { withWorker, type Ask, type Asking } from './worker.ts';
+import { WorkerPool, type Ask, type Asking } from './worker.ts';
 
 /**
  * For everything that a call asks, transfers of layers excepted, while nothing is heard. The store only
@@ -62,11 +62,21 @@ export interface ActionsCache {
     signal: AbortSignal,
     work: (session: CacheSession) => Promise<T>,
   ): Promise<T>;
+
+  /** Ends the workers that calls have left. To be called after the last call. */
+  close(): Promise<void>;
 }
 
 export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
-  const { environment, temporaryFolder, times = {} } = options;
+  const { temporaryFolder, times = {} } = options;
+  const surroundings = {
+    environment: workerEnvironment(options.environment),
+    workingDirectory: temporaryFolder,
+  };
+  const workers = new WorkerPool(surroundings);
   return {
+    close: () => workers.close(),
+
     async call(direction, what, signal, work) {
       throwIfCancelled(signal);
       const limits = {
@@ -76,17 +86,13 @@ export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
         ...times,
       };
       try {
-        return await withCacheFolder(temporaryFolder, (folder) => {
-          const place = {
-            environment: workerEnvironment(environment, folder),
-            workingDirectory: folder.workspace,
-            signal,
-          };
-          return withWorker(place, (ask) => {
+        return await withCacheFolder(temporaryFolder, (folder) =>
+          workers.use(folder, signal, (ask) => {
+            const place = { ...surroundings, workingDirectory: folder.workspace, signal };
             const unpacks = (answer: CacheAnswer) => canUnpack(answer, folder, place);
             return work(new CacheSession({ ask, unpacks, folder, signal, ...limits }));
-          });
-        });
+          }),
+        );
       } catch (error) {
         if (error instanceof TypeError) throw error;
         throw toMirrorError(error, 'store-unavailable', what);

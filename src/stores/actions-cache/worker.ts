@@ -1,11 +1,15 @@
-/** The worker process: started for one call of the store, ended with it, whatever happens. */
+/**
+ * The worker processes. A call has one for itself; if it succeeds, a later call of the same step uses that again,
+ * because starting one takes longer than most answers.
+ */
 import { PassThrough } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { fileURLToPath } from 'node:url';
 import { formatDuration } from '../../lib/durations.ts';
 import { MirrorError, reasonOf, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { runChild, type ChildResult } from '../../lib/process.ts';
-import type { CacheAnswer, CacheMessage, CacheRequest, CacheWord } from './protocol.ts';
+import type { CacheFolder } from './folder.ts';
+import type { CacheAnswer, CacheMessage, CacheOrder, CacheRequest, CacheWord } from './protocol.ts';
 import { clean, scrub } from './toolkit-log.ts';
 
 /** How the toolkit says that it asks again. */
@@ -21,8 +25,8 @@ const MAX_WORDS = 40;
 
 export interface WorkerOptions {
   environment: NodeJS.ProcessEnv;
+  /** Where it waits for requests. */
   workingDirectory: string;
-  signal: AbortSignal;
 }
 
 export interface Asking {
@@ -39,25 +43,58 @@ export interface Asking {
 /** One request at a time. */
 export type Ask = (request: CacheRequest, asking: Asking) => Promise<CacheAnswer>;
 
-/** Runs work with a worker of its own; when this returns, or throws, the worker has ended. */
-export async function withWorker<T>(
-  options: WorkerOptions,
-  work: (ask: Ask) => Promise<T>,
-): Promise<T> {
-  throwIfCancelled(options.signal);
-  const worker = new Worker(options);
-  try {
-    return await work((request, asking) => worker.ask(request, asking));
-  } finally {
-    await worker.end();
+/** As many wait for a next call; each takes some 60 MB. */
+const MOST_IDLE = 2;
+
+export class WorkerPool {
+  readonly #options: WorkerOptions;
+  readonly #idle: Worker[] = [];
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Runs work with a worker for itself, in that folder. If it throws, the worker has ended. */
+  async use<T>(
+    folder: CacheFolder,
+    signal: AbortSignal,
+    work: (ask: Ask) => Promise<T>,
+  ): Promise<T> {
+    throwIfCancelled(signal);
+    const worker = this.#take();
+    const stop = () => {
+      worker.stop(reasonOf(signal));
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    let isUsable = false;
+    try {
+      const result = await work((request, asking) => worker.ask({ ...request, folder }, asking));
+      isUsable = worker.isRunning && this.#idle.length < MOST_IDLE;
+      return result;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      if (isUsable) this.#idle.push(worker);
+      else await worker.end();
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map((worker) => worker.end()));
+  }
+
+  #take(): Worker {
+    for (let worker = this.#idle.pop(); worker !== undefined; worker = this.#idle.pop()) {
+      if (worker.isRunning) return worker;
+    }
+    return new Worker(this.#options);
   }
 }
 
 class Worker {
-  readonly #options: WorkerOptions;
+  #hasEnded = false;
   readonly #secrets: readonly string[];
   readonly #input = new PassThrough();
-  readonly #late = new AbortController();
+  readonly #stopping = new AbortController();
   readonly #ended: Promise<MirrorError>;
   readonly #decoder = new StringDecoder('utf8');
   #partial = '';
@@ -70,25 +107,32 @@ class Worker {
     | undefined;
 
   constructor(options: WorkerOptions) {
-    this.#options = options;
     this.#secrets = [options.environment['ACTIONS_RUNTIME_TOKEN'] ?? ''];
     const running = runChild([process.execPath, PROGRAM], {
       ...options,
       // Each request has a time of its own; the call that makes them has the rest.
       timeoutMs: Infinity,
-      signal: AbortSignal.any([options.signal, this.#late.signal]),
+      signal: this.#stopping.signal,
       stdin: this.#input,
       onOutput: (chunk) => {
         this.#take(chunk);
       },
     });
-    this.#ended = running.then(
-      (result) => this.#explain(result),
-      (error: unknown) => toMirrorError(error, 'store-unavailable', 'starting the cache worker'),
-    );
+    this.#ended = running
+      .then(
+        (result) => this.#explain(result),
+        (error: unknown) => toMirrorError(error, 'store-unavailable', 'starting the cache worker'),
+      )
+      .finally(() => {
+        this.#hasEnded = true;
+      });
   }
 
-  async ask(request: CacheRequest, { patienceMs, gauge, onShare }: Asking): Promise<CacheAnswer> {
+  get isRunning(): boolean {
+    return !this.#hasEnded && !this.#stopping.signal.aborted;
+  }
+
+  async ask(request: CacheOrder, { patienceMs, gauge, onShare }: Asking): Promise<CacheAnswer> {
     const { promise, resolve } = Promise.withResolvers<CacheAnswer>();
     const words: CacheWord[] = [];
     let gauged = 0;
@@ -102,7 +146,7 @@ class Worker {
       }
       const last = words.findLast(({ text }) => ATTEMPT.test(text))?.text;
       const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}${last === undefined ? '' : ` (${clean(last)})`}`;
-      this.#late.abort(new MirrorError('store-unavailable', message));
+      this.stop(new MirrorError('store-unavailable', message));
     };
     const deadline = setTimeout(() => void expire(), patienceMs);
     let furthest = 0;
@@ -124,11 +168,16 @@ class Worker {
     }
   }
 
+  /** Ends it for that reason, whatever it is doing. */
+  stop(reason: MirrorError): void {
+    this.#stopping.abort(reason);
+  }
+
   /** It ends by itself when its input does. */
   async end(): Promise<void> {
     this.#input.end();
     const deadline = setTimeout(() => {
-      this.#late.abort();
+      this.#stopping.abort();
     }, END_GRACE_MS);
     await this.#ended;
     clearTimeout(deadline);
@@ -153,9 +202,8 @@ class Worker {
 
   /** Why it gives no answer any more. */
   #explain({ exitCode, stderr }: ChildResult): MirrorError {
-    if (this.#options.signal.aborted) return reasonOf(this.#options.signal);
-    const late: unknown = this.#late.signal.reason;
-    if (late instanceof MirrorError) return late;
+    const reason: unknown = this.#stopping.signal.reason;
+    if (reason instanceof MirrorError) return reason;
     const lastWords = scrub(stderr.trim().slice(-MAX_LAST_WORDS), this.#secrets);
     const message = `the worker for the Actions cache ended with exit code ${exitCode}: ${lastWords}`;
     return new MirrorError('store-unavailable', message);

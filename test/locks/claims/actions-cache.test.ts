@@ -10,7 +10,7 @@ import {
 import type { Clock } from '../../../src/locks/clock.ts';
 import type { ClaimAcquisition } from '../../../src/locks/lock.ts';
 import { createActionsCacheClaimEntries } from '../../../src/stores/actions-cache/claims.ts';
-import { openActionsCache } from '../../../src/stores/actions-cache/session.ts';
+import { useCaches } from '../../support/actions-cache/caches.ts';
 import {
   startActionsCacheService,
   type ActionsCacheService,
@@ -363,6 +363,7 @@ describe('against the service', () => {
   const directories = temporaryDirectories();
   let real: ActionsCacheService;
   let temporaryFolder: string;
+  const openCache = useCaches();
   beforeAll(async () => {
     real = await startActionsCacheService();
     temporaryFolder = await directories.create('runner-temp');
@@ -383,7 +384,7 @@ describe('against the service', () => {
       ...real.environmentFor(job, { blobHost: 'loopback' }),
     };
     const entries = createActionsCacheClaimEntries({
-      cache: openActionsCache({ environment, temporaryFolder }),
+      cache: openCache({ environment, temporaryFolder }),
       scope: 'default',
       key: 'key',
     });

@@ -1,8 +1,8 @@
 /** The store in the Actions cache, with the real toolkit, against a service on this machine. */
 import { afterAll, afterEach, beforeAll, jest } from '@jest/globals';
-import { openActionsCache } from '../../../src/stores/actions-cache/session.ts';
 import { createActionsCacheStore } from '../../../src/stores/actions-cache/store.ts';
 import type { Store } from '../../../src/stores/store.ts';
+import { useCaches } from '../../support/actions-cache/caches.ts';
 import {
   startActionsCacheService,
   type ActionsCacheService,
@@ -19,6 +19,7 @@ const MAIN: CacheJob = { ref: 'refs/heads/main' };
 const directories = temporaryDirectories();
 let service: ActionsCacheService;
 let temporaryFolder: string;
+const openCache = useCaches();
 
 beforeAll(async () => {
   service = await startActionsCacheService();
@@ -40,7 +41,7 @@ function environmentOf(job: CacheJob): NodeJS.ProcessEnv {
 
 function open(environment = environmentOf(MAIN), scope = 'default'): Store {
   return createActionsCacheStore({
-    cache: openActionsCache({ environment, temporaryFolder }),
+    cache: openCache({ environment, temporaryFolder }),
     scope,
   });
 }

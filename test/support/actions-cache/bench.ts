@@ -2,15 +2,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest } from '@jest/globals';
 import { readdir } from 'node:fs/promises';
 import { MirrorError } from '../../../src/lib/errors.ts';
-import {
-  openActionsCache,
-  type ActionsCacheOptions,
-} from '../../../src/stores/actions-cache/session.ts';
+import type { ActionsCacheOptions } from '../../../src/stores/actions-cache/session.ts';
 import { createActionsCacheStore } from '../../../src/stores/actions-cache/store.ts';
 import type { LayerFiles, Store } from '../../../src/stores/store.ts';
 import { KEY, signal } from '../../stores/contract/store-contract.ts';
 import { writeLayer, type Contents } from '../layer-files.ts';
 import { temporaryDirectories, type TemporaryDirectories } from '../temporary-directory.ts';
+import { useCaches } from './caches.ts';
 import { startActionsCacheService, type ActionsCacheService } from './service.ts';
 import type { BlobHost, CacheJob } from './token.ts';
 
@@ -47,6 +45,7 @@ export function useCacheBench(): CacheBench {
   let service: ActionsCacheService;
   let temporaryFolder: string;
   let store: Store;
+  const openCache = useCaches();
   beforeAll(async () => {
     service = await startActionsCacheService();
   });
@@ -83,7 +82,7 @@ export function useCacheBench(): CacheBench {
     open(environment = bench.environmentOf(MAIN), more = {}) {
       const { scope = 'default', isUnhurried = false, times, ...rest } = more;
       const hurry = `--import=${new URL('hurry.ts', import.meta.url).href}`;
-      const cache = openActionsCache({
+      const cache = openCache({
         environment: isUnhurried
           ? environment
           : { ...environment, NODE_OPTIONS: `${environment['NODE_OPTIONS'] ?? ''} ${hurry}` },
