@@ -6,7 +6,8 @@ import { getState, saveState } from '@actions/core';
 import * as v from 'valibot';
 import type { Job } from '../job/job.ts';
 import { labelLog } from '../lib/log.ts';
-import { bringLfsObjects, primeLfsObjects, type LfsOutcome } from '../lfs/bring-objects.ts';
+import { bringLfsObjects, type LfsOutcome } from '../lfs/bring-objects.ts';
+import { primeLfsObjects } from '../lfs/prime-objects.ts';
 import {
   lfsSaveSchema,
   saveLfsObjects,
@@ -14,6 +15,7 @@ import {
   type LfsSave,
 } from '../lfs/save-objects.ts';
 import type { PrimeResult } from '../prime/prime-workspace.ts';
+import type { JobCommit } from '../restore/job-commit.ts';
 import type { MirrorSession } from '../restore/session.ts';
 import type { Settings } from './inputs/settings.ts';
 import { reportEarlySave, reportLfsNotSaved, reportLfsSave } from './report/report.ts';
@@ -26,12 +28,13 @@ export async function bringLfs(
   session: Pick<MirrorSession, 'job' | 'mirror'>,
   settings: Settings,
   primed: PrimeResult,
+  commit: JobCommit | undefined,
 ): Promise<LfsOutcome | undefined> {
   const { job } = session;
-  const { fetchTimeoutMs, stallTimeoutMs, lockTimeoutMs, workspace } = settings;
+  const { fetchTimeoutMs, stallTimeoutMs, lockTimeoutMs } = settings;
   const early = isPublishedEarly(settings) ? saveOptionsOf(settings, job) : undefined;
   const limits = { fetchTimeoutMs, stallTimeoutMs, lockTimeoutMs };
-  const brought = await bringLfsObjects(session, { commit: workspace?.commit, ...limits, early });
+  const brought = await bringLfsObjects(session, { commit, ...limits, early });
   if (brought === undefined) return undefined;
   reportEarlySave(brought.early, labelLog(job.log, 'LFS objects'));
   await writeState(job, brought.save);

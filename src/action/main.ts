@@ -30,7 +30,7 @@ import {
   specOf,
   type OpenedJob,
 } from './step.ts';
-import { findSubmodules, submoduleOptionsOf } from './submodules.ts';
+import { findSubmodules, openJobCommit, submoduleOptionsOf } from './submodules.ts';
 
 const signal = listenForCancel();
 let settings: Settings | undefined;
@@ -87,8 +87,9 @@ async function bringRepository(opened: Job, chosen: Settings): Promise<Repositor
     workspace === undefined
       ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
       : await primeWorkspace(session.job, mirror, workspace);
-  const lfs = chosen.lfs ? await bringLfs(session, chosen, primed) : undefined;
-  const choice = await findSubmodules(session, chosen, primed);
+  await using commit = await openJobCommit(session, chosen);
+  const lfs = chosen.lfs ? await bringLfs(session, chosen, primed, commit) : undefined;
+  const choice = await findSubmodules(session.job, chosen, primed, commit);
   return { mirror, primed, lfs, choice, state: toSavedState('', mirror, isClaimed, primed) };
 }
 

@@ -1,9 +1,9 @@
-/** What main asks of submodules, and with whose credentials their mirrors are fetched. */
+/** What main asks of the job's commit and its submodules, and with whose credentials their mirrors are fetched. */
 import { describeError, throwIfCancelled } from '../lib/errors.ts';
 import { dirname, join } from 'node:path';
 import type { Job } from '../job/job.ts';
 import type { PrimeResult } from '../prime/prime-workspace.ts';
-import { openCommit } from '../restore/job-commit.ts';
+import { openCommit, type JobCommit } from '../restore/job-commit.ts';
 import type { MirrorSession } from '../restore/session.ts';
 import type { Choice } from '../submodules/choose.ts';
 import { readSubmodules } from '../submodules/read.ts';
@@ -13,11 +13,37 @@ import type { Settings } from './inputs/settings.ts';
 import { parseRefs } from './inputs/upstream.ts';
 import { restoreOptionsOf } from './step.ts';
 
-/** The submodules of the job's commit; undefined where none is asked for, or none can be primed. */
-export async function findSubmodules(
+/**
+ * The commit that the job checks out, as far as it is known: LFS objects and submodules are found in its tree. Undefined
+ * if nobody asks for them, or it can't be had.
+ */
+export async function openJobCommit(
   { job, mirror }: MirrorSession,
   settings: Settings,
+): Promise<JobCommit | undefined> {
+  const { workspace, submodules, lfs } = settings;
+  const oid = workspace?.commit ?? mirror.head?.oid;
+  if (oid === undefined || !(lfs || submodules !== 'none')) return undefined;
+  try {
+    return await openCommit(job, mirror, oid, restoreOptionsOf(settings));
+  } catch (error) {
+    throwIfCancelled(job.signal);
+    const left = [
+      ...(lfs ? ["LFS objects are those of upstream's HEAD"] : []),
+      ...(submodules === 'none' ? [] : ['submodules are left to actions/checkout']),
+    ];
+    const reason = describeError(error);
+    job.account.fallBack(`Commit ${oid} can't be had, so ${left.join(', and ')}: ${reason}`, error);
+    return undefined;
+  }
+}
+
+/** The submodules of the job's commit; undefined where none is asked for, or none can be primed. */
+export async function findSubmodules(
+  job: Job,
+  settings: Settings,
   primed: PrimeResult,
+  commit: JobCommit | undefined,
 ): Promise<Choice | undefined> {
   const { workspace, submodules, upstream } = settings;
   if (submodules === 'none') return undefined;
@@ -25,10 +51,8 @@ export async function findSubmodules(
     job.log.info('Submodules are left to actions/checkout: the workspace is not primed');
     return undefined;
   }
-  const oid = workspace.commit ?? mirror.head?.oid;
-  if (oid === undefined) return undefined;
+  if (commit === undefined) return undefined;
   try {
-    await using commit = await openCommit(job, mirror, oid, restoreOptionsOf(settings));
     return await readSubmodules(job.git, commit, workspace.remoteUrl, upstream.server);
   } catch (error) {
     throwIfCancelled(job.signal);

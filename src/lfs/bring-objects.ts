@@ -5,9 +5,9 @@
  * Nothing here fails the job: what is missing is downloaded by the checkout, as it would be without a mirror.
  */
 import { bindSignal, type Job } from '../job/job.ts';
-import { formatBytes } from '../lib/bytes.ts';
-import { describeError, throwIfCancelled, toMirrorError } from '../lib/errors.ts';
+import { describeError, throwIfCancelled } from '../lib/errors.ts';
 import type { ClaimAcquisition } from '../locks/lock.ts';
+import type { JobCommit } from '../restore/job-commit.ts';
 import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
 import type { SaveResult } from '../save/decide.ts';
 import type { SaveOptions } from '../save/save-snapshot.ts';
@@ -19,28 +19,24 @@ import {
   type Collection,
   type RestoreTarget,
 } from './collection.ts';
-import { listNeeded, type FetchLimits, type NeededObjects } from './commit.ts';
-import { downloadObjects, type Download, type LfsFailure } from './git-lfs.ts';
-import { findSound, objectsFolder, placeObjects, sweepWork } from './objects.ts';
-import { countBytes, type LfsObject } from './pointers.ts';
+import { downloadMissing } from './download-missing.ts';
+import type { LfsFailure } from './git-lfs.ts';
+import { findSound, objectsFolder, sweepWork } from './objects.ts';
+import { amountOf, listObjects, type Amount, type LfsObject } from './pointers.ts';
+import type { PrimedObjects } from './prime-objects.ts';
 import { saveUnderLock, type LfsSave } from './save-objects.ts';
 
-export interface LfsOptions extends FetchLimits {
-  /** The commit that the job checks out, where it is known; otherwise upstream's HEAD. */
-  commit: string | undefined;
+export interface LfsOptions {
+  /** What the job checks out, where it is known and there; otherwise it is taken to be upstream's HEAD. */
+  commit: JobCommit | undefined;
+  /** How long all downloads may take, in milliseconds. */
+  fetchTimeoutMs: number;
+  /** How long the LFS server may show no sign of life, in milliseconds; Infinity: as long as it likes. */
+  stallTimeoutMs: number;
   /** How long to wait for another job that downloads the same objects, in milliseconds. */
   lockTimeoutMs: number;
   /** If set, what was downloaded is saved before the step ends, once for all jobs that wait. */
   early: SaveOptions | undefined;
-}
-
-export interface Amount {
-  objects: number;
-  bytes: number;
-}
-
-export interface PrimedObjects extends Amount {
-  copiedBytes: number;
 }
 
 export interface LfsOutcome {
@@ -77,7 +73,7 @@ export async function bringLfsObjects(
 ): Promise<BroughtObjects | undefined> {
   try {
     const needed = await job.account.measure('lfs-check', () =>
-      listNeeded(job, mirror, options.commit, options),
+      listNeeded(job, mirror, options.commit),
     );
     const { url, cacheKey } = mirror.identity.spec;
     const folder = objectsFolder(mirror.path);
@@ -92,6 +88,23 @@ export async function bringLfsObjects(
   }
 }
 
+interface NeededObjects {
+  /** What the job's checkout needs. */
+  ofJob: LfsObject[];
+  /** What upstream's HEAD needs: other jobs will ask for these. */
+  ofHead: LfsObject[];
+}
+
+async function listNeeded(
+  { git }: Job,
+  { path, head }: RestoredMirror,
+  commit: JobCommit | undefined,
+): Promise<NeededObjects> {
+  const ofHead = head === undefined ? [] : await listObjects(git, path, head.oid);
+  if (commit === undefined || commit.oid === head?.oid) return { ofJob: ofHead, ofHead };
+  return { ofJob: await listObjects(git, commit.gitDirectory, commit.oid), ofHead };
+}
+
 interface Bringing {
   job: Job;
   mirror: RestoredMirror;
@@ -101,7 +114,7 @@ interface Bringing {
 }
 
 async function bring(bringing: Bringing): Promise<BroughtObjects> {
-  const { job, options, target, needed } = bringing;
+  const { job, mirror, options, target, needed } = bringing;
   const { folder } = target;
   const lacking = new Lacking(needed.ofJob);
   const sound = await job.account.measure('lfs-check', () =>
@@ -119,7 +132,11 @@ async function bring(bringing: Bringing): Promise<BroughtObjects> {
   const claim = await contend(bringing, lacking, own);
   try {
     if (claim?.outcome === 'not-needed') await restore();
-    const { objects: downloaded, failure } = await download(bringing, lacking);
+    const { arrived, failure } = await downloadMissing(job, {
+      ...{ url: mirror.identity.spec.url, folder, missing: lacking.objects },
+      ...{ total: needed.ofJob.length, ...options },
+    });
+    const downloaded = lacking.take(arrived);
     const save = describeSave(bringing);
     const early = downloaded.length > 0 ? await saveEarly(job, options, save, claim) : undefined;
     const hasRight = claim?.outcome === 'acquired' && claim.hold.staysTaken;
@@ -131,7 +148,7 @@ async function bring(bringing: Bringing): Promise<BroughtObjects> {
       restored: amountOf(restored),
       downloaded: amountOf(downloaded),
       missing: amountOf(lacking.objects),
-      failure,
+      failure: failure?.kind,
     };
     return { outcome, objects: here, folder, save: { ...save, isClaimed }, early };
   } finally {
@@ -211,51 +228,6 @@ async function contend(
   );
 }
 
-async function download(
-  { job, mirror, options, target, needed }: Bringing,
-  lacking: Lacking,
-): Promise<{ objects: LfsObject[]; failure: LfsFailure | undefined }> {
-  if (lacking.isEmpty) return { objects: [], failure: undefined };
-  const { account, git, signal, log } = job;
-  const { fetchTimeoutMs: timeoutMs, stallTimeoutMs: stallMs } = options;
-  const { url } = mirror.identity.spec;
-  const missing = lacking.objects;
-  log.info(`Downloading ${formatAmount(missing)} from the LFS server of ${url}`);
-  const access = job.accessOf(url);
-  const { arrived, failure } = await account.measure(
-    'lfs-fetch',
-    () => tryDownload(target.folder, missing, { git, access, signal, timeoutMs, stallMs }),
-    (done) => countBytes(missing.filter(({ oid }) => done.arrived.has(oid))),
-  );
-  const objects = lacking.take(arrived);
-  if (failure !== undefined) {
-    const share = `${String(lacking.objects.length)} of ${String(needed.ofJob.length)} LFS objects`;
-    const bytes = formatBytes(countBytes(lacking.objects));
-    const reason = `The checkout has to download ${share} (${bytes}) itself: ${failure.error.message}`;
-    account.fallBack(reason, failure.error);
-  }
-  return { objects, failure: failure?.kind };
-}
-
-/** A failure of this disk is a failure like others: what was here before is still primed. */
-async function tryDownload(...args: Parameters<typeof downloadObjects>): Promise<Download> {
-  try {
-    return await downloadObjects(...args);
-  } catch (thrown) {
-    const [, , { signal }] = args;
-    throwIfCancelled(signal);
-    const error = toMirrorError(thrown, 'unknown', 'downloading LFS objects');
-    const kind = error.code === 'no-space' ? 'no-space' : 'unknown';
-    return { arrived: new Set(), failure: { kind, error } };
-  }
-}
-
-function formatAmount(objects: readonly LfsObject[]): string {
-  const { length } = objects;
-  const what = length === 1 ? '1 LFS object' : `${String(length)} LFS objects`;
-  return `${what} (${formatBytes(countBytes(objects))})`;
-}
-
 function describeSave({ mirror, target, needed }: Bringing): LfsSave {
   const { path, isPrivate, identity } = mirror;
   const all = new Map([...needed.ofHead, ...needed.ofJob].map((each) => [each.oid, each.size]));
@@ -284,37 +256,4 @@ async function saveEarly(
     job.account.fallBack(reason, error);
     return undefined;
   }
-}
-
-/** Gives a git directory the objects, so that git-lfs finds them there. Never throws. */
-export async function primeLfsObjects(
-  { git, account, log, signal }: Job,
-  { folder, objects }: Pick<BroughtObjects, 'folder' | 'objects'>,
-  gitDirectory: string,
-): Promise<PrimedObjects> {
-  const nothing = { objects: 0, bytes: 0, copiedBytes: 0 };
-  if (objects.length === 0) return nothing;
-  const args = ['config', '--get', 'lfs.storage'];
-  try {
-    const moved = await git.runBrief({ gitDirectory, args, configuration: 'machine' });
-    if (moved.exitCode === 0) {
-      log.info('LFS objects are not primed: lfs.storage of this machine names another folder');
-      return nothing;
-    }
-    const copiedBytes = await account.measure(
-      'lfs-prime',
-      () => placeObjects(folder, gitDirectory, objects, signal),
-      (copied) => copied,
-    );
-    return { ...amountOf(objects), copiedBytes };
-  } catch (error) {
-    throwIfCancelled(signal);
-    const reason = `LFS objects could not be primed, so the checkout downloads them: ${describeError(error)}`;
-    account.fallBack(reason, error);
-    return nothing;
-  }
-}
-
-function amountOf(objects: readonly LfsObject[]): Amount {
-  return { objects: objects.length, bytes: countBytes(objects) };
 }

@@ -12,6 +12,11 @@ export interface LfsObject {
   size: number;
 }
 
+export interface Amount {
+  objects: number;
+  bytes: number;
+}
+
 /** git-lfs takes no larger file for a pointer. The shortest pointer of its format has some 120 bytes. */
 const MAX_POINTER_BYTES = 1_023;
 const MIN_POINTER_BYTES = 100;
@@ -92,4 +97,8 @@ export function formatPointer({ oid, size }: LfsObject): string {
 
 export function countBytes(objects: readonly LfsObject[]): number {
   return objects.reduce((sum, { size }) => sum + size, 0);
+}
+
+export function amountOf(objects: readonly LfsObject[]): Amount {
+  return { objects: objects.length, bytes: countBytes(objects) };
 }

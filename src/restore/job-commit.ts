@@ -35,7 +35,8 @@ export async function openCommit(
   const remove = (): Promise<void> => removeTree(gitDirectory);
   try {
     const deadline = createDeadline(fetchTimeoutMs, stallTimeoutMs);
-    await fetchObjects({ ...job, upstream: upstreamOf(job, spec) }, gitDirectory, [oid], deadline);
+    const asking = { ...job, upstream: upstreamOf(job, spec) };
+    await job.account.measure('fetch', () => fetchObjects(asking, gitDirectory, [oid], deadline));
     return { gitDirectory, oid, [Symbol.asyncDispose]: remove };
   } catch (error) {
     await remove();

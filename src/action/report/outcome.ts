@@ -2,7 +2,8 @@
 import { formatBytes } from '../../lib/bytes.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import type { Job } from '../../job/job.ts';
-import type { Amount, LfsOutcome } from '../../lfs/bring-objects.ts';
+import type { LfsOutcome } from '../../lfs/bring-objects.ts';
+import type { Amount } from '../../lfs/pointers.ts';
 import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SaveResult } from '../../save/decide.ts';
