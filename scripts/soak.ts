@@ -20,6 +20,9 @@ const seed = values.seed ?? String(Math.floor(Math.random() * 2 ** 31));
 const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/faults/kill.test.ts': { KILLS: '40' },
   'test/jobs/faults/kill-repack.test.ts': { REPACK_KILLS: '40' },
+  'test/jobs/faults/lfs-faults.server.test.ts': { KILLS: '1' },
+  'test/jobs/submodules/faults.test.ts': { KILLS: '1' },
+  'test/jobs/stores/killed-saves.test.ts': { KILLS: '1' },
   'test/save/maintenance.slow.test.ts': { MAINTENANCE_ROUNDS: '100' },
   'test/mirror/tip.slow.test.ts': { TIP_DAYS: '200' },
   'test/jobs/mirror/tip-jobs.test.ts': { KILLS: '40' },
@@ -76,6 +79,7 @@ function run(suite: string): { row: string; isPassed: boolean } {
   const configuration = suite.endsWith('.s3.test.ts') ? 'jest.s3.config.js' : 'jest.config.js';
   const jest = ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'];
   jest.push('node_modules/jest/bin/jest.js', `--config=${configuration}`, '--runInBand');
+  if (suite.endsWith('.server.test.ts')) jest.push('--testMatch=**/*.server.test.ts');
   const counts = SUITES[suite] ?? {};
   const { status } = spawnSync(
     process.execPath,

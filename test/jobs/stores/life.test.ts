@@ -7,7 +7,7 @@ import { changeAtRandom } from '../../support/random-changes.ts';
 import { removeDirectory } from '../../support/temporary-directory.ts';
 import { expectMirrorOf, useScenarios } from '../scenarios/scenario.ts';
 
-const STEPS = Number(process.env['LIFE_STEPS'] ?? 12);
+const STEPS = Number(process.env['LIFE_STEPS'] ?? 8);
 
 const scenarios = useScenarios();
 

@@ -25,7 +25,7 @@ import {
   requestsForSubmodules,
   type Link,
 } from '../scenarios/submodule-scenario.ts';
-import { IS_SAMPLE } from '../scenarios/rounds.ts';
+import { IS_SAMPLE, chooseCases } from '../scenarios/rounds.ts';
 import { succeed, useScenarios, verdict, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
@@ -33,7 +33,8 @@ const scenarios = useScenarios();
 const RECURSIVE = { submodules: 'recursive' } as const;
 
 describe('submodules of all kinds', () => {
-  test.each<[string, Wish & { submodules: true | 'recursive' }, Record<string, string>?]>([
+  type Case = [string, Wish & { submodules: true | 'recursive' }, Record<string, string>?];
+  const cases: Case[] = [
     ['submodules: true, fetch-depth: 0', { submodules: true, fetchDepth: 0 }],
     ['submodules: true', { submodules: true }],
     ['submodules: recursive, fetch-depth: 0', { submodules: 'recursive', fetchDepth: 0 }],
@@ -41,7 +42,9 @@ describe('submodules of all kinds', () => {
     ['in a folder', { submodules: 'recursive', fetchDepth: 0, path: 'some/where' }],
     ['recursive, without history', { submodules: 'recursive' }, { 'fetch-depth': '1' }],
     ['with SHA-256', { submodules: 'recursive', fetchDepth: 0, objectFormat: 'sha256' }],
-  ])('%s', async (_, wish, more = {}) => {
+  ];
+
+  test.each(chooseCases(cases))('%s', async (_, wish, more = {}) => {
     const scenario = await createUpstream(scenarios, wish.objectFormat);
     const { direct, nested } = await linkAllKinds(scenario, wish.objectFormat);
     const inputs = { submodules: String(wish.submodules), ...more };
