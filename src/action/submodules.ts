@@ -28,12 +28,11 @@ export async function openJobCommit(
     return await openCommit(job, mirror, oid, restoreOptionsOf(settings));
   } catch (error) {
     throwIfCancelled(job.signal);
-    const left = [
-      ...(lfs ? ["LFS objects are those of upstream's HEAD"] : []),
-      ...(submodules === 'none' ? [] : ['submodules are left to actions/checkout']),
-    ];
-    const reason = describeError(error);
-    job.account.fallBack(`Commit ${oid} can't be had, so ${left.join(', and ')}: ${reason}`, error);
+    const missing = `Commit ${oid} can't be had: ${describeError(error)}`;
+    if (lfs) job.log.info(`${missing}. Using the LFS objects of upstream's HEAD`);
+    if (submodules !== 'none') {
+      job.account.fallBack(`Submodules are left to actions/checkout. ${missing}`, error);
+    }
     return undefined;
   }
 }
