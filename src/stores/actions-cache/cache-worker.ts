@@ -7,7 +7,6 @@
  */
 import { createInterface } from 'node:readline';
 import { restoreCache, saveCache } from '@actions/cache';
-import type { CacheFolder } from './folder.ts';
 import type { CacheMessage, CacheOrder, CacheRequest } from './protocol.ts';
 
 /** The same everywhere: the toolkit makes it a part of an entry's identity. */
@@ -47,11 +46,6 @@ function listen(chunk: unknown): boolean {
 
 const home = process.cwd();
 
-function enter({ root, workspace }: CacheFolder): void {
-  process.chdir(workspace);
-  for (const name of ['TMPDIR', 'TEMP', 'TMP']) process.env[name] = root;
-}
-
 async function run(request: CacheRequest): Promise<string | number | null> {
   switch (request.do) {
     case 'look-up': {
@@ -71,7 +65,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   let result: string | number | null = null;
   try {
     const order = JSON.parse(line) as CacheOrder;
-    enter(order.folder);
+    process.chdir(order.folder.workspace);
     result = await run(order);
   } catch (error) {
     listen(`\n::error::${Error.isError(error) ? error.message : String(error)}`);

@@ -65,7 +65,10 @@ function isEnterpriseServer(url: string | undefined): boolean {
 }
 
 /** The worker's environment: the folder that it works in takes the place of the job's. */
-export function workerEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+export function workerEnvironment(
+  environment: NodeJS.ProcessEnv,
+  temporaryFolder: string,
+): NodeJS.ProcessEnv {
   const passed = Object.entries(environment).filter(([name]) => PASSED_ON.has(name.toUpperCase()));
   return {
     ...Object.fromEntries(passed),
@@ -73,5 +76,8 @@ export function workerEnvironment(environment: NodeJS.ProcessEnv): NodeJS.Proces
     LC_ALL: 'C',
     GITHUB_WORKSPACE: WORKSPACE_FOR_TOOLKIT,
     RUNNER_TEMP: TEMPORARY_FOR_TOOLKIT,
+    TMPDIR: temporaryFolder,
+    TEMP: temporaryFolder,
+    TMP: temporaryFolder,
   };
 }

@@ -70,7 +70,7 @@ export interface ActionsCache {
 export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
   const { temporaryFolder, times = {} } = options;
   const surroundings = {
-    environment: workerEnvironment(options.environment),
+    environment: workerEnvironment(options.environment, temporaryFolder),
     workingDirectory: temporaryFolder,
   };
   const workers = new WorkerPool(surroundings);
