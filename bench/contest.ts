@@ -33,6 +33,7 @@ export const HOME_CHECKOUT = `home-made cache: ${DEEP}`;
 export const PACK = 'home-made cache: pack all again';
 export const COPY = '`cp` of the packs';
 export const DIGEST = 'SHA-256 of the packs, one thread';
+export const TOOLKIT = '`@actions/cache` alone: restoring the same packs';
 export const WRITE = 'writing the files of the tree';
 
 /** `tip`: with a snapshot of the day before, and without history. */
@@ -103,6 +104,8 @@ export class Contest {
         const { result } = await runStep(job.startMain());
         await runStep(job.startPost());
         this.#bytesBefore = await countPacks(result);
+        const packs = packDirectory(result.outputs['mirror-path'] ?? '');
+        await store.saveAlone?.(packs, join(root, 'toolkit'));
       }
       const { job: tip } = await this.#job(`${folder}-tip`, store, WITHOUT_HISTORY);
       await runStep(tip.startMain());
@@ -164,6 +167,10 @@ export class Contest {
     // No snapshot has that key.
     const unknown = { 'cache-key': 'nobody-has-it' };
     await this.#steps('cold', store, await this.#job(join(folder, 'cold'), store, unknown));
+    if (store.restoreAlone !== undefined) {
+      const alone = join(folder, 'toolkit');
+      await this.#note(TOOLKIT, async () => ({ ms: (await store.restoreAlone?.(alone)) ?? NaN }));
+    }
     await store.warmUp?.();
     await this.#steps('warm', store, await this.#job(machine, store));
     if (store !== this.#options.stores[0]) return;

@@ -19,7 +19,7 @@ export interface Cost {
 }
 
 /** The costs that the work itself measures. */
-export type Known = Partial<Pick<Cost, 'storeBytes' | 'peakBytes' | 'phases'>>;
+export type Known = Partial<Pick<Cost, 'ms' | 'storeBytes' | 'peakBytes' | 'phases'>>;
 
 export async function costOf(
   bytesSent: () => Promise<number>,
@@ -32,7 +32,7 @@ export async function costOf(
   const ms = performance.now() - startedAt;
   const cpuMs = cpuTime() - cpuBefore;
   const upstreamBytes = (await bytesSent()) - bytesBefore;
-  return { storeBytes: 0, peakBytes: 0, phases: {}, ...known, ms, cpuMs, upstreamBytes };
+  return { storeBytes: 0, peakBytes: 0, phases: {}, ms, ...known, cpuMs, upstreamBytes };
 }
 
 export function medianOf(

@@ -6,6 +6,7 @@ import type { S3Server } from '../test/support/s3/servers.ts';
 import { S3Stores } from '../test/support/s3/stores.ts';
 import { readWhole } from './disk.ts';
 import type { Servers } from './servers.ts';
+import { restoreAlone, saveAlone } from './toolkit.ts';
 
 export interface BenchStore {
   name: string;
@@ -15,6 +16,10 @@ export interface BenchStore {
   keep(): Promise<void>;
   /** Removes what was added since. */
   forget(): Promise<void>;
+  /** Saves the files of a folder with nothing but the platform's own toolkit, by way of a folder `work`. */
+  saveAlone?(folder: string, work: string): Promise<void>;
+  /** Restores them so; milliseconds. */
+  restoreAlone?(work: string): Promise<number>;
   /** Reads the content into the page cache, where the store allows that. */
   warmUp?(): Promise<void>;
 }
@@ -68,6 +73,14 @@ export class ActionsCache implements BenchStore {
       inputs: { 'github-server-url': await this.#servers.ask('url') },
       environment: await this.#servers.ask('cacheEnvironment'),
     };
+  }
+
+  async saveAlone(folder: string, work: string): Promise<void> {
+    await saveAlone(await this.#servers.ask('cacheEnvironment'), folder, work);
+  }
+
+  async restoreAlone(work: string): Promise<number> {
+    return restoreAlone(await this.#servers.ask('cacheEnvironment'), work);
   }
 
   async keep(): Promise<void> {
