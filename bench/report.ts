@@ -208,13 +208,24 @@ export function tipTables(all: readonly Measured[]): string[] {
   ];
 }
 
-const LINKS = [
+/** Networks for which times are computed. */
+export const LINKS = [
   { name: 'over 1 Gbit/s', bytesPerMs: 125_000 },
   { name: 'over 100 Mbit/s', bytesPerMs: 12_500 },
 ];
 const WAITS_MS = 8 * 20;
 
-function tipRow({ name, costs }: Measured, store: string): string | undefined {
+export interface TipRatios {
+  /** Times of main and checkout to that of a checkout alone, as measured. */
+  here: number;
+  /** For each of LINKS, as computed. */
+  over: number[];
+  /** Bytes from upstream to those without this action. */
+  bytes: number;
+}
+
+/** Without history, with a snapshot from that store. Undefined if it wasn't measured. */
+export function tipRatios({ costs }: Measured, store: string): TipRatios | undefined {
   const steps = (['main', 'checkout'] as const).map((step) =>
     costsOf(costs, rowOf('tip', store, step)),
   );
@@ -222,18 +233,21 @@ function tipRow({ name, costs }: Measured, store: string): string | undefined {
   if (plain.length === 0 || steps.some((step) => step.length === 0)) return undefined;
   const sum = (figure: 'ms' | 'upstreamBytes' | 'storeBytes') =>
     steps.reduce((total, step) => total + medianOf(step, figure), 0);
-  const over = (bytesPerMs: number) => {
-    const storeBytes = store === DISK ? 0 : sum('storeBytes');
+  const storeBytes = store === DISK ? 0 : sum('storeBytes');
+  const over = LINKS.map(({ bytesPerMs }) => {
     const ours = sum('ms') + (sum('upstreamBytes') + storeBytes) / bytesPerMs + WAITS_MS;
     return ours / (medianOf(plain) + medianOf(plain, 'upstreamBytes') / bytesPerMs + WAITS_MS);
-  };
-  const cells = [
-    name,
-    store,
-    (sum('ms') / medianOf(plain)).toFixed(2),
-    `${((100 * sum('upstreamBytes')) / medianOf(plain, 'upstreamBytes')).toFixed(1)} %`,
-    ...LINKS.map(({ bytesPerMs }) => over(bytesPerMs).toFixed(2)),
-  ];
+  });
+  const here = sum('ms') / medianOf(plain);
+  return { here, over, bytes: sum('upstreamBytes') / medianOf(plain, 'upstreamBytes') };
+}
+
+function tipRow(measured: Measured, store: string): string | undefined {
+  const ratios = tipRatios(measured, store);
+  if (ratios === undefined) return undefined;
+  const { here, over, bytes } = ratios;
+  const shares = [here.toFixed(2), `${(100 * bytes).toFixed(1)} %`];
+  const cells = [measured.name, store, ...shares, ...over.map((ratio) => ratio.toFixed(2))];
   return `| ${cells.join(' | ')} |`;
 }
 

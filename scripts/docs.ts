@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Measured } from '../bench/report.ts';
 import { describeAsStep, describeInterface, parseInterface } from './docs/interface.ts';
-import { measuredTable } from './docs/measured.ts';
+import { measuredTable, tipTable } from './docs/measured.ts';
 import { replaceSection } from './docs/sections.ts';
 import { describeFailures } from './docs/troubleshooting.ts';
 import { FAULT_MATRIX } from './fault-matrix.ts';
@@ -11,9 +11,15 @@ import { FAULT_MATRIX } from './fault-matrix.ts';
 const read = (path: string) => readFileSync(path, 'utf8');
 
 const action = parseInterface(read('action.yml'));
-const { contests } = JSON.parse(read('bench/results/bench.json')) as {
-  contests: Record<string, Measured>;
-};
+const { contests, trees } = JSON.parse(read('bench/results/bench.json')) as Record<
+  'contests' | 'trees',
+  Record<string, Measured>
+>;
+/** The files of that repository's last commit have 5 MB. */
+const sizes = [
+  { size: '5 MB', measured: contests['30 MB'] },
+  ...['40 MB', '200 MB', '1 GB'].map((size) => ({ size, measured: trees[`a tree of ${size}`] })),
+];
 
 const faults = FAULT_MATRIX.map(
   ({ fault, expected }, index) => `| ${String(index + 1)} | ${fault} | ${expected} |`,
@@ -21,6 +27,7 @@ const faults = FAULT_MATRIX.map(
 const sections: [path: string, name: string, content: string][] = [
   ['README.md', 'inputs', describeAsStep(action.inputs, 'org/mirror-action@v1')],
   ['README.md', 'measured', measuredTable(contests, ['30 MB', '300 MB', '2 GB'], '300 MB')],
+  ['README.md', 'tips', tipTable(sizes)],
   ['docs/troubleshooting.md', 'failures', describeFailures()],
   [
     'docs/reliability.md',

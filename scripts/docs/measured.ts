@@ -1,7 +1,7 @@
-/** The README's table of measured times, from what `npm run bench` measured. Pure. */
+/** The README's tables of measured times, from what `npm run bench` measured. Pure. */
 import { DEEP, HOME_CHECKOUT, SHALLOW, UNPACK, rowOf } from '../../bench/contest.ts';
 import { medianOf, type Cost } from '../../bench/cost.ts';
-import type { Measured } from '../../bench/report.ts';
+import { LINKS, tipRatios, type Measured } from '../../bench/report.ts';
 
 const MIB = 2 ** 20;
 
@@ -11,9 +11,11 @@ interface Row {
   steps: readonly string[];
 }
 
+const STORES = ['a disk', 'S3 (Ceph)', 'the Actions cache'] as const;
+
 const ROWS: readonly Row[] = [
   { name: '`actions/checkout`, `fetch-depth: 0`', steps: [DEEP] },
-  ...(['a disk', 'S3 (Ceph)', 'the Actions cache'] as const).map((store) => ({
+  ...STORES.map((store) => ({
     name: `mirror-action, snapshot from ${store}`,
     steps: [rowOf('warm', store, 'main'), rowOf('warm', store, 'checkout')],
   })),
@@ -38,9 +40,25 @@ export function measuredTable(
     const bytes = total(contests[transferOf], steps, 'upstreamBytes');
     return [name, ...times.map(figure), figure(bytes / MIB)];
   });
-  return [head, head.map(() => '---'), ...rows]
-    .map((cells) => `| ${cells.join(' | ')} |`)
-    .join('\n');
+  return drawTable([head, head.map(() => '---'), ...rows]);
+}
+
+/** Times without history, with a snapshot from each store, to those of a checkout alone. */
+export function tipTable(
+  trees: readonly { size: string; measured: Measured | undefined }[],
+): string {
+  const head = ['snapshot from', ...trees.map(({ size }) => size)];
+  const networks = ['', ...LINKS.map(({ name }) => `, ${name}`)];
+  const rows = STORES.flatMap((store) =>
+    networks.map((network, index) => {
+      const ratios = trees.map(({ measured }) => {
+        const found = measured === undefined ? undefined : tipRatios(measured, store);
+        return (index === 0 ? found?.here : found?.over[index - 1]) ?? NaN;
+      });
+      return [`${store}${network}`, ...ratios.map(ratioFigure)];
+    }),
+  );
+  return drawTable([head, head.map(() => '---'), ...rows]);
 }
 
 /** Undefined steps, as of a store that was not measured with a repository, make NaN. */
@@ -61,4 +79,13 @@ function total(
 function figure(value: number): string {
   if (Number.isNaN(value)) return 'not measured';
   return value.toFixed(value < 10 ? 1 : 0);
+}
+
+function ratioFigure(value: number): string {
+  if (Number.isNaN(value)) return 'not measured';
+  return value < 0.95 ? `**${value.toFixed(2)}**` : value.toFixed(2);
+}
+
+function drawTable(rows: readonly (readonly string[])[]): string {
+  return rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
