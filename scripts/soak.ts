@@ -29,6 +29,8 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/checkout/checkout.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/checkout/checkout-changes.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/checkout/checkout-tip.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/stores/tip-replays.server.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/stores/tip-replays.s3.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/faults/bad-input.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/faults/hostile-mirror.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/submodules/primed.test.ts': { CORRUPTIONS: '1' },

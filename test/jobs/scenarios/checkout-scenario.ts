@@ -5,7 +5,7 @@
 import { appendFile, readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { expect } from '@jest/globals';
-import type { Job } from '../../support/action-runner.ts';
+import type { Job, JobOptions } from '../../support/action-runner.ts';
 import { checkout, type Checkout, type CheckoutOptions } from '../../support/checkout/checkout.ts';
 import { fixtureEpochSeconds, git } from '../../support/git.ts';
 import type { GitRequest } from '../../support/git-server/request.ts';
@@ -16,7 +16,7 @@ import {
   repositorySizes,
   type RepositoryOptions,
 } from '../../support/repository-fixture.ts';
-import { succeed, type Scenario, type Scenarios } from './scenario.ts';
+import { succeed, verdict, type Scenario, type Scenarios } from './scenario.ts';
 
 /** 2 MB of history, 1 MB of which is what is checked out; nothing of it compresses. */
 const OPTIONS: RepositoryOptions = {
@@ -131,18 +131,31 @@ export interface Pair {
 export type Wish = Partial<CheckoutOptions>;
 type Inputs = Record<string, string>;
 
+export interface PairOptions {
+  /** What becomes of the primed repository. */
+  found?: Checkout['found'];
+  /** Of the action. */
+  inputs?: Inputs;
+  /** Of jobs that keep snapshots in some store: a first one saves, and the workspace is primed from that. */
+  store?: Partial<JobOptions> | undefined;
+}
+
 /**
  * Primes a workspace, does what there is to do in between, which may say what to check out, and
- * then checks that out there and in a workspace where nothing has been. `found` is what becomes of
- * the primed repository, `inputs` are those of the action.
+ * then checks that out there and in a workspace where nothing has been.
  */
 export async function checkOutBoth(
   scenario: Scenario,
   wish: Wish = {},
   between: () => Promise<Wish> = () => Promise.resolve({}),
-  { found = 'kept', inputs = {} }: { found?: Checkout['found']; inputs?: Inputs } = {},
+  { found = 'kept', inputs = {}, store }: PairOptions = {},
 ): Promise<Pair> {
-  const primedJob = await prime(scenario, wish, scenario.newMachine(), inputs);
+  if (store !== undefined) {
+    const all = { ...store.inputs, ...inputs };
+    const { post } = await scenario.run({ token: TOKEN, ...store, inputs: all });
+    expect(verdict(post)).toMatch(/^Saved snapshot 1-/);
+  }
+  const primedJob = await prime(scenario, wish, scenario.newMachine(), inputs, store);
   const unprimedJob = scenario.job();
   const options = { ...(await eventOf(scenario)), ...wish, ...(await between()) };
   const unprimed = await checkOutAt(scenario, unprimedJob, options);
@@ -201,16 +214,18 @@ export async function prime(
   wish: Wish = {},
   root = scenario.newMachine(),
   inputs: Inputs = {},
+  store?: Partial<JobOptions>,
 ): Promise<Job> {
   const { path, serverUrl = scenario.server.url } = wish;
-  const all = path === undefined ? inputs : { ...inputs, path };
+  const all = { ...store?.inputs, ...inputs, ...(path !== undefined && { path }) };
   const { sha } = { ...(await eventOf(scenario)), ...wish };
   // Submodules are those of the job's commit.
   const event = sha === undefined || inputs['submodules'] === undefined ? {} : { sha };
-  const job = scenario.job({ root, token: TOKEN, serverUrl, inputs: all, ...event });
+  const job = scenario.job({ root, token: TOKEN, serverUrl, ...store, inputs: all, ...event });
   // A primed checkout writes files in parallel, by default from a hundred on.
   await appendFile(join(job.home, '.gitconfig'), '[checkout]\n\tthresholdForParallelism = 1\n');
-  await succeed(job.main());
+  const { outputs } = await succeed(job.main());
+  if (store !== undefined) expect(outputs['provenance']).toBe('restored');
   expect(await readdir(join(job.workspace, path ?? '.'))).toEqual(['.git']);
   return job;
 }
