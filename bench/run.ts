@@ -56,7 +56,10 @@ const NOTES: Readonly<Record<string, readonly string[]>> = {
 };
 
 interface Results {
+  /** Of the last run. */
   machine: string;
+  /** By section, of those that another machine measured. */
+  machines?: Record<string, string>;
   checkout?: string;
   start?: Start;
   contests: Record<string, Measured>;
@@ -78,16 +81,31 @@ const rounds = values.quick ? 1 : Number(values.rounds);
 const results = readResults();
 const isMeasured = positionals.join() !== 'page';
 if (isMeasured) {
-  results.machine = describeMachine();
+  rememberMachine(describeMachine());
   results.checkout = describeCheckout();
   results.start = await measureStart(values.quick ? 3 : 15);
 }
 const sections = positionals.length > 0 ? positionals : allSections();
 for (const section of sections) {
   await measure(section);
+  delete results.machines?.[section];
   keep();
 }
 console.log(page());
+
+/** Sections that are not measured again keep the name of the machine that measured them. */
+function rememberMachine(machine: string): void {
+  const { machine: before } = results;
+  if (before !== '' && before !== machine) {
+    const measured = [...Object.keys(results.contests), ...Object.keys(results.trees ?? {})];
+    const old = [...measured, 'growth', 'churn', 'verify'].map((section) => [section, before]);
+    results.machines = {
+      ...(Object.fromEntries(old) as Record<string, string>),
+      ...results.machines,
+    };
+  }
+  results.machine = machine;
+}
 
 function allSections(): string[] {
   const all = [...Object.keys(SHAPES), ...Object.keys(TREES), 'growth', 'churn', 'verify'];
@@ -229,6 +247,10 @@ function page(): string {
   const { machine, checkout = '' } = results;
   const all = Object.values(contests);
   const chapter = (title: string, ...parts: string[]) => [`## ${title}`, ...parts];
+  const machineOf = (section: string) => {
+    const other = results.machines?.[section];
+    return other === undefined ? [] : [`Measured on ${other}.`];
+  };
   return [
     '# Benchmark',
     `Made by \`npm run bench\` on ${machine}. Servers, stores and jobs share this machine and talk over its loopback interface, so the network costs nothing. ${checkout}`,
@@ -243,6 +265,7 @@ function page(): string {
     ...all.flatMap((measured) =>
       chapter(
         measured.name,
+        ...machineOf(measured.name),
         `${String(Math.round(measured.packBytes / 1e6))} MB of packs, ${measured.objects.toLocaleString('en')} objects, one day of new commits (${String(Math.round(measured.newBytes / 1024))} KiB as a pack); ${String(measured.rounds)} rounds, all methods in each.`,
         aimTable(measured, start ?? { nodeMs: NaN, mainMs: NaN }),
         ...(start === undefined ? [] : [limitTable(measured, start)]),
@@ -262,16 +285,20 @@ function page(): string {
     ...growths.flatMap((growth) =>
       chapter(
         `By ${growth.what}`,
+        ...machineOf('growth'),
         growthTable(growth),
         ...(growth.what === 'jobs at once' ? [] : [growthVerdict(growth)]),
         ...(NOTES[growth.what] ?? []),
       ),
     ),
-    ...(churned === undefined ? [] : chapter('Size of stores', churnTable(churned))),
+    ...(churned === undefined
+      ? []
+      : chapter('Size of stores', ...machineOf('churn'), churnTable(churned))),
     ...(verify === undefined
       ? []
       : chapter(
           'Cost of `verify`',
+          ...machineOf('verify'),
           `A snapshot of ${String(Math.round(verify.packBytes / 1e6))} MB of packs, from a disk store.`,
           verifyTable(verify),
         )),
