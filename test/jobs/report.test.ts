@@ -159,12 +159,13 @@ onPosix('what people see of', () => {
   test('a run with LFS objects, on a machine without git-lfs', async () => {
     const scenario = await scenarios.create();
     const pointer = formatPointer({ oid: 'a'.repeat(64), size: 5_000 });
-    await addFiles(scenario.upstream, [{ path: 'large.bin', content: pointer }]);
+    const sha = await addFiles(scenario.upstream, [{ path: 'large.bin', content: pointer }]);
     // git alone, without the programs beside it.
     const folder = join(scenario.root, 'bin');
     await mkdir(folder, { recursive: true });
     await symlink(await findGit(), join(folder, 'git'));
-    const run = await scenario.run({ inputs: { lfs: 'true' }, environment: { PATH: folder } });
+    const options = { sha, inputs: { lfs: 'true' }, environment: { PATH: folder } };
+    const run = await scenario.run(options);
     expect(run.main.annotations).toMatchObject([
       { level: 'warning', message: expect.stringMatching(/git-lfs is not installed/) },
     ]);
