@@ -21,7 +21,7 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/faults/kill.test.ts': { KILLS: '40' },
   'test/jobs/faults/kill-repack.test.ts': { REPACK_KILLS: '40' },
   'test/jobs/faults/lfs-faults.server.test.ts': { KILLS: '1' },
-  'test/jobs/submodules/faults.test.ts': { KILLS: '1' },
+  'test/jobs/submodules/faults.test.ts': { KILLS: '1', CORRUPTIONS: '1' },
   'test/jobs/stores/killed-saves.test.ts': { KILLS: '1' },
   'test/save/maintenance.slow.test.ts': { MAINTENANCE_ROUNDS: '100' },
   'test/mirror/tip.slow.test.ts': { TIP_DAYS: '200' },

@@ -36,10 +36,6 @@ describe('a checkout of the newest commit is as in an empty workspace, and costs
     await expectSameCheckout(scenarios, wish);
   });
 
-  test.each(chooseCases(TIP_WISHES))('%s, from a snapshot', async (_, wish) => {
-    await expectSameCheckout(scenarios, wish, () => ({}));
-  });
-
   test('twice in one workspace', async () => {
     const scenario = await createUpstream(scenarios);
     const { primed } = await checkOutBoth(scenario, {}, undefined, { inputs: TIP });

@@ -26,6 +26,7 @@ import {
   type Link,
 } from '../scenarios/submodule-scenario.ts';
 import { Killer, chooseMoments } from '../scenarios/killed-step.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 import { succeed, useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
@@ -80,14 +81,16 @@ async function removeObject(mirror: string, oid: string): Promise<void> {
 }
 
 describe('one of three submodules', () => {
-  test.each<[string, FaultBehaviour, RegExp]>([
+  const failures: [string, FaultBehaviour, RegExp][] = [
     ['fails', { kind: 'status', status: 500 }, /500/],
     ['has vanished', { kind: 'status', status: 404 }, /not found|does not exist/i],
     ['is refused', { kind: 'status', status: 403 }, /403|refused|credentials/],
     ['hangs', { kind: 'stall', afterBytes: 0 }, /sign of life/],
     ['is cut off', { kind: 'cut', afterBytes: 100 }, /./],
     ['has moved', { kind: 'redirect', status: 301, to: 'http://127.0.0.1:9/x' }, /another address/],
-  ])('%s', async (_, behave, message) => {
+  ];
+
+  test.each(chooseCases(failures))('%s', async (_, behave, message) => {
     const { scenario } = await createThree();
     scenario.server.fault({ on: ({ repository }) => repository.endsWith('-bad'), behave });
     const job = await jobOf(scenario, { 'stall-timeout': '1s', 'fetch-timeout': '20s' });
@@ -237,7 +240,7 @@ describe('a hostile .gitmodules', () => {
     return { scenario, job, main };
   }
 
-  test.each<[string, (scenario: Scenario) => string]>([
+  const sections: [string, (scenario: Scenario) => string][] = [
     ['a name that leads out', () => section('../../../../out', 'bad', '../x')],
     ['an absolute name', () => section('/tmp/out', 'bad', '../x')],
     ['a name in the git directory of another', () => section('good/hooks', 'bad', '../x')],
@@ -250,7 +253,9 @@ describe('a hostile .gitmodules', () => {
     ],
     ['a path that leads out', () => section('b', '../../etc', '../x')],
     ['a path of magic', () => section('b', ':(glob)**', '../x')],
-  ])('with %s', async (_, bad) => {
+  ];
+
+  test.each(chooseCases(sections))('with %s', async (_, bad) => {
     const { main, job } = await runWith((scenario, good) => [
       { path: '.gitmodules', content: good + bad(scenario) },
     ]);
