@@ -58,7 +58,7 @@ const NOTES: Readonly<Record<string, readonly string[]>> = {
 interface Results {
   /** Of the last run. */
   machine: string;
-  /** By section, of those that another machine measured. */
+  /** Of sections that were measured by another machine, or with another checkout: these two. */
   machines?: Record<string, string>;
   checkout?: string;
   start?: Start;
@@ -81,8 +81,7 @@ const rounds = values.quick ? 1 : Number(values.rounds);
 const results = readResults();
 const isMeasured = positionals.join() !== 'page';
 if (isMeasured) {
-  rememberMachine(describeMachine());
-  results.checkout = describeCheckout();
+  rememberSurroundings(describeMachine(), describeCheckout());
   results.start = await measureStart(values.quick ? 3 : 15);
 }
 const sections = positionals.length > 0 ? positionals : allSections();
@@ -93,10 +92,10 @@ for (const section of sections) {
 }
 console.log(page());
 
-/** Sections that are not measured again keep the name of the machine that measured them. */
-function rememberMachine(machine: string): void {
-  const { machine: before } = results;
-  if (before !== '' && before !== machine) {
+/** Sections that are not measured again keep what they were measured with. */
+function rememberSurroundings(machine: string, checkout: string): void {
+  const before = `${results.machine}. ${results.checkout ?? ''}`.trimEnd();
+  if (results.machine !== '' && before !== `${machine}. ${checkout}`) {
     const measured = [...Object.keys(results.contests), ...Object.keys(results.trees ?? {})];
     const old = [...measured, 'growth', 'churn', 'verify'].map((section) => [section, before]);
     results.machines = {
@@ -105,6 +104,7 @@ function rememberMachine(machine: string): void {
     };
   }
   results.machine = machine;
+  results.checkout = checkout;
 }
 
 function allSections(): string[] {
@@ -249,7 +249,7 @@ function page(): string {
   const chapter = (title: string, ...parts: string[]) => [`## ${title}`, ...parts];
   const machineOf = (section: string) => {
     const other = results.machines?.[section];
-    return other === undefined ? [] : [`Measured on ${other}.`];
+    return other === undefined ? [] : [`Measured on ${other}`];
   };
   return [
     '# Benchmark',
