@@ -15,7 +15,7 @@ import { createRepository, repositorySizes } from '../test/support/repository-fi
 import { startS3Server } from '../test/support/s3/servers.ts';
 import { checkOut, describeCheckout } from './checkout.ts';
 import { TABLE_HEADER, describeMachine, inFolder, median, row, time } from './measure.ts';
-import { startLink } from './slow-link.ts';
+import { HOSTED_LINK, startLink } from './slow-link.ts';
 import { DiskStore, S3Store } from './stores.ts';
 
 const REPOSITORY = 'bench/lfs';
@@ -24,9 +24,6 @@ const SHAPES = [
   { name: '2,000 objects of 10 kB', count: 2_000, bytes: 10_000 },
   { name: '4 objects of 64 MB', count: 4, bytes: 64_000_000 },
 ];
-
-/** Between a hosted runner and its server, about. */
-const LINK = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
 
 interface Method {
   name: string;
@@ -122,7 +119,7 @@ await inFolder(async (root) => {
     token: TOKEN,
   });
   const server = await startGitLfsServer(gitServer);
-  const link = await startLink(server.url, LINK);
+  const link = await startLink(server.url, HOSTED_LINK);
   const { url: serverUrl } = server;
   const near = { base: ALONE, serverUrl };
   const cache = await startActionsCacheService();

@@ -18,6 +18,9 @@ export interface Link {
   isForEach?: boolean;
 }
 
+/** Between a hosted runner and its server, about. */
+export const HOSTED_LINK: Link = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
+
 export interface SlowLink {
   url: string;
   stop(): Promise<void>;

@@ -12,10 +12,8 @@ import { createRepository } from '../test/support/repository-fixture.ts';
 import { removeDirectory } from '../test/support/temporary-directory.ts';
 import { checkOut, describeCheckout } from './checkout.ts';
 import { describeMachine, inFolder, median, time } from './measure.ts';
-import { startLink } from './slow-link.ts';
+import { HOSTED_LINK, startLink } from './slow-link.ts';
 
-/** Between a hosted runner and its server, about. */
-const LINK = { roundTripMs: 20, bytesPerSecond: 125_000_000 };
 const KINDS = [
   { count: 1, fileBytes: 1_000 },
   { count: 1, fileBytes: 100_000 },
@@ -106,7 +104,7 @@ async function measureKind(
   rounds: number,
 ): Promise<Map<string, Row>> {
   const family = await createFamily(root, kind);
-  const link = await startLink(family.server.url, LINK);
+  const link = await startLink(family.server.url, HOSTED_LINK);
   const networks = { loopback: family.server.url, '1 Gbit/s, 20 ms': link.url };
   const rows = new Map<string, Row>();
   try {

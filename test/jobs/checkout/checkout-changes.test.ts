@@ -18,7 +18,9 @@ import {
   checkOutBoth,
   createUpstream,
   eventOf,
+  forcePush,
   PUSHES,
+  pushTag,
   SMALL_BYTES,
   type Change,
   type Pair,
@@ -42,21 +44,8 @@ function expectDelta({ primed, unprimed }: Pair): void {
 describe.each([0, 1])('with fetch-depth: %s, only what is new is fetched of', (depth) => {
   const changes: Change[] = [
     ...PUSHES,
-    [
-      'a forced push',
-      async (scenario) => {
-        await addCommits(scenario.upstream, { from: 'main~4' });
-        return eventOf(scenario);
-      },
-    ],
-    [
-      'a new tag',
-      async (scenario) => {
-        const { head } = await addCommits(scenario.upstream);
-        await moveTag(scenario.upstream, 'v2', head, 'a release');
-        return { ref: 'refs/tags/v2', sha: head };
-      },
-    ],
+    ['a forced push', (scenario) => forcePush(scenario, 'main~4')],
+    ['a new tag', pushTag],
     [
       'a tag that was moved',
       async (scenario) => {

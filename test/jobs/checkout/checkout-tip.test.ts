@@ -18,24 +18,14 @@ import {
   TOKEN,
   type Wish,
 } from '../scenarios/checkout-scenario.ts';
-import { chooseCases } from '../scenarios/rounds.ts';
 import { succeed, useScenarios } from '../scenarios/scenario.ts';
-import {
-  TIP,
-  TIP_CHANGES,
-  TIP_WISHES,
-  expectSameCheckout,
-  expectSmallFetch,
-  mainOf,
-} from '../scenarios/tip-replays.ts';
+import { TIP, describeTipReplays, mainOf } from '../scenarios/tip-replays.ts';
 
 const scenarios = useScenarios();
 
-describe('a checkout of the newest commit is as in an empty workspace, and costs next to nothing', () => {
-  test.each(chooseCases(TIP_WISHES))('%s', async (_, wish) => {
-    await expectSameCheckout(scenarios, wish);
-  });
+describeTipReplays(scenarios);
 
+describe('the newest commit', () => {
   test('twice in one workspace', async () => {
     const scenario = await createUpstream(scenarios);
     const { primed } = await checkOutBoth(scenario, {}, undefined, { inputs: TIP });
@@ -47,11 +37,7 @@ describe('a checkout of the newest commit is as in an empty workspace, and costs
   });
 });
 
-describe('only what differs from the newest commit is fetched of', () => {
-  test.each(chooseCases(TIP_CHANGES))('%s', async (_, happen) => {
-    await expectSmallFetch(scenarios, happen);
-  });
-
+describe('only what differs is fetched of', () => {
   test('branches and tags that `refs` names, beside the default branch', async () => {
     const scenario = await createUpstream(scenarios);
     const inputs = { ...TIP, refs: 'refs/heads/branch-1\nrefs/tags/annotated-1' };

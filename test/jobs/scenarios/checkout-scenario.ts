@@ -9,7 +9,7 @@ import type { Job, JobOptions } from '../../support/action-runner.ts';
 import { checkout, type Checkout, type CheckoutOptions } from '../../support/checkout/checkout.ts';
 import { fixtureEpochSeconds, git } from '../../support/git.ts';
 import type { GitRequest } from '../../support/git-server/request.ts';
-import { deleteBranch } from '../../support/repository-change.ts';
+import { deleteBranch, moveTag } from '../../support/repository-change.ts';
 import {
   addCommits,
   createRepository,
@@ -166,7 +166,10 @@ export async function checkOutBoth(
 }
 
 /** A push to a branch, as it is now. */
-export async function eventOf({ upstream }: Scenario, branch = 'main'): Promise<Wish> {
+export async function eventOf(
+  { upstream }: Pick<Scenario, 'upstream'>,
+  branch = 'main',
+): Promise<Wish> {
   const ref = `refs/heads/${branch}`;
   return { ref, sha: await git(upstream, ['rev-parse', ref]) };
 }
@@ -182,6 +185,19 @@ async function openPullRequest({ upstream }: Scenario): Promise<Wish> {
   await git(upstream, ['update-ref', 'refs/pull/7/merge', sha]);
   await deleteBranch(upstream, 'topic');
   return { ref: 'refs/pull/7/merge', sha };
+}
+
+/** A commit on the default branch, without the last ones before it. */
+export async function forcePush({ upstream }: Scenario, from: string): Promise<Wish> {
+  await addCommits(upstream, { from });
+  return eventOf({ upstream });
+}
+
+/** A new commit with a new tag that names it. */
+export async function pushTag({ upstream }: Scenario): Promise<Wish> {
+  const { head } = await addCommits(upstream);
+  await moveTag(upstream, 'v2', head, 'a release');
+  return { ref: 'refs/tags/v2', sha: head };
 }
 
 /** What happens upstream, and the event that a checkout is then about. */

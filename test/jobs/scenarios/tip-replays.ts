@@ -1,10 +1,10 @@
 /** Checkouts of one commit in a workspace that was primed with `fetch-depth: 1`, whatever the store. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
 import type { JobOptions } from '../../support/action-runner.ts';
 import { git } from '../../support/git.ts';
-import { moveTag, renameDefaultBranch } from '../../support/repository-change.ts';
+import { renameDefaultBranch } from '../../support/repository-change.ts';
 import { addCommits } from '../../support/repository-fixture.ts';
 import {
   countFileBytes,
@@ -16,13 +16,16 @@ import {
   checkOutBoth,
   createUpstream,
   eventOf,
+  forcePush,
   PUSHES,
+  pushTag,
   SMALL_BYTES,
   type Change,
   type Pair,
   type Site,
   type Wish,
 } from './checkout-scenario.ts';
+import { chooseCases } from './rounds.ts';
 import type { Scenario, Scenarios } from './scenario.ts';
 
 export const TIP = { 'fetch-depth': '1' };
@@ -49,7 +52,7 @@ async function expectSameTip({ primed, unprimed }: Pair, old: string): Promise<v
 }
 
 /** Checkouts of the newest commit. */
-export const TIP_WISHES: readonly [string, Wish][] = [
+const TIP_WISHES: readonly [string, Wish][] = [
   ['by default', {}],
   ['sparse-checkout', { sparseCheckout: ['folder-1', 'folder-2', 'folder-3'] }],
   ['filter: blob:none', { filter: 'blob:none' }],
@@ -62,7 +65,7 @@ export const TIP_WISHES: readonly [string, Wish][] = [
 ];
 
 /** Such a checkout is as in an empty workspace, and costs next to nothing. */
-export async function expectSameCheckout(
+async function expectSameCheckout(
   scenarios: Scenarios,
   wish: Wish,
   storeOf?: StoreOf,
@@ -79,15 +82,9 @@ export async function expectSameCheckout(
 }
 
 /** What a checkout asks for that the mirror does not have. */
-export const TIP_CHANGES: readonly Change[] = [
+const TIP_CHANGES: readonly Change[] = [
   ...PUSHES,
-  [
-    'a forced push',
-    async (scenario) => {
-      await addCommits(scenario.upstream, { from: 'main~1' });
-      return eventOf(scenario);
-    },
-  ],
+  ['a forced push', (scenario) => forcePush(scenario, 'main~1')],
   [
     'another branch',
     async (scenario) => {
@@ -96,14 +93,7 @@ export const TIP_CHANGES: readonly Change[] = [
       return eventOf(scenario, 'topic');
     },
   ],
-  [
-    'a tag',
-    async (scenario) => {
-      const { head } = await addCommits(scenario.upstream);
-      await moveTag(scenario.upstream, 'v2', head, 'a release');
-      return { ref: 'refs/tags/v2', sha: head };
-    },
-  ],
+  ['a tag', pushTag],
   [
     'a default branch with another name',
     async (scenario) => {
@@ -115,7 +105,7 @@ export const TIP_CHANGES: readonly Change[] = [
 ];
 
 /** Only what differs from the mirror's commit is fetched. */
-export async function expectSmallFetch(
+async function expectSmallFetch(
   scenarios: Scenarios,
   happen: Change[1],
   storeOf?: StoreOf,
@@ -129,4 +119,19 @@ export async function expectSmallFetch(
   await expectSameRefs(pair, main);
   expect(pair.primed.bytes).toBeLessThan(SMALL_BYTES);
   expect(pair.unprimed.bytes).toBeGreaterThan(2 * SMALL_BYTES);
+}
+
+/** Declares the tests, for workspaces that are primed from a clone, or from a snapshot in a store. */
+export function describeTipReplays(scenarios: Scenarios, storeOf?: StoreOf): void {
+  describe('a checkout of the newest commit is as in an empty workspace, and costs next to nothing', () => {
+    test.each(chooseCases(TIP_WISHES))('%s', async (_, wish) => {
+      await expectSameCheckout(scenarios, wish, storeOf);
+    });
+  });
+
+  describe('only what differs from the newest commit is fetched of', () => {
+    test.each(chooseCases(TIP_CHANGES))('%s', async (_, happen) => {
+      await expectSmallFetch(scenarios, happen, storeOf);
+    });
+  });
 }
