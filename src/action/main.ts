@@ -87,7 +87,7 @@ async function bringRepository(opened: Job, chosen: Settings): Promise<Repositor
     workspace === undefined
       ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
       : await primeWorkspace(session.job, mirror, workspace);
-  await using commit = await openJobCommit(session, chosen);
+  await using commit = await openJobCommit(session, chosen, primed);
   const lfs = chosen.lfs ? await bringLfs(session, chosen, primed, commit) : undefined;
   const choice = await findSubmodules(session.job, chosen, primed, commit);
   return { mirror, primed, lfs, choice, state: toSavedState('', mirror, isClaimed, primed) };

@@ -20,17 +20,19 @@ import { restoreOptionsOf } from './step.ts';
 export async function openJobCommit(
   { job, mirror }: MirrorSession,
   settings: Settings,
+  primed: PrimeResult,
 ): Promise<JobCommit | undefined> {
   const { workspace, submodules, lfs } = settings;
   const oid = workspace?.commit ?? mirror.head?.oid;
-  if (oid === undefined || !(lfs || submodules !== 'none')) return undefined;
+  const forSubmodules = submodules !== 'none' && primed.result === 'primed';
+  if (oid === undefined || !(lfs || forSubmodules)) return undefined;
   try {
     return await openCommit(job, mirror, oid, restoreOptionsOf(settings));
   } catch (error) {
     throwIfCancelled(job.signal);
     const missing = `Commit ${oid} can't be had: ${describeError(error)}`;
     if (lfs) job.log.info(`${missing}. Using the LFS objects of upstream's HEAD`);
-    if (submodules !== 'none') {
+    if (forSubmodules) {
       job.account.fallBack(`Submodules are left to actions/checkout. ${missing}`, error);
     }
     return undefined;
