@@ -14,9 +14,8 @@ import { clean, scrub } from './toolkit-log.ts';
 
 /** How the toolkit says that it asks again. */
 const ATTEMPT = /^Attempt \d+ of \d+ failed with error: /;
-/** In the bundle's folder, or among the sources. */
-const ENTRY = import.meta.url.endsWith('.ts') ? './cache-worker.ts' : './cache-worker.js';
-const PROGRAM = fileURLToPath(new URL(ENTRY, import.meta.url));
+/** In the folder of the bundle. */
+const PROGRAM = fileURLToPath(new URL('./cache-worker.js', import.meta.url));
 const END_GRACE_MS = 2_000;
 /** Of what it says about its own end. */
 const MAX_LAST_WORDS = 500;
@@ -27,6 +26,7 @@ export interface WorkerOptions {
   environment: NodeJS.ProcessEnv;
   /** Where it waits for requests. */
   workingDirectory: string;
+  program?: string | undefined;
 }
 
 export interface Asking {
@@ -108,7 +108,7 @@ class Worker {
 
   constructor(options: WorkerOptions) {
     this.#secrets = [options.environment['ACTIONS_RUNTIME_TOKEN'] ?? ''];
-    const running = runChild([process.execPath, PROGRAM], {
+    const running = runChild([process.execPath, options.program ?? PROGRAM], {
       ...options,
       // Each request has a time of its own; the call that makes them has the rest.
       timeoutMs: Infinity,
