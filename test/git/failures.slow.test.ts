@@ -283,7 +283,7 @@ describe('git is ended', () => {
     const result = await running;
     expect(outcomeOf(result)).toBe('timeout');
     expect(result.durationMs).toBeGreaterThan(600);
-    expect(result.durationMs).toBeLessThan(3_000);
+    expect(result.durationMs).toBeLessThan(20_000);
   });
 
   test('by a cancel, and the next fetch into the same mirror succeeds', async () => {

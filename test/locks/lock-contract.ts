@@ -15,6 +15,8 @@ export interface LockBench {
 }
 
 const LONG_MS = 30_000;
+/** Far from both the moment that a wait should take and from `LONG_MS`, so that a busy machine fails nothing. */
+const SOON_MS = LONG_MS / 2;
 /** Time for a contender to notice that the lock is held. */
 const SETTLE_MS = 100;
 
@@ -40,7 +42,7 @@ function testExclusion(bench: () => LockBench): void {
   test('a free lock is acquired at once', async () => {
     const acquisition = await acquire(bench().open());
     expect(acquisition).toMatchObject({ outcome: 'acquired' });
-    expect(waitedMsOf(acquisition)).toBeLessThan(1_000);
+    expect(waitedMsOf(acquisition)).toBeLessThan(SOON_MS);
   });
 
   test('of many contenders one at a time is inside, and each gets its turn', async () => {
@@ -91,7 +93,7 @@ function testWaiting(bench: () => LockBench): void {
     const [acquisition, elapsedMs] = await timed(() => acquire(bench().open(), { timeoutMs: 300 }));
     expect(acquisition).toMatchObject({ outcome: 'timed-out' });
     expect(elapsedMs).toBeGreaterThan(298);
-    expect(elapsedMs).toBeLessThan(2_000);
+    expect(elapsedMs).toBeLessThan(SOON_MS);
     await hold.release();
     await take(bench().open(), { timeoutMs: 0 });
   });
@@ -103,7 +105,7 @@ function testWaiting(bench: () => LockBench): void {
       acquire(bench().open(), { timeoutMs: 0, onWait }),
     );
     expect(acquisition).toMatchObject({ outcome: 'timed-out' });
-    expect(elapsedMs).toBeLessThan(1_000);
+    expect(elapsedMs).toBeLessThan(SOON_MS);
     expect(onWait).not.toHaveBeenCalled();
   });
 
@@ -114,7 +116,7 @@ function testWaiting(bench: () => LockBench): void {
     await hold.release();
     const [acquisition, elapsedMs] = await next;
     expect(acquisition).toMatchObject({ outcome: 'acquired' });
-    expect(elapsedMs).toBeLessThan(5_000);
+    expect(elapsedMs).toBeLessThan(SOON_MS);
   });
 
   test('onWait is called once, however long the wait', async () => {
@@ -159,8 +161,8 @@ function testWaiting(bench: () => LockBench): void {
       jest.restoreAllMocks();
       expect(acquisition).toMatchObject({ outcome: 'timed-out' });
       expect(elapsedMs).toBeGreaterThan(398);
-      expect(elapsedMs).toBeLessThan(2_000);
-      expect(waitedMsOf(acquisition)).toBeLessThan(2_000);
+      expect(elapsedMs).toBeLessThan(SOON_MS);
+      expect(waitedMsOf(acquisition)).toBeLessThan(SOON_MS);
     }
   });
 }
@@ -178,7 +180,7 @@ function testCancellation(bench: () => LockBench): void {
     const cancelledMs = performance.now();
     controller.abort();
     await rejected;
-    expect(performance.now() - cancelledMs).toBeLessThan(400);
+    expect(performance.now() - cancelledMs).toBeLessThan(SOON_MS);
     await hold.release();
     await take(bench().open(), { timeoutMs: 0 });
   });

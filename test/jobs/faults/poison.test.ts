@@ -357,9 +357,9 @@ describe('a fetch into a good snapshot', () => {
     const scenario = await copyOf(stale);
     scenario.server.resetCounters();
     scenario.server.fault({ on: 'delta-fetch', behave: { kind: 'stall', afterBytes: 100 } });
-    const { main, mirror } = await scenario.run({ inputs: { 'fetch-timeout': '2s' } });
+    const { main, mirror } = await scenario.run({ inputs: { 'fetch-timeout': '10s' } });
     expect(main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'true' });
-    expect(main.summary).toMatch(/did not end within 2 s; cloning from scratch/);
+    expect(main.summary).toMatch(/did not end within 10 s; cloning from scratch/);
     expect(scenario.server.requests.filter(({ hasHaves }) => hasHaves)).toHaveLength(1);
     await expectMirrorOf(mirror, scenario.upstream);
   });
@@ -513,8 +513,11 @@ describe('upstream at fault', () => {
     expect(await readTree(mirror)).toEqual(before);
   }
 
-  test('tried again: 500, a page, a closed connection, no answer to the fetch, no server', async () => {
-    await Promise.all([together(patient, expectUntouched), expectUntouchedWhereNobodyListens()]);
+  test('tried again: errors of the server, and no server', async () => {
+    await Promise.all([
+      together(chooseCases(patient), expectUntouched),
+      expectUntouchedWhereNobodyListens(),
+    ]);
   }, 120_000);
 
   test('no refs are left, or none of those that are mirrored', async () => {

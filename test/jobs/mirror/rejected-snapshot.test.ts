@@ -15,7 +15,7 @@ test('a clone after such a fetch saves a new snapshot, where post would find not
   // Longer than fetch-timeout: the mirror is at fault then, and a clone is made.
   server.fault({ on: 'delta-fetch', behave: { kind: 'stall', afterBytes: 100 } });
   server.resetCounters();
-  const job = scenario.job({ inputs: { 'fetch-timeout': '2s' } });
+  const job = scenario.job({ inputs: { 'fetch-timeout': '10s' } });
   const step = job.startMain();
   await server.waitForRequest(({ hasHaves }) => hasHaves);
   // While that fetch hangs, upstream goes back to what the snapshot holds.

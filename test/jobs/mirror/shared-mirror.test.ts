@@ -17,7 +17,7 @@ import {
 } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
-const RUNNERS = 12;
+const RUNNERS = 8;
 /** Twelve processes on two cores, each with a git or two. */
 const TIMEOUT_MS = 120_000;
 
@@ -69,7 +69,7 @@ async function expectOneMirror(
   expect(await readdir(dirname(mirror))).toEqual(['mirror.git', 'mirror.git.lock']);
 }
 
-describe('twelve jobs start at once on one mirror', () => {
+describe('eight jobs start at once on one mirror', () => {
   test(
     'without a snapshot: one clones, the others find its mirror; one snapshot is saved',
     async () => {
@@ -186,9 +186,10 @@ describe('lock-timeout passes while another job works', () => {
       const { server, upstream, store } = scenario;
       const all = crowd(scenario, inputs);
       const [holder, first, second] = all.jobs as [Job, Job, Job];
+      const { promise: until, resolve: goOn } = Promise.withResolvers<unknown>();
       server.fault({
         ...{ on: 'clone', times: 1 },
-        behave: { kind: 'stall', afterBytes: 100, forMs: 9_000 },
+        behave: { kind: 'stall', afterBytes: 100, until },
       });
       const working = holder.startMain();
       await server.waitForRequest(({ isClone }) => isClone);
@@ -220,6 +221,7 @@ describe('lock-timeout passes while another job works', () => {
         expect(existsSync(dirname(main.outputs['mirror-path'] ?? ''))).toBe(false);
       }
 
+      goOn(undefined);
       const done = await succeed(working.finished);
       expect(done.outputs).toMatchObject({ provenance: 'cloned', 'mirror-path': all.mirror });
       await expectMirrorOf(all.mirror, upstream);
@@ -238,9 +240,10 @@ describe('lock-timeout passes while another job works', () => {
     await addCommits(upstream, { fileBytes: 2_000 });
     const all = crowd(scenario, { ...inputs, save: 'never' });
     const [holder, other] = all.jobs as [Job, Job];
+    const { promise: until, resolve: goOn } = Promise.withResolvers<unknown>();
     server.fault({
       ...{ on: 'delta-fetch', times: 1 },
-      behave: { kind: 'stall', afterBytes: 100, forMs: 5_000 },
+      behave: { kind: 'stall', afterBytes: 100, until },
     });
     server.resetCounters();
     const working = holder.startMain();
@@ -252,6 +255,7 @@ describe('lock-timeout passes while another job works', () => {
     await expectMirrorOf(path, upstream);
     expect(verdict(await succeed(other.post()))).toBe('Nothing saved: `save` is `never`');
     expect(existsSync(dirname(path))).toBe(false);
+    goOn(undefined);
     await succeed(working.finished);
     await expectMirrorOf(all.mirror, upstream);
   });

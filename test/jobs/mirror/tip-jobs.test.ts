@@ -20,7 +20,7 @@ import { expectTipOf } from '../scenarios/tip.ts';
 const scenarios = useScenarios();
 const onPosix = process.platform === 'win32' ? describe.skip : describe;
 const random = createRandom(testSeed());
-const KILLS = Number(process.env['KILLS'] ?? 6);
+const KILLS = Number(process.env['KILLS'] ?? 4);
 const running: RunningStep[] = [];
 
 afterEach(async () => {

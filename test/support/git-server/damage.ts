@@ -19,7 +19,9 @@ export function damaged(
 ): AsyncIterable<Buffer> {
   switch (behave?.kind) {
     case 'stall':
-      return stopAfter(body, behave.afterBytes, () => silence(behave.forMs, signal));
+      return stopAfter(body, behave.afterBytes, () =>
+        Promise.race([silence(behave.forMs, signal), ...(behave.until ? [behave.until] : [])]),
+      );
     case 'cut':
       return stopAfter(body, behave.afterBytes, () =>
         Promise.reject(new CutConnection(behave.reset ?? false)),
@@ -52,7 +54,7 @@ export async function silence(forMs: number | undefined, signal: AbortSignal): P
 async function* stopAfter(
   body: AsyncIterable<Buffer>,
   bytes: number,
-  stop: () => Promise<void>,
+  stop: () => Promise<unknown>,
 ): AsyncGenerator<Buffer> {
   let room = bytes;
   let hasStopped = false;

@@ -13,8 +13,8 @@ export type FaultBehaviour =
   | { kind: 'close' }
   /** Silent before the answer, headers included, as while a large pack is computed. */
   | { kind: 'delay'; forMs: number }
-  /** Silent and open after that number of bytes; for ever unless `forMs` is given. */
-  | { kind: 'stall'; afterBytes: number; forMs?: number }
+  /** Silent and open after that number of bytes, for `forMs` or `until` then; by default for ever. */
+  | { kind: 'stall'; afterBytes: number; forMs?: number; until?: Promise<unknown> }
   /** The socket is closed after that number of bytes; with `reset`, by a TCP reset. */
   | { kind: 'cut'; afterBytes: number; reset?: boolean }
   /** The answer ends properly, but after that number of bytes. */

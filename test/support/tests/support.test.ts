@@ -326,7 +326,7 @@ describe('faults', () => {
     expect(patient.timedOut).toBe(true);
     expect(impatient.exitCode).toBe(128);
     expect(impatient.stderr).toMatch(/curl 28 Operation too slow/);
-    await waitUntil(() => server.backendPids.length === 0, { timeoutMs: 2_000 });
+    await waitUntil(() => server.backendPids.length === 0, { timeoutMs: 20_000 });
     expect(server.requests.filter(({ ending }) => ending === 'open')).toEqual([]);
   });
 
@@ -590,7 +590,7 @@ describe('corruption, processes, folders', () => {
     const script = `setInterval(() => require('fs').writeFileSync('tick', String(Date.now())), 20)`;
     const ended = runProcess(process.execPath, ['-e', script, marker], { cwd: root });
     const tick = join(root, 'tick');
-    await waitUntil(() => existsSync(tick), { timeoutMs: 5_000 });
+    await waitUntil(() => existsSync(tick), { timeoutMs: 20_000 });
     const [found] = processesWith(marker);
     const pid = found?.pid ?? 0;
     pauseProcess(pid);
@@ -598,7 +598,7 @@ describe('corruption, processes, folders', () => {
     await new Promise((resolve) => setTimeout(resolve, 150));
     expect(readFileSync(tick, 'utf8')).toBe(last);
     resumeProcess(pid);
-    await waitUntil(() => readFileSync(tick, 'utf8') !== last, { timeoutMs: 5_000 });
+    await waitUntil(() => readFileSync(tick, 'utf8') !== last, { timeoutMs: 20_000 });
     endProcess(pid);
     expect(await ended).toMatchObject({ signal: 'SIGKILL', timedOut: false });
     expect(isRunning(pid)).toBe(false);
