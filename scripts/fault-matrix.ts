@@ -84,7 +84,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     expected: 'an older snapshot or a clone is used',
     tests: [
       ['jobs/faults/corruption', 'damage to a snapshot the whole layer missing'],
-      ['jobs/stores/actions-cache', 'what the platform evicts'],
+      ['jobs/stores/actions-cache-scopes', 'what the platform evicts'],
       [
         'stores/disk/store',
         'the disk store: what every store promises a reader gets all of a layer or a bad snapshot while it is removed',
@@ -265,7 +265,7 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     fault: 'A read-only token, or a pull request from a fork',
     expected: 'the job restores and doesn’t save; the log says so without a warning',
     tests: [
-      ['jobs/stores/actions-cache', 'a job that may only read'],
+      ['jobs/stores/actions-cache-scopes', 'a job that may only read'],
       ['jobs/mirror/post', 'save auto: untrusted events'],
       ['action/trust', ''],
     ],

@@ -9,7 +9,7 @@ import { Violation } from './invariants.ts';
 import type { Weakness } from './step-faults.ts';
 import { World } from './world.ts';
 
-const RUNS = Number(process.env['FAULT_RUNS'] ?? 3);
+const RUNS = Number(process.env['FAULT_RUNS'] ?? 2);
 const THINGS = 5;
 const given = process.env['FAULT_SEED'];
 const seeds =

@@ -28,7 +28,7 @@ import {
 } from '../jobs/scenarios/scenario.ts';
 
 /** A soak runs 100. */
-const ROUNDS = Number(process.env['MAINTENANCE_ROUNDS'] ?? 12);
+const ROUNDS = Number(process.env['MAINTENANCE_ROUNDS'] ?? 8);
 
 let root = '';
 let server: GitServer;

@@ -18,22 +18,25 @@ const index = pack.replace('.pack', '.idx');
 const packBytes = 2 * CHUNK_BYTES + 1_000;
 let packContent: Buffer;
 let indexContent: Buffer;
+let layer: Layer;
 
 function sealed(body: Buffer): Buffer {
   return Buffer.concat([body, createHash('sha1').update(body).digest()]);
 }
 
-beforeAll(() => {
+beforeAll(async () => {
   packContent = sealed(randomBytes(packBytes - 20));
   indexContent = sealed(Buffer.concat([randomBytes(500), packContent.subarray(-20)]));
+  layer = await describeLayer(await makeLayer(), [index, pack], 'sha1', { signal });
 });
 afterEach(() => directories.removeAll());
 
-async function makeLayer(): Promise<{ folder: string; layer: Layer }> {
+/** A folder with all its files. */
+async function makeLayer(): Promise<string> {
   const folder = await directories.create('layer');
   await writeFile(join(folder, pack), packContent);
   await writeFile(join(folder, index), indexContent);
-  return { folder, layer: await describeLayer(folder, [index, pack], 'sha1', { signal }) };
+  return folder;
 }
 
 async function damage(folder: string, position: number): Promise<void> {
@@ -73,7 +76,7 @@ const notes: [string, [number, number][]][] = [
 
 describe.each(notes)('where %s', (_, stretches) => {
   async function begin(): Promise<{ folder: string; check: LayerCheck }> {
-    const { folder, layer } = await makeLayer();
+    const folder = await makeLayer();
     return { folder, check: new LayerCheck(folder, layer, new ChunkDigester(signal)) };
   }
   const tell = (check: LayerCheck): void => {
@@ -103,7 +106,6 @@ describe.each(notes)('where %s', (_, stretches) => {
 });
 
 test('reported bytes that do not exist do no harm if the check is not finished', async () => {
-  const { layer } = await makeLayer();
   const check = new LayerCheck(await directories.create('empty'), layer, new ChunkDigester(signal));
   check.note(pack, 0, packBytes);
   await check.end();
@@ -111,7 +113,7 @@ test('reported bytes that do not exist do no harm if the check is not finished',
 
 describe('a digest that is cancelled', () => {
   test('reads no more chunks, and throws the reason', async () => {
-    const { folder } = await makeLayer();
+    const folder = await makeLayer();
     const cancel = new AbortController();
     let seen = 0;
     const onBytes = (bytes: number): void => {
@@ -124,7 +126,7 @@ describe('a digest that is cancelled', () => {
   });
 
   test('ends a check of a layer that is there', async () => {
-    const { folder, layer } = await makeLayer();
+    const folder = await makeLayer();
     const check = new LayerCheck(folder, layer, new ChunkDigester(AbortSignal.abort()));
     await expect(check.finish('sha1')).rejects.toMatchObject({ code: 'cancelled' });
     await check.end();

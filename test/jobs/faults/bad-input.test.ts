@@ -22,7 +22,7 @@ import type { Job, JobOptions } from '../../support/action-runner.ts';
 import { git } from '../../support/git.ts';
 import { createRandom, testSeed } from '../../support/random.ts';
 import { addCommits, repositorySizes } from '../../support/repository-fixture.ts';
-import { IS_SAMPLE } from '../scenarios/rounds.ts';
+import { chooseCases, IS_SAMPLE } from '../scenarios/rounds.ts';
 import {
   outputsOfMirror,
   expectMirrorOf,
@@ -182,7 +182,7 @@ test('every input has values that are not allowed', () => {
   );
 });
 
-describe.each(Object.entries(notAllowed))('%s', (name, values) => {
+describe.each(chooseCases(Object.entries(notAllowed)))('%s', (name, values) => {
   // They are asked for only where the store is a bucket; nobody is at home there.
   const isOfBucket = name.startsWith('s3-');
   const others: Record<string, string> = isOfBucket

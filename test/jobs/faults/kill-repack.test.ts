@@ -21,7 +21,7 @@ import {
 const scenarios = useScenarios();
 const onPosix = process.platform === 'win32' ? describe.skip : describe;
 
-const KILLS = Number(process.env['REPACK_KILLS'] ?? 6);
+const KILLS = Number(process.env['REPACK_KILLS'] ?? 3);
 const random = createRandom(testSeed());
 const BEGINS = /git .* pack-objects /;
 

@@ -7,6 +7,7 @@ import {
 } from '../../support/actions-cache/service.ts';
 import type { BlobHost, CacheJob } from '../../support/actions-cache/token.ts';
 import type { Job, JobOptions } from '../../support/action-runner.ts';
+import { expectMirrorOf, type Run, type Scenario } from './scenario.ts';
 
 export interface CacheJobOptions extends Partial<JobOptions> {
   /** What the platform's token says in addition to the ref. */
@@ -51,6 +52,18 @@ export function inCache(
       ...options.environment,
     },
   };
+}
+
+/** Such a job, which ends with a right mirror. */
+export async function runInCache(
+  service: ActionsCacheService,
+  scenario: Scenario,
+  options: CacheJobOptions = {},
+): Promise<Run> {
+  const done = await scenario.run(inCache(service, scenario.server.url, options));
+  await expectMirrorOf(done.mirror, scenario.upstream);
+  await expectNothingLeft(done.job);
+  return done;
 }
 
 /** The workspace has its `.git`, and the temporary folder what the runner put there. */

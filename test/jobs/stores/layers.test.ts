@@ -25,7 +25,7 @@ import {
   type Scenario,
 } from '../scenarios/scenario.ts';
 
-const RACES = Number(process.env['SAVE_RACES'] ?? 3);
+const RACES = Number(process.env['SAVE_RACES'] ?? 1);
 
 const scenarios = useScenarios();
 
@@ -154,7 +154,7 @@ describe('a save', () => {
 });
 
 test(
-  `${RACES} times two jobs save different commits on one base: one is superseded, nothing is lost`,
+  'two jobs save different commits on one base: one is superseded, nothing is lost',
   async () => {
     const scenario = await scenarios.create(repositorySizes.small);
     const random = createRandom(testSeed());
@@ -202,7 +202,6 @@ test(
 test('a life of changes of all kinds: every snapshot restores to upstream', async () => {
   const scenario = await scenarios.create(repositorySizes.tiny);
   const { upstream } = scenario;
-  const random = createRandom(7);
   const changes: ((round: number) => Promise<unknown>)[] = [
     () => addCommits(upstream),
     (round) => createBranch(upstream, `made-${round}`, 'HEAD'),
@@ -222,8 +221,7 @@ test('a life of changes of all kinds: every snapshot restores to upstream', asyn
     () => git(upstream, ['update-ref', 'refs/heads/branch-1', 'HEAD~1']),
   ];
   await scenario.run();
-  for (let round = 1; round <= 20; round++) {
-    const change = changes[random.integer(changes.length)]!;
+  for (const [round, change] of changes.entries()) {
     await change(round);
     const { main, mirror } = await scenario.run();
     expect(main.outputs).toMatchObject({ provenance: 'restored', recloned: 'false' });

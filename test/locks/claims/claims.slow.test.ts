@@ -27,8 +27,8 @@ const SAMPLE = {
   times: TIMES,
   shortLifeMs: 8_000,
   contenders: 10,
-  rounds: 10,
-  staleRounds: 2,
+  rounds: 5,
+  staleRounds: 1,
   raceTimeoutMs: 60_000,
 };
 const SOAK = {

@@ -10,7 +10,7 @@ import { createMemoryRecords } from '../../support/memory/records.ts';
 import { createRandom, testSeed, type Random } from '../../support/random.ts';
 import { Machine, World, type Network } from '../../support/locks/simulated-machines.ts';
 
-const ROUNDS = Number(process.env['CLAIM_ROUNDS'] ?? 6);
+const ROUNDS = Number(process.env['CLAIM_ROUNDS'] ?? 3);
 const ROUND_TIMEOUT_MS = 20_000;
 const MACHINES = { atLeast: 8, atMost: 32 };
 const MINUTE_MS = 60_000;
