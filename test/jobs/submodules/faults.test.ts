@@ -93,7 +93,7 @@ describe('one of three submodules', () => {
   test.each(chooseCases(failures))('%s', async (_, behave, message) => {
     const { scenario } = await createThree();
     scenario.server.fault({ on: ({ repository }) => repository.endsWith('-bad'), behave });
-    const job = await jobOf(scenario, { 'stall-timeout': '1s', 'fetch-timeout': '20s' });
+    const job = await jobOf(scenario, { 'stall-timeout': '3s', 'fetch-timeout': '60s' });
     const main = await succeed(job.main());
     const failed = expect.stringMatching(/^left: failed: /);
     expect(outcomesOf(main)).toEqual({ one: 'cloned', other: 'cloned', bad: failed });

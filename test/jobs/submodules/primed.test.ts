@@ -225,6 +225,22 @@ describe('what changes between runs', () => {
   });
 });
 
+test('in a workspace that has a repository they are left alone: not even the commit of the job is fetched', async () => {
+  const scenario = await createUpstream(scenarios);
+  const { upstream, server } = scenario;
+  await linkAllKinds(scenario);
+  const sha = await git(upstream, ['commit-tree', 'main^{tree}', '-p', 'main', '-m', 'merge']);
+  await git(upstream, ['update-ref', 'refs/pull/1/merge', sha]);
+  const event = { ref: 'refs/pull/1/merge', sha };
+  const inputs = { submodules: 'true' };
+  const job = scenario.job({ token: server.token ?? '', inputs, ...event });
+  await git(job.workspace, ['init', '--quiet']);
+  server.resetCounters();
+  const main = await succeed(job.main());
+  expect(main.log).toContain('Submodules are left to actions/checkout: the workspace is not');
+  expect(server.requests.filter(({ kind }) => kind === 'fetch')).toMatchObject([{ isClone: true }]);
+});
+
 /** Of a job of a push to the main branch. */
 async function optionsOf(scenario: Scenario, submodules = 'true') {
   const { sha = '' } = await eventOf(scenario);
