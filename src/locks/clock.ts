@@ -21,7 +21,9 @@ export const MONOTONIC_CLOCK: Clock = {
   now: () => performance.now(),
   pause: async (durationMs, signal, { background } = { background: false }) => {
     const options = { signal, ref: !background };
-    await sleep(Math.min(durationMs, LONGEST_TIMER_MS), undefined, options).catch(() => undefined);
+    // Node warns on stderr about a negative time, as is left where a moment has just passed.
+    const timerMs = Math.min(Math.max(durationMs, 0), LONGEST_TIMER_MS);
+    await sleep(timerMs, undefined, options).catch(() => undefined);
   },
 };
 
