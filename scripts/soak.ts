@@ -121,7 +121,7 @@ function write(): void {
     '# Soak',
     '',
     'Made by `npm run soak`. To repeat a line: `npm run soak -- --seed <seed> <suite>`.',
-    `${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), ${process.platform}, Node ${process.version}.`,
+    `The newest lines are from ${String(cpus().length)} cores (${cpus()[0]?.model ?? ''}), ${process.platform}, Node ${process.version}.`,
     '',
     '| suite | count | seed | passed | failed | skipped | s | on |',
     '| --- | --- | --- | --- | --- | --- | --- | --- |',
