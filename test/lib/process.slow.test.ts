@@ -354,8 +354,8 @@ describeWithProcessList('the whole tree of processes', () => {
 
   test('has the first of two reasons', async () => {
     const cancellation = new AbortController();
-    const running = runTree(true, { timeoutMs: 500, signal: cancellation.signal });
-    await sleep(900);
+    const running = runTree(true, { timeoutMs: DEADLINE_MS, signal: cancellation.signal });
+    await sleep(DEADLINE_MS + 400);
     cancellation.abort();
     expect((await running).ended).toBe('timeout');
   });
