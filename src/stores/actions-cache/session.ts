@@ -39,8 +39,6 @@ export interface ActionsCacheOptions {
   environment: NodeJS.ProcessEnv;
   /** A folder that exists, RUNNER_TEMP say; best on the mirror's disk. Nothing stays there. */
   temporaryFolder: string;
-  /** That workers run; by default the one next to the bundle, which the sources don't have. */
-  workerProgram?: string;
   /** In milliseconds; shorter ones than the defaults are for tests. */
   times?: Partial<{ patienceMs: number; standstillMs: number; retryPauseMs: number }>;
 }
@@ -74,7 +72,6 @@ export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
   const surroundings = {
     environment: workerEnvironment(options.environment, temporaryFolder),
     workingDirectory: temporaryFolder,
-    program: options.workerProgram,
   };
   const workers = new WorkerPool(surroundings);
   return {

@@ -14,8 +14,11 @@ import { clean, scrub } from './toolkit-log.ts';
 
 /** How the toolkit says that it asks again. */
 const ATTEMPT = /^Attempt \d+ of \d+ failed with error: /;
-/** In the folder of the bundle. */
-const PROGRAM = fileURLToPath(new URL('./cache-worker.js', import.meta.url));
+/** In the bundle's folder. Sources use the bundle too: it starts in a quarter of the time that theirs takes. */
+const ENTRY = import.meta.url.endsWith('.ts')
+  ? '../../../dist/cache-worker.js'
+  : './cache-worker.js';
+const PROGRAM = fileURLToPath(new URL(ENTRY, import.meta.url));
 const END_GRACE_MS = 2_000;
 /** Of what it says about its own end. */
 const MAX_LAST_WORDS = 500;
@@ -26,7 +29,6 @@ export interface WorkerOptions {
   environment: NodeJS.ProcessEnv;
   /** Where it waits for requests. */
   workingDirectory: string;
-  program?: string | undefined;
 }
 
 export interface Asking {
@@ -108,7 +110,7 @@ class Worker {
 
   constructor(options: WorkerOptions) {
     this.#secrets = [options.environment['ACTIONS_RUNTIME_TOKEN'] ?? ''];
-    const running = runChild([process.execPath, options.program ?? PROGRAM], {
+    const running = runChild([process.execPath, PROGRAM], {
       ...options,
       // Each request has a time of its own; the call that makes them has the rest.
       timeoutMs: Infinity,

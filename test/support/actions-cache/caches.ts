@@ -1,14 +1,10 @@
 /** Opens the Actions cache for tests, and closes it after each. */
 import { afterEach } from '@jest/globals';
-import { fileURLToPath } from 'node:url';
 import {
   openActionsCache,
   type ActionsCache,
   type ActionsCacheOptions,
 } from '../../../src/stores/actions-cache/session.ts';
-
-/** The bundle starts four times as fast as the source, which loads a thousand modules. */
-const workerProgram = fileURLToPath(new URL('../../../dist/cache-worker.js', import.meta.url));
 
 /** For the top of a test file, or of a `describe`. */
 export function useCaches(): (options: ActionsCacheOptions) => ActionsCache {
@@ -17,7 +13,7 @@ export function useCaches(): (options: ActionsCacheOptions) => ActionsCache {
     await Promise.all(opened.splice(0).map((cache) => cache.close()));
   });
   return (options) => {
-    const cache = openActionsCache({ workerProgram, ...options });
+    const cache = openActionsCache(options);
     opened.push(cache);
     return cache;
   };
