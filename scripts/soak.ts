@@ -18,12 +18,12 @@ const seed = values.seed ?? String(Math.floor(Math.random() * 2 ** 31));
 
 /** The variables that set the counts of each suite. */
 const SUITES: Record<string, Record<string, string>> = {
-  'test/jobs/faults/kill.test.ts': { KILLS: '40' },
+  'test/jobs/faults/kill.test.ts': { KILLS: '40', CORRUPTIONS: '1' },
   'test/jobs/faults/kill-repack.test.ts': { REPACK_KILLS: '40' },
   'test/jobs/faults/lfs-faults.server.test.ts': { KILLS: '1' },
   'test/jobs/submodules/faults.test.ts': { KILLS: '1', CORRUPTIONS: '1' },
-  'test/jobs/stores/killed-saves.test.ts': { KILLS: '1' },
-  'test/save/maintenance.slow.test.ts': { MAINTENANCE_ROUNDS: '100' },
+  'test/jobs/stores/killed-saves.test.ts': { KILLS: '1', CORRUPTIONS: '1' },
+  'test/save/maintenance.slow.test.ts': { MAINTENANCE_ROUNDS: '100', CORRUPTIONS: '1' },
   'test/mirror/tip.slow.test.ts': { TIP_DAYS: '200', CORRUPTIONS: '1' },
   'test/mirror/whole-upstream.slow.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/mirror/tip-jobs.test.ts': { KILLS: '40' },
@@ -34,6 +34,14 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/stores/tip-replays.s3.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/faults/bad-input.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/faults/hostile-mirror.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/faults/cancel.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/faults/full-disk.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/mirror/main-job.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/mirror/post.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/checkout/checkout-again.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/checkout/checkout-moved.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/checkout/checkout-submodules.test.ts': { CORRUPTIONS: '1' },
+  'test/stores/disk/rights.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/submodules/primed.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/faults/poison.test.ts': { CORRUPTIONS: '20' },
   'test/jobs/faults/corruption.test.ts': { CORRUPTIONS: '20' },
@@ -47,7 +55,7 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/stores/s3-jobs.s3.test.ts': { S3_COLD_JOBS: '20' },
   'test/jobs/stores/life.test.ts': { LIFE_STEPS: '200' },
   'test/jobs/stores/layers.test.ts': { SAVE_RACES: '25' },
-  'test/faults/random-runs.test.ts': { FAULT_RUNS: values.runs },
+  'test/faults/random-runs.test.ts': { FAULT_RUNS: values.runs, CORRUPTIONS: '1' },
   'test/faults/failpoints.test.ts': { FAILPOINT_ROUNDS: '30' },
 };
 const PAGE = 'docs/reliability/soak.md';

@@ -11,7 +11,7 @@ import { isCold, World } from './world.ts';
 
 const random = createRandom(testSeed());
 const rounds = Number(process.env['FAILPOINT_ROUNDS'] ?? 0);
-const SAMPLE = 3;
+const SAMPLE = 2;
 const TIMEOUT_MS = 600_000;
 const SIGNALS = ['SIGKILL', 'SIGINT', 'SIGTERM'] as const;
 

@@ -26,7 +26,7 @@ import { isNetworkShare } from '../../src/locks/network-disks.ts';
 import { Holder, type HolderOptions } from '../support/locks/holder.ts';
 import { acquire, describeLockContract, take } from './lock-contract.ts';
 
-const ROUNDS = Number(process.env['MIRROR_LOCK_ROUNDS'] ?? 10);
+const ROUNDS = Number(process.env['MIRROR_LOCK_ROUNDS'] ?? 6);
 const SEED = Number(process.env['MIRROR_LOCK_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 /** What the rounds of a soak may take in all; a round takes about half a second. */
 const ROUNDS_TIMEOUT_MS = 60_000 + ROUNDS * 2_000;

@@ -148,7 +148,7 @@ describe('upstream', () => {
     await git(at.root, ['clone', '--quiet', '--bare', '--depth=1', `file://${full}`, upstream]);
   }
 
-  test.each(changes)('that %s is followed', async (_, change) => {
+  test.each(chooseCases(changes))('that %s is followed', async (_, change) => {
     const world = await createWorld();
     const machine = await world.savedMachine();
     await change(world);

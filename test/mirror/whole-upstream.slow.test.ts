@@ -91,7 +91,7 @@ describe('a shallow upstream', () => {
     },
   );
 
-  test.each(['cloned', 'existing', 'restored'] as const)(
+  test.each(chooseCases(['cloned', 'existing', 'restored'] as const))(
     'with one branch cut and others whole fails a %s mirror',
     async (provenance) => {
       const world = await createWorld('sha1');
@@ -105,7 +105,7 @@ describe('a shallow upstream', () => {
     },
   );
 
-  test.each(['existing', 'restored'] as const)(
+  test.each(chooseCases(['existing', 'restored'] as const))(
     'whose missing history a %s mirror holds gives a whole mirror',
     async (provenance) => {
       const world = await createWorld('sha1');

@@ -30,6 +30,7 @@ import { chooseCases } from '../scenarios/rounds.ts';
 import { useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
+const DEPTHS = chooseCases([0, 1]);
 
 /** Only what is new came over the wire, and the requests are no more than without priming. */
 function expectDelta({ primed, unprimed }: Pair): void {
@@ -41,7 +42,7 @@ function expectDelta({ primed, unprimed }: Pair): void {
   expect(primed.requests.length).toBeLessThanOrEqual(unprimed.requests.length);
 }
 
-describe.each([0, 1])('with fetch-depth: %s, only what is new is fetched of', (depth) => {
+describe.each(DEPTHS)('with fetch-depth: %s, only what is new is fetched of', (depth) => {
   const changes: Change[] = [
     ...PUSHES,
     ['a forced push', (scenario) => forcePush(scenario, 'main~4')],
@@ -112,10 +113,11 @@ test('a default branch renamed to a name below itself makes the checkout start f
 });
 
 describe('changes in a partial checkout', () => {
-  test.each<[string, Wish]>([
+  const wishes: [string, Wish][] = [
     ['sparse-checkout', { sparseCheckout: ['folder-1', 'folder-2', 'folder-3'] }],
     ['filter: blob:none', { filter: 'blob:none', fetchDepth: 0 }],
-  ])('%s', async (_, wish) => {
+  ];
+  test.each(chooseCases(wishes))('%s', async (_, wish) => {
     const scenario = await createUpstream(scenarios);
     let mirrored: Refs = {};
     const pair = await checkOutBoth(scenario, wish, async () => {

@@ -7,9 +7,11 @@ import { runProcess } from '../../support/processes.ts';
 import { addCommits } from '../../support/repository-fixture.ts';
 import { temporaryDirectories } from '../../support/temporary-directory.ts';
 import { checkOutAt, createUpstream, eventOf, prime } from '../scenarios/checkout-scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 import { useScenarios, type Scenario } from '../scenarios/scenario.ts';
 
 const scenarios = useScenarios();
+const DEPTHS = chooseCases([0, 1]);
 const directories = temporaryDirectories();
 
 afterEach(() => directories.removeAll());
@@ -44,7 +46,7 @@ async function expectToFetch(fetch: Git, scenario: Scenario): Promise<void> {
   expect(await fetch('rev-parse', 'refs/remotes/origin/main')).toBe(head);
 }
 
-describe.each([0, 1])('a primed workspace, checked out with fetch-depth: %s', (depth) => {
+describe.each(DEPTHS)('a primed workspace, checked out with fetch-depth: %s', (depth) => {
   test('works at another path, when the mirror is gone', async () => {
     const scenario = await createUpstream(scenarios);
     const workspace = await moveWorkspace(scenario, depth);

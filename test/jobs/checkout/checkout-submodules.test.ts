@@ -20,6 +20,7 @@ import {
   type Wish,
 } from '../scenarios/checkout-scenario.ts';
 import { useScenarios } from '../scenarios/scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 
 const scenarios = useScenarios();
 
@@ -27,15 +28,17 @@ const OUTER = join('deps', 'outer');
 const INNER = join(OUTER, 'inner');
 
 describe('submodules', () => {
-  test.each<[string, Wish, string[]]>([
-    ['submodules: true', { submodules: true }, [OUTER]],
-    ['submodules: recursive', { submodules: 'recursive', fetchDepth: 0 }, [OUTER, INNER]],
-    [
-      'submodules: recursive, persist-credentials: false',
-      { submodules: 'recursive', persistCredentials: false },
-      [OUTER, INNER],
-    ],
-  ])('%s', async (_, wish, populated) => {
+  test.each(
+    chooseCases<[string, Wish, string[]]>([
+      ['submodules: true', { submodules: true }, [OUTER]],
+      ['submodules: recursive', { submodules: 'recursive', fetchDepth: 0 }, [OUTER, INNER]],
+      [
+        'submodules: recursive, persist-credentials: false',
+        { submodules: 'recursive', persistCredentials: false },
+        [OUTER, INNER],
+      ],
+    ]),
+  )('%s', async (_, wish, populated) => {
     const scenario = await createUpstream(scenarios);
     await addSubmodules(scenario);
     const pair = await checkOutBoth(scenario, wish);

@@ -38,6 +38,7 @@ import {
   verdict,
   type Scenario,
 } from '../scenarios/scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 
 const scenarios = useScenarios();
 /** Windows has none of the runner's signals. */
@@ -254,10 +255,12 @@ onPosix('main', () => {
     await expectNextJobSucceeds(scenario, at);
   });
 
-  test.each([
-    ['before its first byte', { kind: 'delay', forMs: 600_000 }],
-    ['within it', { kind: 'stall', afterBytes: 20 }],
-  ] as const)('while the probe stalls, %s', async (_, behave) => {
+  test.each(
+    chooseCases([
+      ['before its first byte', { kind: 'delay', forMs: 600_000 }],
+      ['within it', { kind: 'stall', afterBytes: 20 }],
+    ] as const),
+  )('while the probe stalls, %s', async (_, behave) => {
     const fault = scenario.server.fault({ on: 'probe', behave });
     const at = target(scenario);
     const step = start(at.job.startMain());
@@ -313,7 +316,7 @@ onPosix('main', () => {
     await expectNextJobSucceeds(scenario, at);
   });
 
-  test.each(['version', 'ls-remote', 'cat-file', 'rev-list'])(
+  test.each(chooseCases(['version', 'ls-remote', 'cat-file', 'rev-list']))(
     'while git %s hangs',
     async (command) => {
       const at = target(scenario, { environment: withStubbornGit() });
@@ -389,11 +392,13 @@ onPosix('post', () => {
     await expectNextJobSucceeds(scenario, at);
   });
 
-  test.each([
-    ['version', ''],
-    ['rev-list', ''],
-    ['rev-list', 'deaf'],
-  ])('while git %s hangs %s', async (command, manner) => {
+  test.each(
+    chooseCases([
+      ['version', ''],
+      ['rev-list', ''],
+      ['rev-list', 'deaf'],
+    ]),
+  )('while git %s hangs %s', async (command, manner) => {
     const at = target(scenario, { environment: withStubbornGit() });
     const before = await mainOf(at);
     const step = await letGitHang(() => at.job.startPost(), command, manner);

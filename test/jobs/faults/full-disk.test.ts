@@ -20,6 +20,7 @@ import {
   verdict,
   type Scenario,
 } from '../scenarios/scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 
 const scenarios = useScenarios();
 const disks = mounts();
@@ -93,10 +94,12 @@ onSmallDisks('the disk of the mirror is full', () => {
     expect(readdirSync(store)).toEqual([]);
   });
 
-  test.each([
-    ['within its snapshot', 2 * MIB],
-    ['within its fetch', 4 * MIB],
-  ])('while it is restored, %s: main fails, nothing is left', async (_, bytes) => {
+  test.each(
+    chooseCases([
+      ['within its snapshot', 2 * MIB],
+      ['within its fetch', 4 * MIB],
+    ]),
+  )('while it is restored, %s: main fails, nothing is left', async (_, bytes) => {
     const disk = disks.memory(bytes);
     const before = await readStore(baseStore);
     const job = scenario.job({
@@ -108,10 +111,12 @@ onSmallDisks('the disk of the mirror is full', () => {
     expect(await readStore(baseStore)).toEqual(before);
   });
 
-  test.each([
-    ['with room for half of the new commits', MIB],
-    ['with no room at all', 0],
-  ])('while it is fetched, %s: the old mirror stays, and nothing else', async (_, room) => {
+  test.each(
+    chooseCases([
+      ['with room for half of the new commits', MIB],
+      ['with no room at all', 0],
+    ]),
+  )('while it is fetched, %s: the old mirror stays, and nothing else', async (_, room) => {
     const disk = disks.memory(16 * MIB);
     const path = join(disk, 'name.git');
     cpSync(base, path, { recursive: true });
@@ -149,10 +154,12 @@ onSmallDisks('the disk of the mirror is full', () => {
 });
 
 onSmallDisks('the disk of the store is full', () => {
-  test.each([
-    ['with room for half of it', 2 * MIB],
-    ['with no room at all', 0],
-  ])('while the first snapshot is saved, %s: said, and nothing is left', async (_, room) => {
+  test.each(
+    chooseCases([
+      ['with room for half of it', 2 * MIB],
+      ['with no room at all', 0],
+    ]),
+  )('while the first snapshot is saved, %s: said, and nothing is left', async (_, room) => {
     const disk = disks.memory(16 * MIB);
     const free = fill(disk, room);
     const job = scenario.job({ inputs: { 'disk-path': disk } });

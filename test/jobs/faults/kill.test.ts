@@ -28,12 +28,12 @@ import {
   verdict,
   type Scenario,
 } from '../scenarios/scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 
 const scenarios = useScenarios();
 const onPosix = process.platform === 'win32' ? describe.skip : describe;
 
-const KILLS = Number(process.env['KILLS'] ?? 5);
-const POST_KILLS = Math.ceil(KILLS / 3);
+const KILLS = Number(process.env['KILLS'] ?? 3);
 const random = createRandom(testSeed());
 
 /** Its pack has 5 MB, and the new commits 1.5 MB. */
@@ -52,6 +52,21 @@ const FETCH_BYTES_PER_SECOND = 3_000_000;
 const KINDS = ['cold', 'warm', 'existing', 'reclone', 'warm reclone'] as const;
 type Kind = (typeof KINDS)[number];
 
+/** The kinds in turn, from one at random on. */
+const first = random.integer(KINDS.length);
+const plan = Array.from({ length: KILLS }, (_, index) => ({
+  number: index + 1,
+  kind: KINDS[(first + index) % KINDS.length] ?? 'cold',
+  /** Of the time that the step takes undisturbed. */
+  moment: random.next(),
+}));
+/** Of those that have something to save. */
+const postPlan = Array.from({ length: Math.ceil(KILLS / 3) }, (_, index) => ({
+  number: index + 1,
+  kind: KINDS[(first + index) % 3] ?? 'cold',
+  moment: random.next(),
+}));
+
 let scenario: Scenario;
 /** A mirror, and a store with its snapshot, that lack upstream's new commits. */
 let base: string;
@@ -69,7 +84,7 @@ beforeAll(async () => {
   baseStore = join(scenario.root, 'base-store');
   cpSync(scenario.store, baseStore, { recursive: true });
   await addCommits(scenario.upstream, newCommits);
-  for (const kind of KINDS) {
+  for (const kind of new Set([...plan, ...postPlan].map(({ kind }) => kind))) {
     const { job } = prepare(kind);
     const main = await succeed(job.main());
     newsDigest = main.outputs['refs-digest'];
@@ -185,13 +200,6 @@ async function explaining(what: string, checks: () => Promise<void>): Promise<vo
   }
 }
 
-const plan = Array.from({ length: KILLS }, (_, index) => ({
-  number: index + 1,
-  kind: KINDS[index % KINDS.length] ?? 'cold',
-  /** Of the time that the step takes undisturbed. */
-  moment: random.next(),
-}));
-
 onPosix('main is killed', () => {
   test.each(plan)('$number, $kind: the next job heals it', async ({ kind, moment }) => {
     const target = prepare(kind);
@@ -222,7 +230,7 @@ const moments: { when: string; kind: Kind; sign: RegExp }[] = [
 ];
 
 onPosix('main is killed when', () => {
-  test.each(moments)('$when: the next job heals it', async ({ kind, sign }) => {
+  test.each(chooseCases(moments))('$when: the next job heals it', async ({ kind, sign }) => {
     const target = await killAt(kind, sign);
     await explaining(`left ${namesBelow(dirname(target.path)).join(' ')}`, async () => {
       await expectNextJobHeals(target);
@@ -253,12 +261,6 @@ onPosix('main is killed when', () => {
 });
 
 onPosix('post is killed', () => {
-  const postPlan = plan.slice(0, POST_KILLS).map(({ number }) => ({
-    number,
-    kind: KINDS[number % 3] ?? 'cold',
-    moment: random.next(),
-  }));
-
   test.each(postPlan)('$number, $kind: the store stays sound', async ({ kind, moment }) => {
     const target = prepare(kind);
     await succeed(target.job.main());
@@ -320,7 +322,7 @@ onPosix('post is killed', () => {
 });
 
 onPosix('main is stopped', () => {
-  test.each(['cold', 'existing'] as const)(
+  test.each(chooseCases(['cold', 'existing'] as const))(
     '%s: the next job waits, then continues without the lock; both succeed',
     async (kind) => {
       const target = prepare(kind);

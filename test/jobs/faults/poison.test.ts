@@ -184,7 +184,10 @@ describe('a snapshot that is damaged or stale', () => {
 
   /** A manifest, a pack and an index that are damaged; corruption.test.ts has every kind of damage. */
   const sample = ['no refs in the manifest', 'a truncated pack', 'a bit flipped in an index'];
-  const poisons = [...(IS_SAMPLE ? sample : Object.keys(damages)), 'nothing but its age'];
+  const poisons = [
+    ...(IS_SAMPLE ? chooseCases(sample) : Object.keys(damages)),
+    'nothing but its age',
+  ];
 
   async function spoil(name: string): Promise<Scenario> {
     const damage = damages[name];

@@ -23,6 +23,7 @@ import {
   useScenarios,
   verdict,
 } from '../scenarios/scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 
 const scenarios = useScenarios();
 
@@ -214,7 +215,7 @@ describe('changes of upstream are followed by existing and by restored mirrors',
     },
   };
 
-  test.each(Object.entries(changes))('%s', async (_, change) => {
+  test.each(chooseCases(Object.entries(changes)))('%s', async (_, change) => {
     const scenario = await scenarios.create();
     const root = scenario.newMachine();
     await scenario.run({ root });
@@ -377,7 +378,7 @@ describe('where the mirror goes', () => {
 });
 
 describe('verify', () => {
-  test.each(['tip', 'full'])('%s accepts a sound snapshot', async (verify) => {
+  test.each(chooseCases(['tip', 'full']))('%s accepts a sound snapshot', async (verify) => {
     const scenario = await scenarios.create({ ...repositorySizes.tiny, objectFormat: 'sha256' });
     await scenario.run();
     await addCommits(scenario.upstream);

@@ -16,6 +16,7 @@ import {
   verdict,
   type Scenario,
 } from '../scenarios/scenario.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 
 const scenarios = useScenarios();
 
@@ -238,7 +239,7 @@ describe('what happens to the mirror between main and post', () => {
     await expectMirrorOf(mirror, scenario.upstream);
   });
 
-  test.each(['pack', 'idx'])(
+  test.each(chooseCases(['pack', 'idx']))(
     'its %s was damaged: nothing is saved, the next job heals',
     async (kind) => {
       const scenario = await scenarios.create();

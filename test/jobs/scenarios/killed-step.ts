@@ -7,7 +7,7 @@ const PRELOAD = new URL('../../support/locks/kill-at-call.ts', import.meta.url).
 /** A soak tries every moment. */
 export const IS_KILL_SOAK = Number(process.env['KILLS'] ?? 0) > 0;
 /** Moments that are tried otherwise. */
-const SAMPLE = 4;
+const SAMPLE = 2;
 
 export class Killer {
   /** Of the job whose steps it may kill. */

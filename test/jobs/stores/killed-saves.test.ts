@@ -29,6 +29,7 @@ import {
   type Scenario,
 } from '../scenarios/scenario.ts';
 import { countUntilSaved } from '../scenarios/until-saved.ts';
+import { chooseCases } from '../scenarios/rounds.ts';
 
 jest.setTimeout(300_000);
 
@@ -103,7 +104,7 @@ onPosix('post is killed while it saves to a disk', () => {
     expect(outcomes.filter(({ jobs }) => jobs === 1).length).toBeGreaterThan(5);
   });
 
-  test.each(['ENOSPC', 'EIO'])(
+  test.each(chooseCases(['ENOSPC', 'EIO']))(
     'a claim that cannot be written (%s) keeps not even its own job from saving',
     async (code) => {
       reset();
@@ -180,10 +181,12 @@ onSmallDisks('a disk store', () => {
     expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
   });
 
-  test.each([
-    ['nothing at all', 0],
-    ['a claim', 8 * 1024],
-  ])('with room for %s: the next job saves, without waiting for anybody', async (_, room) => {
+  test.each(
+    chooseCases([
+      ['nothing at all', 0],
+      ['a claim', 8 * 1024],
+    ]),
+  )('with room for %s: the next job saves, without waiting for anybody', async (_, room) => {
     reset();
     killer.arrange();
     const store = useDisk();
