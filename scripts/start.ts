@@ -6,7 +6,7 @@
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { StepSummary } from '../src/action/report/summary-json.ts';
+import type { summarizeMain } from '../src/action/report/summary-json.ts';
 import { describeError } from '../src/lib/errors.ts';
 import { createJob, type StepResult } from '../test/support/action-runner.ts';
 import { checkout } from '../test/support/checkout/checkout.ts';
@@ -66,14 +66,16 @@ async function runJob(title: string, machine: string, store: string, upstream: U
     },
   });
   const main = succeeded(await job.main());
-  const { bytes } = JSON.parse(main.outputs['summary-json'] ?? '') as StepSummary;
+  const { bytes } = JSON.parse(main.outputs['summary-json'] ?? '') as ReturnType<
+    typeof summarizeMain
+  >;
   const sha = main.outputs['head'] ?? '';
   const checkedOut = await checkOut(job.workspace, upstream, 0, sha);
   const post = succeeded(await job.post());
   const run: Run = {
     ms: main.durationMs + checkedOut.ms,
     postMs: post.durationMs,
-    bytes: (bytes?.fromUpstream ?? 0) + checkedOut.bytes,
+    bytes: bytes.fromUpstream + checkedOut.bytes,
   };
   return { run, sha };
 }

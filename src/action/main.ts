@@ -1,61 +1,52 @@
 /** Entry of the main step: restore mirrors, publish them early if asked to, prime the workspace. */
 import { leaveHungCalls } from '../lib/hung-calls.ts';
 import type { Job } from '../job/job.ts';
-import type { LfsOutcome } from '../lfs/bring-objects.ts';
 import { primeWorkspace, type PrimeResult } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
-import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
+import type { MirrorSession } from '../restore/session.ts';
 import { saveEarly } from '../save/save-snapshot.ts';
 import type { Choice } from '../submodules/choose.ts';
 import { restoreSubmodules } from '../submodules/restore-submodules.ts';
 import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
 import { bringLfs } from './lfs.ts';
+import type { MainOutcome } from './report/outcome.ts';
 import {
   maskSecrets,
   reportDisabled,
   reportEarlySave,
   reportFailure,
   reportMirror,
-  reportOutputs,
   reportStores,
 } from './report/report.ts';
 import { isPublishedEarly, saveOptionsOf } from './save-policy.ts';
 import { toSavedState, writeStepState, type MirrorState } from './step-state.ts';
-import {
-  listenForCancel,
-  openJob,
-  openKey,
-  restoreOptionsOf,
-  specOf,
-  type OpenedJob,
-} from './step.ts';
+import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './step.ts';
 import { findSubmodules, openJobCommit, submoduleOptionsOf } from './submodules.ts';
 
 const signal = listenForCancel();
-let settings: Settings | undefined;
-let job: OpenedJob | undefined;
 if (isDisabled()) reportDisabled('main');
 else await start();
 leaveHungCalls();
 
 async function start(): Promise<void> {
+  let settings: Settings | undefined;
+  let job: Job | undefined;
   try {
     settings = readSettings();
     maskSecrets(settings.upstream);
     await using key = await openKey(settings);
-    job = await openJob(settings, signal, key?.command);
-    await run(job, settings);
+    await using opened = await openJob(settings, signal, key?.command);
+    job = opened;
+    await run(opened, settings);
   } catch (error) {
     await reportFailure(error, job, settings?.upstream.url);
-  } finally {
-    await job?.close();
   }
 }
 
 async function run(opened: Job, chosen: Settings): Promise<void> {
   reportStores(opened);
-  const { mirror, primed, lfs, choice, state } = await bringRepository(opened, chosen);
+  const { choice, state, ...repository } = await bringRepository(opened, chosen);
   const states = [state];
   const onOpen = async (session: MirrorSession, path: string): Promise<void> => {
     states.push(toSavedState(path, session.mirror, await saveIfEarly(session, chosen), undefined));
@@ -65,14 +56,10 @@ async function run(opened: Job, chosen: Settings): Promise<void> {
       ? []
       : await restoreSubmodules(opened, choice, submoduleOptionsOf(chosen, opened, onOpen));
   writeStepState(states);
-  reportOutputs(mirror, primed, opened, lfs, submodules);
-  await reportMirror(mirror, primed, opened, lfs, submodules);
+  await reportMirror({ job: opened, ...repository, submodules });
 }
 
-interface Repository {
-  mirror: RestoredMirror;
-  primed: PrimeResult;
-  lfs: LfsOutcome | undefined;
+interface Repository extends Pick<MainOutcome, 'mirror' | 'prime' | 'lfs'> {
   choice: Choice | undefined;
   state: MirrorState;
 }
@@ -83,14 +70,14 @@ async function bringRepository(opened: Job, chosen: Settings): Promise<Repositor
   const { mirror } = session;
   const isClaimed = await saveIfEarly(session, chosen);
   const { workspace } = chosen;
-  const primed: PrimeResult =
+  const prime: PrimeResult =
     workspace === undefined
       ? { result: 'skipped', reason: 'neither `prime` nor `path` asks for it' }
       : await primeWorkspace(session.job, mirror, workspace);
-  await using commit = await openJobCommit(session, chosen, primed);
-  const lfs = chosen.lfs ? await bringLfs(session, chosen, primed, commit) : undefined;
-  const choice = await findSubmodules(session.job, chosen, primed, commit);
-  return { mirror, primed, lfs, choice, state: toSavedState('', mirror, isClaimed, primed) };
+  await using commit = await openJobCommit(session, chosen, prime);
+  const lfs = chosen.lfs ? await bringLfs(session, chosen, prime, commit) : undefined;
+  const choice = await findSubmodules(session.job, chosen, prime, commit);
+  return { mirror, prime, lfs, choice, state: toSavedState('', mirror, isClaimed, prime) };
 }
 
 /** Saves a clone now if `publish` asks for that; returns whether post has its claim. */

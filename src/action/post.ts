@@ -11,12 +11,11 @@ import { identify } from '../snapshot/identity.ts';
 import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
 import { saveLfs } from './lfs.ts';
+import { actionsLog } from './log.ts';
 import {
   maskSecrets,
   reportDisabled,
-  reportLostSaving,
   reportNotSaved,
-  reportNothingToSave,
   reportSaves,
   reportStores,
   reportVerdict,
@@ -24,11 +23,9 @@ import {
 import type { MirrorSave } from './report/outcome.ts';
 import { REPACK_TIMEOUT_MS, findSaveBan, saveOptionsOf } from './save-policy.ts';
 import { readStepState, type MirrorState } from './step-state.ts';
-import { listenForCancel, openJob, sweepKeys, type OpenedJob } from './step.ts';
+import { listenForCancel, openJob, sweepKeys } from './step.ts';
 
 const signal = listenForCancel();
-let settings: Settings | undefined;
-let job: OpenedJob | undefined;
 if (isDisabled()) reportDisabled('post');
 else await start();
 leaveHungCalls();
@@ -36,62 +33,58 @@ leaveHungCalls();
 async function start(): Promise<void> {
   await sweepKeys();
   try {
-    const mirrors = readStepState();
-    if (mirrors.length === 0) reportNothingToSave();
-    else await run(mirrors);
+    const [repository, ...submodules] = readStepState();
+    if (repository === undefined) actionsLog.info('Nothing saved: the fetch did not succeed');
+    else await run(repository, submodules);
   } catch (error) {
     reportNotSaved(error);
   }
 }
 
-async function run(mirrors: readonly MirrorState[]): Promise<void> {
-  settings = readSettings();
+async function run(repository: MirrorState, submodules: readonly MirrorState[]): Promise<void> {
+  const settings = readSettings();
   maskSecrets(settings.upstream);
+  const { temporaryFolder } = settings.runner;
   try {
-    job = await openJob(settings, signal);
+    await using job = await openJob(settings, signal);
     reportStores(job);
-    const [repository, ...submodules] = await saveAll(job, settings, mirrors);
-    if (repository !== undefined) await reportSaves(repository, submodules);
+    const save = (state: MirrorState) => saveMirror(job, settings, state);
+    // First, and alone: its lines are in groups.
+    const saved = await save(repository);
+    // A cancelled job ends each of them, and all of them are reported.
+    const never = new AbortController().signal;
+    await reportSaves(saved, await mapEachOf(submodules, WIDTH, never, save));
     await saveLfs(job, settings);
   } finally {
-    await job?.close();
-    const { temporaryFolder } = settings.runner;
-    for (const { path } of mirrors.filter(({ isPrivate }) => isPrivate)) {
+    for (const { path } of [repository, ...submodules].filter(({ isPrivate }) => isPrivate)) {
       // The runner would remove it, but only at the end of the job: a failure here harms nobody.
       await removePrivatePlace(path, temporaryFolder).catch(() => undefined);
     }
   }
 }
 
-/** That a checkout asked for more than it was primed with shows only after it. */
-async function warnOfLostSaving({ spec, primedFolder }: MirrorState): Promise<void> {
-  if (spec.depth === 'full' || primedFolder === null) return;
-  if (await hasWholeHistory(primedFolder)) reportLostSaving();
-}
-
 /** More at a time would wait for the same disk and processors. */
 const WIDTH = 4;
 
-/** The job's own repository first, since its lines are in groups. No failure of one concerns another. */
-async function saveAll(
-  opened: Job,
-  chosen: Settings,
-  states: readonly MirrorState[],
-): Promise<MirrorSave[]> {
-  const work = async (state: MirrorState): Promise<MirrorSave> => {
-    const { name, spec } = state;
-    const own = name === '' ? opened : nameJob(opened, name);
-    await warnOfLostSaving(state);
-    const result = await save(own, chosen, state).catch((error: unknown) => ({
-      ...{ result: 'failed' as const, error },
-    }));
-    reportVerdict(result, own.log);
-    return { name, url: spec.url, job: own, result };
-  };
-  // A cancelled job ends each of them, and all of them are reported.
-  const never = new AbortController().signal;
-  const repository = await mapEachOf(states.slice(0, 1), 1, never, work);
-  return [...repository, ...(await mapEachOf(states.slice(1), WIDTH, never, work))];
+/** No failure of one mirror concerns another. */
+async function saveMirror(opened: Job, chosen: Settings, state: MirrorState): Promise<MirrorSave> {
+  const { name, spec } = state;
+  const job = name === '' ? opened : nameJob(opened, name);
+  await warnOfLostSaving(state);
+  const result = await save(job, chosen, state).catch((error: unknown) => ({
+    ...{ result: 'failed' as const, error },
+  }));
+  reportVerdict(result, job.log);
+  return { name, url: spec.url, job, result };
+}
+
+/** That a checkout asked for more than it was primed with shows only after it. */
+async function warnOfLostSaving({ spec, primedFolder }: MirrorState): Promise<void> {
+  if (spec.depth === 'full' || primedFolder === null) return;
+  if (!(await hasWholeHistory(primedFolder))) return;
+  actionsLog.warning(
+    'The checkout fetched the whole history into a workspace that was primed without one, which takes longer than a plain checkout: use `fetch-depth: 0` in this action as well, or `fetch-depth: 1` in actions/checkout',
+  );
 }
 
 async function save(opened: Job, chosen: Settings, state: MirrorState): Promise<SaveResult> {

@@ -9,7 +9,7 @@ import { describeError } from '../lib/errors.ts';
 import { createMachineLock } from '../locks/machine.ts';
 import type { RestoreOptions } from '../restore/session.ts';
 import type { MirrorSpec } from '../snapshot/identity.ts';
-import { openStore, type OpenStore } from '../stores/open.ts';
+import { openStore } from '../stores/open.ts';
 import { originOf } from '../submodules/url.ts';
 import { findTemporaryFolder } from './inputs/runner.ts';
 import type { Settings } from './inputs/settings.ts';
@@ -54,28 +54,27 @@ function warnOfKey(error: unknown): void {
   actionsLog.warning(`The file of \`ssh-key\` could not be removed: ${describeError(error)}`);
 }
 
-/** To be closed after its last use, or the process may never end. */
-export type OpenedJob = Job & Pick<OpenStore, 'close'>;
-
-/** The job; with an `sshCommand`, git reaches upstream by it. */
+/**
+ * The job; with an `sshCommand`, git reaches upstream by it. To be disposed of after its last use, or the
+ * process may never end.
+ */
 export async function openJob(
   settings: Settings,
   signal: AbortSignal,
   sshCommand?: string,
-): Promise<OpenedJob> {
+): Promise<Job & AsyncDisposable> {
   const log = actionsLog;
-  const { environment, runner, run: holder } = settings;
-  const { temporaryFolder } = runner;
-  const { contenders } = settings;
+  const { environment, contenders, run: holder } = settings;
+  const { temporaryFolder } = settings.runner;
   const surroundings = { holder, contenders, environment, temporaryFolder };
   const opened = await openStore(settings.store, surroundings);
-  const workingDirectory = temporaryFolder;
-  const git = await openGit({ environment, workingDirectory, signal, log });
+  const git = await openGit({ environment, workingDirectory: temporaryFolder, signal, log });
   return {
     ...{ git, ...opened, log, signal, temporaryFolder },
     account: new Account(log, describeConcern),
     accessOf: (url) => accessOf(settings, url, sshCommand),
     lockOf: (path) => createMachineLock(`${path}.lock`),
+    [Symbol.asyncDispose]: () => opened.close(),
   };
 }
 

@@ -10,6 +10,16 @@ import type { SaveResult } from '../../save/decide.ts';
 import type { SubmoduleResult } from '../../submodules/restore-submodules.ts';
 import { describeFailure } from './advice.ts';
 
+/** What main did. */
+export interface MainOutcome {
+  job: Job;
+  mirror: RestoredMirror;
+  prime: PrimeResult;
+  /** Undefined if nobody asked for LFS objects, or if that failed. */
+  lfs: LfsOutcome | undefined;
+  submodules: readonly SubmoduleResult[];
+}
+
 /** owner/name, where the URL has no more than that behind its host. */
 export function nameOf(url: string): string {
   return /^(?:https?:\/\/[^/]+\/|[^/]+:)(.+?)(?:\.git)?$/.exec(url)?.[1] ?? url;
@@ -114,19 +124,16 @@ export function describeLock({ isPrivate, waitedMs }: RestoredMirror): string {
 
 /** What became of the claim on making a snapshot; undefined where none was needed. */
 export function describeClaim({ claim }: RestoredMirror): string | undefined {
-  switch (claim) {
-    case 'not-needed':
-      return undefined;
-    case 'acquired':
-      return 'acquired: this job cloned, to save a snapshot for the others';
-    case 'waited':
-      return 'another job held it, and saved the snapshot that this job waited for';
-    case 'timed-out':
-      return 'another job held it until `lock-timeout`: this job continued without it';
-    case 'unavailable':
-      return 'unavailable: this job continued without it';
-  }
+  return CLAIMS[claim];
 }
+
+const CLAIMS: Record<RestoredMirror['claim'], string | undefined> = {
+  'not-needed': undefined,
+  acquired: 'acquired: this job cloned, to save a snapshot for the others',
+  waited: 'another job held it, and saved the snapshot that this job waited for',
+  'timed-out': 'another job held it until `lock-timeout`: this job continued without it',
+  unavailable: 'unavailable: this job continued without it',
+};
 
 export function describePrime(prime: PrimeResult): string {
   if (prime.result !== 'primed') return `not primed: ${prime.reason}`;

@@ -1,12 +1,11 @@
 /** The only writer of outputs, job summary, masks and the step's outcome. */
 import { setFailed, setOutput, setSecret, summary } from '@actions/core';
+import type { UpstreamSettings } from '../inputs/upstream.ts';
 import { actionsLog } from '../log.ts';
 import { MirrorError, describeError } from '../../lib/errors.ts';
 import { basicCredential } from '../../git/environment.ts';
 import type { Job } from '../../job/job.ts';
-import type { LfsOutcome } from '../../lfs/bring-objects.ts';
 import { labelLog, type Log } from '../../lib/log.ts';
-import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import { adviseOn, describeFailure } from './advice.ts';
 import {
   describeLfs,
@@ -15,29 +14,16 @@ import {
   describeStores,
   describeSubmodules,
   explainClone,
+  type MainOutcome,
   type MirrorSave,
   type SaveOutcome,
 } from './outcome.ts';
 import { summarizeFailure, summarizeLfsSave, summarizeMirror, summarizeSaves } from './summary.ts';
-import {
-  DISABLED,
-  summarizeFailed,
-  summarizeMain,
-  summarizePost,
-  type StepSummary,
-} from './summary-json.ts';
-import type { RestoredMirror } from '../../restore/session.ts';
+import { DISABLED, summarizeFailed, summarizeMain, summarizePost } from './summary-json.ts';
 import type { SaveResult } from '../../save/decide.ts';
-import type { SubmoduleResult } from '../../submodules/restore-submodules.ts';
 
 /** Keeps a token and a private key out of the log. */
-export function maskSecrets({
-  token,
-  ssh,
-}: {
-  token: string;
-  ssh?: { privateKey: string } | undefined;
-}): void {
+export function maskSecrets({ token, ssh }: Pick<UpstreamSettings, 'token' | 'ssh'>): void {
   if (token !== '') {
     setSecret(token);
     // As HTTP sends it.
@@ -49,13 +35,9 @@ export function maskSecrets({
   lines.filter((line) => line.length >= 8 && !line.startsWith('-----')).forEach(setSecret);
 }
 
-export function reportOutputs(
-  mirror: RestoredMirror,
-  prime: PrimeResult,
-  job: Job,
-  lfs?: LfsOutcome,
-  submodules: readonly SubmoduleResult[] = [],
-): void {
+/** What main leaves: outputs, the log's last lines and the job summary. */
+export async function reportMirror(outcome: MainOutcome): Promise<void> {
+  const { job, mirror, lfs, submodules } = outcome;
   setOutput('mirror-path', mirror.path);
   setOutput('provenance', mirror.provenance);
   setOutput('cache-hit', mirror.provenance === 'restored');
@@ -64,36 +46,9 @@ export function reportOutputs(
   setOutput('head', mirror.head?.oid ?? '');
   setOutput('refs-digest', mirror.refsDigest);
   setOutput('lock', mirror.claim);
-  reportSummaryJson(summarizeMain(mirror, prime, job.account, lfs, submodules));
-}
-
-function reportSummaryJson(summary: StepSummary): void {
-  setOutput('summary-json', JSON.stringify(summary));
-}
-
-/** Post has no outputs that anything could read: its summary is a line of the log. */
-function logSummaryJson(summary: StepSummary): void {
-  actionsLog.group('Summary for programs');
-  actionsLog.info(`summary-json: ${JSON.stringify(summary)}`);
-  actionsLog.endGroup();
-}
-
-/** What was chosen, before anything is done with it. */
-export function reportStores(job: Job): void {
-  actionsLog.info(`Store: ${describeStores(job)}`);
-}
-
-/** What people see of main: the log's last lines and the job summary. */
-export async function reportMirror(
-  mirror: RestoredMirror,
-  prime: PrimeResult,
-  job: Job,
-  lfs?: LfsOutcome,
-  submodules: readonly SubmoduleResult[] = [],
-): Promise<void> {
-  const { url } = mirror.identity.spec;
+  reportSummaryJson(summarizeMain(outcome));
   actionsLog.info(describeMirror(mirror, job));
-  actionsLog.info(`Mirror of ${url}: ${mirror.path}`);
+  actionsLog.info(`Mirror of ${mirror.identity.spec.url}: ${mirror.path}`);
   const explanation = explainClone(mirror, job);
   if (explanation !== undefined) {
     if (job.store === undefined) actionsLog.notice(explanation);
@@ -102,7 +57,23 @@ export async function reportMirror(
   if (lfs !== undefined) actionsLog.info(`LFS: ${describeLfs(lfs)}`);
   const line = describeSubmodules(submodules);
   if (line !== undefined) actionsLog.info(line);
-  await writeSummary(summarizeMirror(mirror, prime, job, lfs, submodules));
+  await writeSummary(summarizeMirror(outcome));
+}
+
+function reportSummaryJson(summary: object): void {
+  setOutput('summary-json', JSON.stringify(summary));
+}
+
+/** Post has no outputs that anything could read: its summary is a line of the log. */
+function logSummaryJson(summary: object): void {
+  actionsLog.group('Summary for programs');
+  actionsLog.info(`summary-json: ${JSON.stringify(summary)}`);
+  actionsLog.endGroup();
+}
+
+/** What was chosen, before anything is done with it. */
+export function reportStores(job: Job): void {
+  actionsLog.info(`Store: ${describeStores(job)}`);
 }
 
 /** Main's line on a snapshot that was saved at its end; undefined where post has to try. */
@@ -128,12 +99,6 @@ export function reportVerdict(result: SaveOutcome, log: Log): void {
   const line = describeSave(result);
   if (needsAttention(result)) log.warning(line);
   else log.info(line);
-}
-
-export function reportLostSaving(): void {
-  actionsLog.warning(
-    'The checkout fetched the whole history into a workspace that was primed without one, which takes longer than a plain checkout: use `fetch-depth: 0` in this action as well, or `fetch-depth: 1` in actions/checkout',
-  );
 }
 
 const lfsLog = labelLog(actionsLog, 'LFS objects');
@@ -170,14 +135,9 @@ export function reportNotSaved(error: unknown): void {
 }
 
 /** What people see of either step where the runner or the workflow turned the action off. */
-export function reportDisabled(step: StepSummary['step']): void {
+export function reportDisabled(step: 'main' | 'post'): void {
   actionsLog.notice('mirror-action does nothing: MIRROR_ACTION_DISABLED is set');
   if (step === 'main') reportSummaryJson(DISABLED);
-}
-
-/** Post's line where main left nothing to save. */
-export function reportNothingToSave(): void {
-  actionsLog.info('Nothing saved: the fetch did not succeed');
 }
 
 async function writeSummary(markdown: string): Promise<void> {

@@ -3,8 +3,6 @@ import type { Account } from '../../job/account.ts';
 import { formatBytes } from '../../lib/bytes.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import type { Job } from '../../job/job.ts';
-import type { LfsOutcome } from '../../lfs/bring-objects.ts';
-import type { PrimeResult } from '../../prime/prime-workspace.ts';
 import type { RestoredMirror } from '../../restore/session.ts';
 import type { SubmoduleResult } from '../../submodules/restore-submodules.ts';
 import { adviseOn, describeFailure } from './advice.ts';
@@ -21,18 +19,13 @@ import {
   describeStores,
   explainClone,
   nameOf,
+  type MainOutcome,
   type MirrorSave,
 } from './outcome.ts';
 import { drawTimeline } from './timeline.ts';
 
 /** Of main, where the mirror is up to date. */
-export function summarizeMirror(
-  mirror: RestoredMirror,
-  prime: PrimeResult,
-  job: Job,
-  lfs?: LfsOutcome,
-  submodules: readonly SubmoduleResult[] = [],
-): string {
+export function summarizeMirror({ job, mirror, prime, lfs, submodules }: MainOutcome): string {
   const { account } = job;
   const { url } = mirror.identity.spec;
   const claim = describeClaim(mirror);

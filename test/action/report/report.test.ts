@@ -11,7 +11,6 @@ import type { PrimeResult } from '../../../src/prime/prime-workspace.ts';
 import {
   reportFailure,
   reportMirror,
-  reportOutputs,
   reportSaves,
   reportVerdict,
 } from '../../../src/action/report/report.ts';
@@ -124,9 +123,14 @@ afterEach(() => {
 
 afterAll(() => directories.removeAll());
 
-function outputsOf(mirror: RestoredMirror): Record<string, string> {
+/** What main reports of a mirror, without LFS objects and submodules. */
+function reportMain(mirror: RestoredMirror, job = jobOf(), prime = primed): Promise<void> {
+  return reportMirror({ job, mirror, prime, lfs: undefined, submodules: [] });
+}
+
+async function outputsOf(mirror: RestoredMirror): Promise<Record<string, string>> {
   writeFileSync(join(folder, 'GITHUB_OUTPUT'), '');
-  reportOutputs(mirror, primed, jobOf());
+  await listen(() => reportMain(mirror));
   return parseFileCommand(readFileSync(join(folder, 'GITHUB_OUTPUT'), 'utf8'));
 }
 
@@ -158,15 +162,15 @@ interface Listened {
 }
 
 describe('outputs', () => {
-  test('are those of action.yml, all of them, every time', () => {
-    expect(Object.keys(outputsOf(cloned)).sort()).toEqual([...outputs].sort());
-    expect(Object.keys(outputsOf({ ...restored, head: undefined })).sort()).toEqual(
+  test('are those of action.yml, all of them, every time', async () => {
+    expect(Object.keys(await outputsOf(cloned)).sort()).toEqual([...outputs].sort());
+    expect(Object.keys(await outputsOf({ ...restored, head: undefined })).sort()).toEqual(
       [...outputs].sort(),
     );
   });
 
-  test('say how it went', () => {
-    expect(outputsOf(cloned)).toEqual({
+  test('say how it went', async () => {
+    expect(await outputsOf(cloned)).toEqual({
       'mirror-path': cloned.path,
       provenance: 'cloned',
       'cache-hit': 'false',
@@ -177,13 +181,16 @@ describe('outputs', () => {
       lock: 'not-needed',
       'summary-json': expect.stringMatching(/^\{"version":1,"step":"main","outcome":"cloned"/),
     });
-    expect(outputsOf({ ...cloned, claim: 'waited' })).toMatchObject({ lock: 'waited' });
-    expect(outputsOf(restored)).toMatchObject({ 'cache-hit': 'true', snapshot: '7-0123456789ab' });
-    expect(outputsOf({ ...cloned, provenance: 'existing' })).toMatchObject({
+    expect(await outputsOf({ ...cloned, claim: 'waited' })).toMatchObject({ lock: 'waited' });
+    expect(await outputsOf(restored)).toMatchObject({
+      'cache-hit': 'true',
+      snapshot: '7-0123456789ab',
+    });
+    expect(await outputsOf({ ...cloned, provenance: 'existing' })).toMatchObject({
       'cache-hit': 'false',
     });
-    expect(outputsOf({ ...cloned, recloned: true })).toMatchObject({ recloned: 'true' });
-    expect(outputsOf({ ...cloned, head: undefined })).toMatchObject({ head: '' });
+    expect(await outputsOf({ ...cloned, recloned: true })).toMatchObject({ recloned: 'true' });
+    expect(await outputsOf({ ...cloned, head: undefined })).toMatchObject({ head: '' });
   });
 });
 
@@ -197,7 +204,7 @@ describe('the job summary of main', () => {
     );
     account.fallBack('Snapshot 7 is not used: it is damaged', 'bad-snapshot');
     const mirror = { ...cloned, recloned: true, waitedMs: 65_000 };
-    await listen(() => reportMirror(mirror, primed, jobOf(account)));
+    await listen(() => reportMain(mirror, jobOf(account)));
     for (const text of [
       '### ⚠️ Mirror of o/n: cloned again\n',
       ', after a failure; upstream sent 3.0 MiB.**\n',
@@ -214,13 +221,13 @@ describe('the job summary of main', () => {
   });
 
   test('has no mark where all went as it should', async () => {
-    await listen(() => reportMirror(restored, primed, jobOf()));
+    await listen(() => reportMain(restored));
     expect(summary()).toContain('### Mirror of o/n: restored\n');
     expect(summary()).not.toContain('went wrong');
   });
 
   test('begins with the outcome and what it saved, and folds the details', async () => {
-    await listen(async () => reportMirror(restored, primed, jobOf(await moved())));
+    await listen(async () => reportMain(restored, jobOf(await moved())));
     expect(summary()).toMatch(
       /^### .*\n\n\*\*Restored 320 MiB in [^;]+; upstream sent 2\.0 KiB instead of 314 MiB\.\*\*\n/,
     );
@@ -229,14 +236,14 @@ describe('the job summary of main', () => {
   });
 
   test('warns of every clone, for which a job in which nothing failed is no excuse', async () => {
-    await listen(() => reportMirror(cloned, primed, jobOf()));
+    await listen(() => reportMain(cloned));
     expect(summary()).toContain('### ⚠️ Mirror of o/n: cloned\n');
     expect(summary()).toMatch(/^No snapshot in .* has this key yet\..*If every run clones, /m);
   });
 
   test('shows names as people wrote them', async () => {
     const head = { ref: Buffer.from('refs/heads/café').toString('latin1'), oid: OID };
-    await listen(() => reportMirror({ ...cloned, head }, primed, jobOf()));
+    await listen(() => reportMain({ ...cloned, head }));
     expect(summary()).toContain('refs/heads/café at');
   });
 
@@ -244,7 +251,7 @@ describe('the job summary of main', () => {
     const account = new Account(silentLog);
     const noStoreReason = 'the cache is not <here>, and `disk-path` is not set';
     const job = { ...jobOf(account), store: undefined, noStoreReason };
-    const first = await listen(() => reportMirror(cloned, primed, job));
+    const first = await listen(() => reportMain(cloned, job));
     expect(summary()).toMatch(/^\*\*Cloned in [^;]+, because there is no store; /m);
     expect(summary()).toContain(
       'no store: the cache is not &lt;here&gt;, and <code>disk-path</code>',
@@ -253,7 +260,7 @@ describe('the job summary of main', () => {
       { level: 'notice', message: expect.stringContaining(noStoreReason) },
     ]);
     const existing = { ...cloned, provenance: 'existing' as const };
-    expect((await listen(() => reportMirror(existing, primed, job))).annotations).toEqual([]);
+    expect((await listen(() => reportMain(existing, job))).annotations).toEqual([]);
   });
 
   test('of a failure shows the cause, what was tried and what to do', async () => {
@@ -559,7 +566,7 @@ describe('text of others in the summary', () => {
     const hostileUrl = 'https://h/<img>/|n';
     const spec = { ...cloned.identity.spec, url: hostileUrl };
     const identity = { ...cloned.identity, spec };
-    await listen(() => reportMirror({ ...cloned, identity, head, path }, { ...primed, path }, job));
+    await listen(() => reportMain({ ...cloned, identity, head, path }, job, { ...primed, path }));
     await listen(() => reportFailure(new Error(hostile.join('\n\n')), job, hostileUrl));
     await listen(() =>
       reportSave({ result: 'refused', reason: hostile.join('\n\n') }, job, hostileUrl),
