@@ -25,6 +25,9 @@ import { REPACK_TIMEOUT_MS, findSaveBan, saveOptionsOf } from './save-policy.ts'
 import { readStepState, type MirrorState } from './step-state.ts';
 import { listenForCancel, openJob, sweepKeys } from './step.ts';
 
+/** More at a time would wait for the same disk and processors. */
+const WIDTH = 4;
+
 const signal = listenForCancel();
 if (isDisabled()) reportDisabled('post');
 else await start();
@@ -62,9 +65,6 @@ async function run(repository: MirrorState, submodules: readonly MirrorState[]):
     }
   }
 }
-
-/** More at a time would wait for the same disk and processors. */
-const WIDTH = 4;
 
 /** No failure of one mirror concerns another. */
 async function saveMirror(opened: Job, chosen: Settings, state: MirrorState): Promise<MirrorSave> {

@@ -11,9 +11,9 @@ const REMOTE_LINE = 'remote: ';
 
 interface Rule {
   kind: GitFailureKind;
-  /** `local`: only lines that git itself wrote; `any`: upstream's as well. */
-  lines: 'local' | 'any';
   pattern: RegExp;
+  /** Whether lines that upstream sent count, and not only git's own. */
+  includesRemote?: true;
   /** What happened, where the kind alone does not say. */
   explanation?: string;
   /** The setting that a person may have to change, where the kind alone does not say. */
@@ -32,7 +32,6 @@ export const NO_GIT_SERVER =
 const RULES: readonly Rule[] = [
   {
     kind: 'no-space',
-    lines: 'local',
     pattern:
       /no space left on device|disk quota exceeded|not enough space on the disk|out of diskspace/i,
   },
@@ -40,63 +39,54 @@ const RULES: readonly Rule[] = [
     // Before the next rule: ssh goes on without the key (a file of that name, see ssh.ts), and is
     // refused.
     kind: 'authentication',
-    lines: 'local',
     pattern: /^load key "key": /im,
     explanation: 'ssh cannot use the key',
     concern: 'ssh-key',
   },
   {
     kind: 'authentication',
-    lines: 'local',
     pattern: /permission denied \(|too many authentication failures/i,
     explanation: 'upstream refused the key',
     concern: 'ssh-user',
   },
   {
     kind: 'authentication',
-    lines: 'local',
     pattern: /host key verification failed/i,
     explanation: "the server's host key is unknown, or is not the known one",
     concern: 'known-hosts',
   },
   {
     kind: 'ssh-unusable',
-    lines: 'local',
     pattern: /^no user exists for uid \d+/im,
     explanation: 'ssh needs an entry for this user in /etc/passwd, which this container lacks',
   },
   {
     // Before the codes that follow: an odd word in a page must not be taken for one of them.
     kind: 'network',
-    lines: 'local',
     pattern: NOT_GIT,
     explanation: NO_GIT_SERVER,
     concern: 'server',
   },
   {
     kind: 'network',
-    lines: 'local',
     pattern: /returned error: 429\b/i,
     explanation: 'upstream limits the number of requests (status 429)',
     concern: 'request-rate',
   },
   {
     kind: 'depth-refused',
-    lines: 'local',
     pattern: /does not support (?:shallow|--depth)/i,
     explanation: 'upstream cannot leave out history',
     concern: 'fetch-depth',
   },
   {
     kind: 'network',
-    lines: 'local',
     pattern: /certificate subject name|SEC_E_WRONG_PRINCIPAL/i,
     explanation: "upstream's TLS certificate is for another host",
     concern: 'server',
   },
   {
     kind: 'network',
-    lines: 'local',
     pattern:
       /ssl certificate|certificate verif|certificate problem|unable to get local issuer|self[- ]signed|CRYPT_E_/i,
     explanation:
@@ -104,26 +94,24 @@ const RULES: readonly Rule[] = [
   },
   {
     kind: 'authentication',
-    lines: 'any',
+    includesRemote: true,
     pattern:
       /authentication failed|could not read (?:username|password)|terminal prompts disabled|returned error: 40[13]\b|invalid username or (?:token|password)|access denied|has enabled or enforced SAML/i,
   },
   {
     kind: 'not-found',
-    lines: 'any',
+    includesRemote: true,
     pattern:
       /repository not found|cannot find repository|project you were looking for could not be found|repository '.*' not found|returned error: (?:404|410)\b|does not appear to be a git repository/i,
   },
   {
     kind: 'moved',
-    lines: 'local',
     pattern: /returned error: 30[12378]\b|unable to update url base from redirection/i,
   },
   {
     // The pack that came was damaged on its way. Its deltas against objects of the mirror that
     // cannot be read are `unresolved deltas` instead.
     kind: 'network',
-    lines: 'local',
     pattern:
       /(?:pack has bad object|pack is corrupted|pack signature mismatch|pack has junk)[^]*invalid index-pack output/i,
   },
@@ -131,7 +119,7 @@ const RULES: readonly Rule[] = [
     // Over SSH what upstream's git says comes without a mark; but it works in its own folder, and
     // ours gets whole paths.
     kind: 'network',
-    lines: 'any',
+    includesRemote: true,
     pattern:
       /repository corruption on the remote side|(?:packfile|stored in|index file) \.\/objects\//i,
     explanation: 'upstream itself is damaged',
@@ -139,92 +127,75 @@ const RULES: readonly Rule[] = [
   {
     // No single words: names of repositories are in the messages (`inflate`, `openssl`).
     kind: 'corrupt-mirror',
-    lines: 'local',
     pattern:
       /missing (?:object|blob|tree|commit|necessary)|bad (?:object|tree|commit|packed object)|could not (?:parse|read) [0-9a-f]{40}|(?:could not|unable to) get (?:type|size) of|unable to (?:read|parse) (?:[0-9a-f]{40}|sha1|object|tree|packed)|is corrupt|corrupt (?:loose|packed)|^(?:error|fatal): (?:serious )?inflate|object file .* is empty|unresolved deltas|did not send all necessary objects|packfile .* (?:cannot be|does not match|is far too)|index file .* (?:is too|corrupt)|wrong index|sha1 mismatch|hash mismatch|unable to create '.*\.lock'|not a git repository: '|unable to find [0-9a-f]{40}|error in object|delta base|unexpected line in .*packed-refs|failed to (?:read|unpack|traverse)/im,
   },
   {
     kind: 'network',
-    lines: 'any',
+    includesRemote: true,
     pattern:
       /returned error: (?:408|429|5\d\d)\b|could not resolve|couldn't (?:connect|resolve)|failed to connect|connection (?:refused|reset|timed out|was closed|closed|corrupted)|connection to .* closed|closed by remote host|broken pipe|not responding|no route to host|host is down|kex_exchange_identification|corrupted mac|bad packet length|operation (?:too slow|timed out)|rpc failed|early eof|unexpected disconnect|hung up unexpectedly|empty reply|transfer closed|recv failure|send failure|curl \d+|protocol error|expected flush|bad (?:line length|pack header)|network is unreachable|timed out|expected '?packfile|the requested url|unable to access '?https?:|info\/refs'? not valid/i,
   },
 ];
 
-/** A git command that did not succeed, and why. */
+/** What a kind means where no rule says more. */
+const MEANINGS: Partial<Record<GitFailureKind, Pick<Rule, 'explanation' | 'concern'>>> = {
+  authentication: { explanation: 'upstream refused the credentials', concern: 'token' },
+  'not-found': {
+    explanation: 'upstream has no such repository, or the credentials may not see it',
+    concern: 'repository',
+  },
+  moved: {
+    explanation: 'upstream answers from another address, which is not followed',
+    concern: 'repository',
+  },
+  'no-space': { explanation: 'no space left on the disk', concern: 'mirror-place' },
+  'corrupt-mirror': { explanation: 'the mirror is damaged' },
+  network: { explanation: 'upstream could not be reached, or the connection broke' },
+};
+
+/** A git command that did not succeed, and why; `what` says what was being done, on what. */
 export class GitFailure extends MirrorError {
   readonly result: ChildResult;
 
   constructor(result: ChildResult, what: string) {
     const { kind, explanation, concern } = diagnose(result);
-    super(kind, `${what}: ${explain(kind, explanation, result)}`, { concern });
+    super(kind, `${what}: ${explanation}`, { concern });
     this.result = result;
   }
 }
 
-/** Names the failure of a git command that did not succeed. */
-export function classifyFailure(result: ChildResult): GitFailureKind {
-  return diagnose(result).kind;
+interface Diagnosis {
+  kind: GitFailureKind;
+  explanation: string;
+  concern?: Concern | undefined;
 }
 
-/** The error for a git command that did not succeed; `what` says what was being done, on what. */
-export function gitFailure(result: ChildResult, what: string): GitFailure {
-  return new GitFailure(result, what);
-}
-
-type Diagnosis = Pick<Rule, 'kind' | 'explanation' | 'concern'>;
-
-const CONCERNS: Partial<Record<GitFailureKind, Concern>> = {
-  authentication: 'token',
-  'not-found': 'repository',
-  moved: 'repository',
-  'no-space': 'mirror-place',
-};
-
-function diagnose({ ended, stderr }: ChildResult): Diagnosis {
-  if (ended === 'cancelled') return { kind: ended };
-  if (ended === 'timeout') return { kind: ended, concern: 'fetch-timeout' };
-  if (ended === 'stalled') return { kind: 'network', concern: 'stall-timeout' };
+function diagnose({ ended, durationMs, exitCode, stderr, stallMs = 0 }: ChildResult): Diagnosis {
+  if (ended === 'timeout') {
+    const seconds = String(Math.round(durationMs / 1000));
+    const explanation = `it did not end within ${seconds} s`;
+    return { kind: ended, explanation, concern: 'fetch-timeout' };
+  }
+  if (ended === 'stalled') {
+    const explanation = `upstream showed no sign of life for ${formatDuration(stallMs)}`;
+    return { kind: 'network', explanation, concern: 'stall-timeout' };
+  }
+  const said = lastWords(stderr);
+  const ending = ended === 'overflow' ? 'it sent too much' : `exit ${String(exitCode)}`;
+  const detail = said === '' ? `git ended with ${ending}` : `git says: ${said}`;
+  if (ended === 'cancelled') return { kind: ended, explanation: `it was cancelled; ${detail}` };
   const local = linesOf(stderr)
     .filter((line) => !line.startsWith(REMOTE_LINE))
     .join('\n');
-  const rule = RULES.find(({ lines, pattern }) => pattern.test(lines === 'local' ? local : stderr));
-  if (rule === undefined) return { kind: 'unknown' };
-  const { kind, explanation, concern = CONCERNS[kind] } = rule;
+  const rule = RULES.find((each) => each.pattern.test(each.includesRemote ? stderr : local));
+  if (rule === undefined) return { kind: 'unknown', explanation: detail };
+  const { kind, explanation, concern } = { ...MEANINGS[rule.kind], ...rule };
   return {
     kind,
-    ...(explanation === undefined ? {} : { explanation }),
-    ...(concern === undefined ? {} : { concern }),
+    explanation: explanation === undefined ? detail : `${explanation}; ${detail}`,
+    concern,
   };
-}
-
-const EXPLANATIONS: Partial<Record<GitFailureKind, string>> = {
-  authentication: 'upstream refused the credentials',
-  'not-found': 'upstream has no such repository, or the credentials may not see it',
-  moved: 'upstream answers from another address, which is not followed',
-  'no-space': 'no space left on the disk',
-  'corrupt-mirror': 'the mirror is damaged',
-  cancelled: 'it was cancelled',
-  network: 'upstream could not be reached, or the connection broke',
-};
-
-function explain(
-  kind: GitFailureKind,
-  explanation: string | undefined,
-  result: ChildResult,
-): string {
-  const { ended, durationMs, exitCode, stallMs = 0 } = result;
-  if (ended === 'timeout')
-    return `it did not end within ${String(Math.round(durationMs / 1000))} s`;
-  if (ended === 'stalled') return `upstream showed no sign of life for ${formatDuration(stallMs)}`;
-  const said = lastWords(result.stderr);
-  const ending = ended === 'overflow' ? 'it sent too much' : `exit ${String(exitCode)}`;
-  return [
-    explanation ?? EXPLANATIONS[kind],
-    said === '' ? `git ended with ${ending}` : `git says: ${said}`,
-  ]
-    .filter((part) => part !== undefined)
-    .join('; ');
 }
 
 /** git's own words for every failure over SSH, after those that tell which. */

@@ -20,7 +20,7 @@ import {
   type Configuration,
   type UpstreamAccess,
 } from './environment.ts';
-import { gitFailure } from './failure.ts';
+import { GitFailure } from './failure.ts';
 
 /** Older ones silently ignore GIT_CONFIG_COUNT (2.31) and GIT_CONFIG_GLOBAL (2.32). */
 const OLDEST_GIT = [2, 32] as const;
@@ -91,7 +91,7 @@ export async function openGit(options: GitOptions): Promise<Git> {
     environment: buildGitEnvironment(options.environment),
     ...{ workingDirectory, signal, timeoutMs: VERSION_TIMEOUT_MS },
   });
-  if (announced.ended === 'cancelled') throw gitFailure(announced, 'git version');
+  if (announced.ended === 'cancelled') throw new GitFailure(announced, 'git version');
   const version = checkVersion(announced.stdout.toString('utf8'));
   let listing: Promise<string> | undefined;
   const listMachine = () => (listing ??= listConfiguration(executable, options));
@@ -131,7 +131,7 @@ function bindGit(program: Program, options: GitOptions): Git {
 }
 
 function outputOf(result: ChildResult, what: string): Buffer {
-  if (!isSuccess(result)) throw gitFailure(result, what);
+  if (!isSuccess(result)) throw new GitFailure(result, what);
   return result.stdout;
 }
 

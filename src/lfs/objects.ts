@@ -8,10 +8,10 @@
 import { createHash } from 'node:crypto';
 import { chmod, open, readdir, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { READ_PLAIN, linkOrCopy, writeAll } from '../lib/copy.ts';
+import { READ_PLAIN, linkOrCopy } from '../lib/copy.ts';
 import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
 import { isPresent, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
-import { forEachOf } from '../lib/parallel.ts';
+import { mapEachOf } from '../lib/parallel.ts';
 import type { OnBytes } from '../lib/progress.ts';
 import type { LfsObject } from './pointers.ts';
 
@@ -48,7 +48,7 @@ export async function findSound(
   signal: AbortSignal,
 ): Promise<Set<string>> {
   const sound = new Set<string>();
-  await forEachOf(objects, FILES_AT_ONCE, signal, async (object, bounded) => {
+  await mapEachOf(objects, FILES_AT_ONCE, signal, async (object, bounded) => {
     const path = objectPath(folder, object.oid);
     if (await isSound(path, object, bounded)) sound.add(object.oid);
     else await rm(path, { force: true });
@@ -96,7 +96,7 @@ export async function placeObjects(
 ): Promise<number> {
   const target = join(gitDirectory, 'lfs');
   let copiedBytes = 0;
-  await forEachOf(objects, FILES_AT_ONCE, signal, async ({ oid, size }, bounded) => {
+  await mapEachOf(objects, FILES_AT_ONCE, signal, async ({ oid, size }, bounded) => {
     const to = objectPath(target, oid);
     await makeFolder(dirname(to));
     copiedBytes += await linkOrCopy(objectPath(folder, oid), to, size, bounded);
@@ -150,7 +150,7 @@ export async function unpackBundle(
     return { object, start: position - object.size };
   });
   try {
-    await forEachOf(placed, FILES_AT_ONCE, signal, async ({ object, start }, bounded) => {
+    await mapEachOf(placed, FILES_AT_ONCE, signal, async ({ object, start }, bounded) => {
       const path = `${bundle}.${object.oid}`;
       const target = await open(path, 'wx', 0o600);
       const isRight = await copyOut(source, start, object, target, bounded).finally(() =>
@@ -227,7 +227,7 @@ async function copyOut(
     if (bytesRead === 0) return false;
     const chunk = buffer.subarray(0, bytesRead);
     hash.update(chunk);
-    if (target !== undefined) await writeAll(target, chunk);
+    if (target !== undefined) await target.writeFile(chunk);
     done += bytesRead;
   }
   return hash.digest('hex') === oid;

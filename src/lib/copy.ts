@@ -141,7 +141,7 @@ async function pump(
     if (copied > bytes) break;
     const [next] = await Promise.all([
       source.read(spare),
-      writeAll(target, buffer.subarray(0, bytesRead)),
+      target.writeFile(buffer.subarray(0, bytesRead)),
     ]);
     onBytes?.(copied);
     unsynced += bytesRead;
@@ -152,12 +152,6 @@ async function pump(
     [buffer, spare, bytesRead] = [spare, buffer, next.bytesRead];
   }
   return copied;
-}
-
-/** Writes all bytes at the file's current position, where a single write may take fewer. */
-export async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  let written = 0;
-  while (written < bytes.length) written += (await file.write(bytes, written)).bytesWritten;
 }
 
 /** Makes a file, or the names in a folder, durable. */

@@ -29,29 +29,23 @@ export async function renameStubbornly(from: string, to: string): Promise<void> 
  */
 export async function makeFolder(path: string): Promise<string | undefined> {
   const folder = resolve(path);
+  if (await isFolder(folder)) return undefined;
   const parent = dirname(folder);
-  const first = await tryToMake(folder);
-  if (first === 'made') return folder;
-  if (first === 'exists') return undefined;
-  if (systemCode(first.error) !== 'ENOENT' || parent === folder) throw first.error;
-  const outermost = await makeFolder(parent);
-  const second = await tryToMake(folder);
-  if (typeof second === 'object') throw second.error;
+  const outermost = parent === folder ? undefined : await makeFolder(parent);
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    // Another process may have made it.
+    if (!(await isFolder(folder))) throw error;
+  }
   return outermost ?? folder;
 }
 
-async function tryToMake(folder: string): Promise<'made' | 'exists' | { error: unknown }> {
-  try {
-    await mkdir(folder);
-    return 'made';
-  } catch (error) {
-    // Windows answers EPERM for the root of a drive.
-    const isFolder = await stat(folder).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
-    return isFolder ? 'exists' : { error };
-  }
+function isFolder(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 /** Removes a file or folder with all it holds; one that is not there is no error. */

@@ -2,23 +2,24 @@
 import { throwIfCancelled } from './errors.ts';
 
 /**
- * Works on all items, at most `width` at a time. The first failure aborts the others and is thrown when
- * all have ended. Throws `cancelled` if the signal fires.
+ * Works on all items, at most `width` at a time, and returns the results in the items' order. The first failure
+ * aborts the others and is thrown when all have ended. Throws `cancelled` if the signal fires.
  */
-export async function forEachOf<T>(
+export async function mapEachOf<T, R>(
   items: readonly T[],
   width: number,
   signal: AbortSignal,
-  work: (item: T, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
+  work: (item: T, signal: AbortSignal) => Promise<R>,
+): Promise<R[]> {
   const stop = new AbortController();
   const bounded = AbortSignal.any([signal, stop.signal]);
-  const queue = items.values();
+  const queue = items.entries();
+  const results: R[] = [];
   const failures: unknown[] = [];
   const take = async (): Promise<void> => {
-    for (const item of queue) {
+    for (const [index, item] of queue) {
       if (bounded.aborted) return;
-      await work(item, bounded);
+      results[index] = await work(item, bounded);
     }
   };
   await Promise.all(
@@ -31,19 +32,6 @@ export async function forEachOf<T>(
   );
   throwIfCancelled(signal);
   if (failures.length > 0) throw failures[0];
-}
-
-/** The same for work with a result: returns the results in the items' order. */
-export async function mapEachOf<T, R>(
-  items: readonly T[],
-  width: number,
-  signal: AbortSignal,
-  work: (item: T, signal: AbortSignal) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  await forEachOf([...items.entries()], width, signal, async ([index, item], bounded) => {
-    results[index] = await work(item, bounded);
-  });
   return results;
 }
 

@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { MirrorError, type ErrorCode } from '../lib/errors.ts';
 import type { ChildResult } from '../lib/process.ts';
-import { gitFailure } from '../git/failure.ts';
+import { GitFailure } from '../git/failure.ts';
 import { isSuccess, type Git, type GitCommand } from '../git/git.ts';
 import type { Ref } from './refs.ts';
 
@@ -168,7 +168,7 @@ const NOT_THE_OBJECTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 export async function readObjects(git: Git, command: GitCommand, what: string): Promise<Buffer> {
   const result = await git.run(command);
   if (isSuccess(result)) return result.stdout;
-  const failure = gitFailure(result, what);
+  const failure = new GitFailure(result, what);
   if (NOT_THE_OBJECTS.has(failure.code) || hasNoMemory(result)) throw failure;
   throw new MirrorError('corrupt-mirror', failure.message, { cause: failure });
 }

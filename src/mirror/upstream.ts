@@ -9,7 +9,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { UpstreamAccess } from '../git/environment.ts';
-import { GitFailure, NO_GIT_SERVER, gitFailure } from '../git/failure.ts';
+import { GitFailure, NO_GIT_SERVER } from '../git/failure.ts';
 import { isSuccess, type Git, type GitCommand } from '../git/git.ts';
 import { watchRepository } from '../git/signs-of-life.ts';
 import type { Deadline } from '../lib/deadline.ts';
@@ -189,7 +189,7 @@ async function ask(
     const signsOfLife = await watchRepository(command.gitDirectory);
     const timeoutMs = deadline.remainingMs();
     const result = await git.run({ ...command, timeoutMs, stallMs, signsOfLife });
-    if (!isSuccess(result)) throw gitFailure(result, what);
+    if (!isSuccess(result)) throw new GitFailure(result, what);
     return result;
   };
   return retry(attempt, {

@@ -11,7 +11,7 @@ import { indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
 import { findHeadCommit, formatPackedRefs } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
 import { packDirectory } from '../mirror/packs.ts';
-import { forEachOf } from '../lib/parallel.ts';
+import { mapEachOf } from '../lib/parallel.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store } from '../stores/store.ts';
 import { ChunkDigester } from '../snapshot/chunks.ts';
@@ -72,7 +72,7 @@ async function bringLayers(
   const digester = new ChunkDigester(signal);
   const brought = snapshot.layers.map(() => 0);
   await withProgress(log, 'downloading packs', countBytes(snapshot), (onBytes) =>
-    forEachOf([...snapshot.layers.entries()], LAYERS_AT_ONCE, signal, async (entry, bounded) => {
+    mapEachOf([...snapshot.layers.entries()], LAYERS_AT_ONCE, signal, async (entry, bounded) => {
       const [index, layer] = entry;
       // A folder of its own for each: nothing reaches the packs before it is verified.
       const incoming = join(directory, `incoming-${String(index)}`);

@@ -12,9 +12,9 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { GitFailureKind } from '../../src/lib/errors.ts';
+import type { ErrorCode, GitFailureKind } from '../../src/lib/errors.ts';
 import type { ChildResult } from '../../src/lib/process.ts';
-import { classifyFailure, gitFailure } from '../../src/git/failure.ts';
+import { GitFailure } from '../../src/git/failure.ts';
 import { openGit, type Git } from '../../src/git/git.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { indexAgain, walkAll } from '../../src/mirror/objects.ts';
@@ -26,7 +26,7 @@ import { canMount, mounts } from '../support/mounts.ts';
 import { addCommits, createRepository, repositorySizes } from '../support/repository-fixture.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 
-type Outcome = GitFailureKind | 'success';
+type Outcome = ErrorCode | 'success';
 
 const directories = temporaryDirectories();
 const mounted = mounts();
@@ -119,7 +119,7 @@ function packOf(directory: string, extension = '.pack'): string {
 
 function outcomeOf(result: ChildResult): Outcome {
   const isSuccess = result.ended === 'exited' && result.exitCode === 0;
-  return isSuccess ? 'success' : classifyFailure(result);
+  return isSuccess ? 'success' : new GitFailure(result, 'x').code;
 }
 
 /** With git's words, so that a failure of a test shows them. */
@@ -763,16 +763,18 @@ describe('words of git', () => {
   );
 
   test.each(rows)('%s: %j', (kind, said) => {
-    expect(classifyFailure(resultOf(said))).toBe(kind);
+    expect(new GitFailure(resultOf(said), 'x').code).toBe(kind);
     // Windows ends lines otherwise, and progress comes before and between.
-    expect(classifyFailure(resultOf(said.replaceAll('\n', '\r\n')))).toBe(kind);
+    expect(new GitFailure(resultOf(said.replaceAll('\n', '\r\n')), 'x').code).toBe(kind);
     const progress = 'remote: Counting objects: 100% (3/3), done.\nReceiving objects:  17%\r';
-    expect(classifyFailure(resultOf(`${progress}${said}\n`))).toBe(kind);
+    expect(new GitFailure(resultOf(`${progress}${said}\n`), 'x').code).toBe(kind);
   });
 
   test.each(rows)('of a command that we ended are no %s: %j', (_, said) => {
-    expect(classifyFailure(resultOf(said, { ended: 'timeout', exitCode: 143 }))).toBe('timeout');
-    expect(classifyFailure(resultOf(said, { ended: 'cancelled', exitCode: 143 }))).toBe(
+    expect(new GitFailure(resultOf(said, { ended: 'timeout', exitCode: 143 }), 'x').code).toBe(
+      'timeout',
+    );
+    expect(new GitFailure(resultOf(said, { ended: 'cancelled', exitCode: 143 }), 'x').code).toBe(
       'cancelled',
     );
   });
@@ -781,15 +783,15 @@ describe('words of git', () => {
 describe('the message of a failure', () => {
   const what = 'fetching from https://github.com/o/n';
   const messageOf = (...result: Parameters<typeof resultOf>) =>
-    gitFailure(resultOf(...result), what).message;
+    new GitFailure(resultOf(...result), what).message;
 
   test('says what was done, what it means, and what git said', () => {
     const said =
       "remote: Repository not found.\nfatal: repository 'https://github.com/o/n/' not found\n";
-    const { code, message } = gitFailure(resultOf(said), what);
+    const { code, message } = new GitFailure(resultOf(said), what);
     expect(code).toBe('not-found');
     expect(message).toContain(`${what}: upstream has no such repository`);
-    expect(gitFailure(resultOf(said), what).concern).toBe('repository');
+    expect(new GitFailure(resultOf(said), what).concern).toBe('repository');
     expect(message).toContain("git says: fatal: repository 'https://github.com/o/n/' not found");
   });
 
@@ -818,7 +820,7 @@ describe('the message of a failure', () => {
       ['FATAL: R any o/n u DENIED by fallthru\n', undefined],
     ])('carries the setting to check, and the lines that tell most: %j', (said, concern) => {
       const message = messageOf(said + ending);
-      expect(gitFailure(resultOf(said + ending), what).concern).toBe(concern);
+      expect(new GitFailure(resultOf(said + ending), what).concern).toBe(concern);
       expect(message).toContain(`git says: ${said.trim().replaceAll('\r\n', ' | ')}`);
       expect(message).not.toMatch(/correct access rights|could not read from/i);
     });

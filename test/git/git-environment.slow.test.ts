@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ChildResult } from '../../src/lib/process.ts';
 import { basicCredential } from '../../src/git/environment.ts';
-import { classifyFailure } from '../../src/git/failure.ts';
+import { GitFailure } from '../../src/git/failure.ts';
 import { openGit, type Git, type GitCommand } from '../../src/git/git.ts';
 import { silentLog, type Log } from '../../src/lib/log.ts';
 import { git as fixtureGit } from '../support/git.ts';
@@ -244,7 +244,7 @@ describeOnPosix('the configuration of a user', () => {
     const git = await openHere();
     for (const token of ['wrong', '']) {
       for (const command of [probeCommand(token), fetchCommand(token)]) {
-        expect(classifyFailure(await git.run(command))).toBe('authentication');
+        expect(new GitFailure(await git.run(command), 'x').code).toBe('authentication');
       }
     }
     // Nor is one told of a credential that worked.
@@ -321,7 +321,7 @@ describeOnPosix('the configuration of a user', () => {
         server.clearFaults();
         const to = other.repositoryUrl('owner/name');
         server.fault({ on, behave: { kind: 'redirect', status: 307, to } });
-        expect(classifyFailure(await git.run(fetchCommand()))).toBe('moved');
+        expect(new GitFailure(await git.run(fetchCommand()), 'x').code).toBe('moved');
       }
       expect(other.requests).toEqual([]);
     } finally {
@@ -444,14 +444,14 @@ describeOnPosix('the configuration of a user', () => {
       `[credential]\n  helper = ${canary}\n[trace2]\n  eventTarget = ${root}/trace\n`,
     );
     const git = await openHere({ XDG_CONFIG_HOME: join(root, 'xdg') });
-    expect(classifyFailure(await git.run(probeCommand('wrong')))).toBe('authentication');
+    expect(new GitFailure(await git.run(probeCommand('wrong')), 'x').code).toBe('authentication');
     await doEverything(git);
     expect(existsSync(join(root, 'trace'))).toBe(false);
   });
 
   test('that holds a secret of a proxy is read, too', async () => {
     configure('[http]\n  proxy = http://127.0.0.1:9\n');
-    expect(classifyFailure(await (await openHere()).run(probeCommand()))).toBe('network');
+    expect(new GitFailure(await (await openHere()).run(probeCommand()), 'x').code).toBe('network');
     expect(server.requests).toEqual([]);
   });
 });
@@ -494,7 +494,7 @@ describeOnPosix('what concerns the connection alone', () => {
     ['http_proxy', () => ({ http_proxy: deadProxy })],
   ])('is taken from %s', async (_, prepare) => {
     const git = await openHere(prepare());
-    expect(classifyFailure(await git.run(probeCommand()))).toBe('network');
+    expect(new GitFailure(await git.run(probeCommand()), 'x').code).toBe('network');
     expect(server.requests).toEqual([]);
   });
 
@@ -580,7 +580,7 @@ describeOnPosix('variables of the job', () => {
       NODE_OPTIONS: `--require=${script}`,
       DISPLAY: ':0',
     });
-    expect(classifyFailure(await git.run(probeCommand('wrong')))).toBe('authentication');
+    expect(new GitFailure(await git.run(probeCommand('wrong')), 'x').code).toBe('authentication');
     await doEverything(git);
   });
 

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gitFailure } from '../../src/git/failure.ts';
+import { GitFailure } from '../../src/git/failure.ts';
 import { openGit } from '../../src/git/git.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import type { ChildResult } from '../../src/lib/process.ts';
@@ -74,7 +74,7 @@ function expectAnswer({ exitCode, stdout, stderr }: ChildResult): void {
 }
 
 function expectDistrust(result: ChildResult): void {
-  const { code, message } = gitFailure(result, 'asking');
+  const { code, message } = new GitFailure(result, 'asking');
   expect(code).toBe('network');
   expect(message).toContain("upstream's TLS certificate is not trusted");
   expect(message).toContain('http.sslCAInfo');
@@ -146,7 +146,7 @@ describe("a server whose certificate is an authority's of its own", () => {
     const stranger = await startTlsFront(server.url, other);
     try {
       const result = await probe({ GIT_SSL_CAINFO: other.certificateFile }, stranger.url);
-      const { code, concern, message } = gitFailure(result, 'asking');
+      const { code, concern, message } = new GitFailure(result, 'asking');
       expect({ code, concern }).toEqual({ code: 'network', concern: 'server' });
       expect(message).toContain("upstream's TLS certificate is for another host");
     } finally {
@@ -184,7 +184,7 @@ describe('a server that wants a certificate of its client', () => {
 
   test('refuses one that has none, which is no lack of trust in the server', async () => {
     const result = await probe({ GIT_SSL_CAINFO: identity.certificateFile }, strict.url);
-    const { code, message } = gitFailure(result, 'asking');
+    const { code, message } = new GitFailure(result, 'asking');
     expect(code).toBe('network');
     expect(message).not.toContain('is not trusted');
   });

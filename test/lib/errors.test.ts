@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { openGit } from '../../src/git/git.ts';
 import { isInterruption, MirrorError, reasonOf, throwIfCancelled } from '../../src/lib/errors.ts';
-import { forEachOf } from '../../src/lib/parallel.ts';
+import { mapEachOf } from '../../src/lib/parallel.ts';
 import { silentLog } from '../../src/lib/log.ts';
 
 const lost = new MirrorError('lost-lock', 'another job took over the claim');
@@ -19,7 +19,7 @@ describe('work that is ended', () => {
     expect(() => {
       throwIfCancelled(bound(lost));
     }).toThrow(lost);
-    await expect(forEachOf([1], 1, bound(lost), async () => {})).rejects.toBe(lost);
+    await expect(mapEachOf([1], 1, bound(lost), async () => {})).rejects.toBe(lost);
   });
 
   test('by a cancel says that the job was cancelled, whatever reason the signal has', () => {

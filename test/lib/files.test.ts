@@ -35,7 +35,7 @@ describe('makeFolder', () => {
     await writeFile(join(root, 'file'), '');
     await expect(makeFolder(join(root, 'file'))).rejects.toMatchObject({ code: 'EEXIST' });
     await expect(makeFolder(join(root, 'file', 'x', 'y'))).rejects.toMatchObject({
-      code: 'ENOTDIR',
+      code: 'EEXIST',
     });
   });
 

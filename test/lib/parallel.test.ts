@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { MirrorError } from '../../src/lib/errors.ts';
-import { Slots, forEachOf } from '../../src/lib/parallel.ts';
+import { Slots, mapEachOf } from '../../src/lib/parallel.ts';
 
 /** Notes how much is done at once. */
 class Meter {
@@ -22,7 +22,7 @@ describe('work on all items', () => {
   test('is done N at a time, and once on each', async () => {
     const meter = new Meter();
     const done: number[] = [];
-    await forEachOf([1, 2, 3, 4, 5, 6, 7], 3, signal, async (item) => {
+    await mapEachOf([1, 2, 3, 4, 5, 6, 7], 3, signal, async (item) => {
       await meter.run(item % 3);
       done.push(item);
     });
@@ -33,7 +33,7 @@ describe('work on all items', () => {
   test('ends with the first failure, when all that was begun has ended', async () => {
     const ended: number[] = [];
     const begun: number[] = [];
-    const work = forEachOf([1, 2, 3, 4], 2, signal, async (item, bounded) => {
+    const work = mapEachOf([1, 2, 3, 4], 2, signal, async (item, bounded) => {
       begun.push(item);
       if (item === 1) throw new Error('the first');
       while (!bounded.aborted) await turn();
@@ -49,7 +49,7 @@ describe('work on all items', () => {
   test('is cancelled as a whole', async () => {
     const controller = new AbortController();
     const begun: number[] = [];
-    const work = forEachOf([1, 2, 3], 2, controller.signal, async (item) => {
+    const work = mapEachOf([1, 2, 3], 2, controller.signal, async (item) => {
       begun.push(item);
       controller.abort();
       await turn();
@@ -59,9 +59,7 @@ describe('work on all items', () => {
   });
 
   test('may be on none', async () => {
-    await expect(forEachOf([], 2, signal, () => Promise.reject(new Error()))).resolves.toBe(
-      undefined,
-    );
+    await expect(mapEachOf([], 2, signal, () => Promise.reject(new Error()))).resolves.toEqual([]);
   });
 });
 

@@ -65,22 +65,30 @@ export function hasControlCharacters(text: string): boolean {
   return /[\x00-\x1f\x7f]/.test(text);
 }
 
+/** An input's value; where `parse` gives none, an error that `expected` completes. */
+export function readAs<T>(
+  read: ReadInput,
+  name: InputName,
+  expected: string,
+  parse: (text: string) => T | undefined,
+): T {
+  const text = read(name);
+  const value = parse(text);
+  if (value === undefined) throw invalidInput(name, text, expected);
+  return value;
+}
+
 export function readChoice<T extends string>(
   read: ReadInput,
   name: InputName,
   choices: readonly T[],
 ): T {
-  const text = read(name);
-  const choice = choices.find((each) => each === text);
-  if (choice === undefined) throw invalidInput(name, text, `one of: ${choices.join(', ')}`);
-  return choice;
+  const find = (text: string) => choices.find((each) => each === text);
+  return readAs(read, name, `one of: ${choices.join(', ')}`, find);
 }
 
 export function readBoolean(read: ReadInput, name: InputName): boolean {
-  const text = read(name);
-  const value = parseBoolean(text);
-  if (value === undefined) throw invalidInput(name, text, 'true or false');
-  return value;
+  return readAs(read, name, 'true or false', parseBoolean);
 }
 
 /** The spellings of YAML 1.2, which core.getBooleanInput takes too; undefined for anything else. */
@@ -91,24 +99,19 @@ export function parseBoolean(text: string): boolean | undefined {
 
 /** In milliseconds. */
 export function readDuration(read: ReadInput, name: InputName, leastMs: number): number {
-  const text = read(name);
-  const durationMs = parseDuration(text);
-  if (durationMs === undefined || durationMs < leastMs) {
-    const least = leastMs === 0 ? '' : `, at least ${String(leastMs / 1_000)}s`;
-    throw invalidInput(
-      name,
-      text,
-      `a duration such as 90s, 10m, 1h, or a number of seconds${least}`,
-    );
-  }
-  return durationMs;
+  const least = leastMs === 0 ? '' : `, at least ${String(leastMs / 1_000)}s`;
+  const expected = `a duration such as 90s, 10m, 1h, or a number of seconds${least}`;
+  return readAs(read, name, expected, (text) => {
+    const durationMs = parseDuration(text) ?? -1;
+    return durationMs < leastMs ? undefined : durationMs;
+  });
 }
 
 export function readCount(read: ReadInput, name: InputName): number {
-  const text = read(name);
-  const count = /^\d{1,4}$/.test(text) ? Number(text) : 0;
-  if (count < 1 || count > 1_000) throw invalidInput(name, text, 'a whole number from 1 to 1000');
-  return count;
+  return readAs(read, name, 'a whole number from 1 to 1000', (text) => {
+    const count = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+    return count >= 1 && count <= 1_000 ? count : undefined;
+  });
 }
 
 /** Undefined unless it is an http or https URL that holds nothing but an address. */

@@ -9,7 +9,7 @@ import type { StoreChoice } from '../../stores/open.ts';
 import { findUntrustedReason } from '../trust.ts';
 import {
   hasControlCharacters,
-  invalidInput,
+  readAs,
   readBoolean,
   readChoice,
   readCount,
@@ -76,7 +76,12 @@ export function parseSettings(
     submodules: parseSubmodules(read),
     cachesPrivateSubmodules: readBoolean(read, 'cache-private-submodules'),
     store,
-    cacheKey: parseCacheKey(read('cache-key')),
+    cacheKey: readAs(
+      read,
+      'cache-key',
+      'up to 512 characters without control characters',
+      (text) => (text.length > 512 || hasControlCharacters(text) ? undefined : text),
+    ),
     lockTimeoutMs: readDuration(read, 'lock-timeout', 0),
     fetchTimeoutMs: readDuration(read, 'fetch-timeout', 1_000),
     // 0 turns it off.
@@ -93,11 +98,4 @@ export function parseSettings(
     ),
     environment,
   };
-}
-
-function parseCacheKey(text: string): string {
-  if (text.length > 512 || hasControlCharacters(text)) {
-    throw invalidInput('cache-key', text, 'up to 512 characters without control characters');
-  }
-  return text;
 }

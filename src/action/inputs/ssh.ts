@@ -1,7 +1,7 @@
 /** The inputs for SSH, checked against what ssh can read. Their values are never shown. */
 import { MirrorError } from '../../lib/errors.ts';
 import type { SshIdentity } from '../../git/ssh.ts';
-import { invalidInput, readBoolean, type ReadInput } from './reader.ts';
+import { readAs, readBoolean, type ReadInput } from './reader.ts';
 
 /** Undefined without a key. */
 export function parseSsh(read: ReadInput): SshIdentity | undefined {
@@ -22,9 +22,10 @@ export function parseSsh(read: ReadInput): SshIdentity | undefined {
 }
 
 export function parseSshUser(read: ReadInput): string {
-  const text = read('ssh-user');
-  if (/^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(text)) return text;
-  throw invalidInput('ssh-user', text, 'a user name of letters, digits, ".", "_" and "-"');
+  const expected = 'a user name of letters, digits, ".", "_" and "-"';
+  return readAs(read, 'ssh-user', expected, (text) =>
+    /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(text) ? text : undefined,
+  );
 }
 
 /** The marks of a private key and what is between them; `BEGIN` and `END` name the same kind. */

@@ -8,6 +8,7 @@ import {
   hideSecrets,
   invalidInput,
   parsePlainUrl,
+  readAs,
   readBoolean,
   readChoice,
   type InputName,
@@ -21,27 +22,29 @@ export function parseStore(
   runner: Runner,
 ): StoreChoice {
   const kind = readChoice(read, 'store', ['auto', 'actions-cache', 'disk', 's3']);
-  const [path, bucket] = [read('disk-path'), read('s3-bucket')];
-  if (kind === 's3' && bucket === '') {
-    throw invalidInput('s3-bucket', bucket, 'the name of a bucket, since `store` is `s3`');
+  const chosen = kind === 'auto' ? findStore(read) : kind;
+  const reason = chosen === 's3' ? '`s3-bucket` is set' : `\`store\` is \`${chosen}\``;
+  for (const [own, name, what] of STORES) {
+    const text = read(name);
+    if (own === chosen && text === '') {
+      throw invalidInput(name, text, `${what}, since \`store\` is \`${own}\``);
+    }
+    if (own !== chosen && text !== '') throw invalidInput(name, text, `nothing, since ${reason}`);
   }
-  if (kind === 'disk' && path === '') {
-    const expected = 'the path of an existing folder, since `store` is `disk`';
-    throw invalidInput('disk-path', path, expected);
-  }
-  if ((kind === 'actions-cache' || kind === 'disk') && bucket !== '') {
-    throw invalidInput('s3-bucket', bucket, `nothing, since \`store\` is \`${kind}\``);
-  }
-  if (kind === 'actions-cache' && path !== '') {
-    throw invalidInput('disk-path', path, 'nothing, since `store` is `actions-cache`');
-  }
-  if (bucket !== '' && path !== '') {
-    throw invalidInput('disk-path', path, 'nothing, since `s3-bucket` is set');
-  }
-  if (bucket !== '') return { kind: 's3', place: parseBucket(bucket, read) };
+  if (chosen === 's3') return { kind: chosen, place: parseBucket(read) };
   refuseWithoutBucket(read);
-  if (path !== '') return { kind: 'disk', path: parseDiskPath(path, runner) };
-  return parseCache(environment, kind === 'actions-cache');
+  if (chosen === 'disk') return { kind: chosen, path: parseDiskPath(read('disk-path'), runner) };
+  return parseCache(environment, kind === chosen);
+}
+
+/** Inputs that only one store has, and needs. */
+const STORES = [
+  ['s3', 's3-bucket', 'the name of a bucket'],
+  ['disk', 'disk-path', 'the path of an existing folder'],
+] as const;
+
+function findStore(read: ReadInput): StoreChoice['kind'] {
+  return STORES.find(([, name]) => read(name) !== '')?.[0] ?? 'actions-cache';
 }
 
 function parseCache(environment: NodeJS.ProcessEnv, isAskedFor: boolean): StoreChoice {
@@ -84,17 +87,18 @@ function isFalse(name: InputName, read: ReadInput): boolean {
   return name === 's3-force-path-style' && !readBoolean(read, name);
 }
 
+/** Names of buckets, and of access points; servers other than AWS allow capitals and `_`. */
+const BUCKET = /^(?:arn:[A-Za-z0-9:/._-]{10,200}|[A-Za-z0-9][A-Za-z0-9._-]{1,62})$/;
+/** Empty for none. */
+const REGION = /^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$/;
+
 type Place = Extract<StoreChoice, { kind: 's3' }>['place'];
 
-function parseBucket(bucket: string, read: ReadInput): Place {
-  // Names of buckets, and of access points; servers other than AWS allow capitals and `_`.
-  if (!/^(?:arn:[A-Za-z0-9:/._-]{10,200}|[A-Za-z0-9][A-Za-z0-9._-]{1,62})$/.test(bucket)) {
-    throw invalidInput('s3-bucket', bucket, "a bucket's name, or the ARN of an access point");
-  }
-  const region = read('s3-region');
-  if (!/^(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)?$/.test(region)) {
-    throw invalidInput('s3-region', region, "a region's name: eu-central-1");
-  }
+function parseBucket(read: ReadInput): Place {
+  const bucketExpected = "a bucket's name, or the ARN of an access point";
+  const bucket = readAs(read, 's3-bucket', bucketExpected, (text) => BUCKET.exec(text)?.[0]);
+  const regionExpected = "a region's name: eu-central-1";
+  const region = readAs(read, 's3-region', regionExpected, (text) => REGION.exec(text)?.[0]);
   const endpoint = read('s3-endpoint');
   return {
     bucket,

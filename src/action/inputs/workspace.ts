@@ -3,7 +3,13 @@ import { resolve } from 'node:path';
 import type { PrimeTarget } from '../../prime/prime-workspace.ts';
 import type { StoreChoice } from '../../stores/open.ts';
 import { findNamesBelow, isWithin, parseAbsolutePath } from './paths.ts';
-import { hasControlCharacters, invalidInput, parseBoolean, type ReadInput } from './reader.ts';
+import {
+  hasControlCharacters,
+  invalidInput,
+  parseBoolean,
+  readAs,
+  type ReadInput,
+} from './reader.ts';
 import type { Runner } from './runner.ts';
 import type { Address } from './upstream.ts';
 
@@ -35,7 +41,10 @@ export function parseWorkspace(
   address: Address,
   { workspace, commit }: Runner,
 ): PrimeTarget | undefined {
-  const isWanted = parsePrime(read('prime')) ?? (address.isOwn || read('path') !== '');
+  const isAuto = address.isOwn || read('path') !== '';
+  const isWanted = readAs(read, 'prime', 'one of: auto, true, false', (text) =>
+    text === 'auto' ? isAuto : parseBoolean(text),
+  );
   const folder = parseFolder(read('path'), workspace);
   if (!isWanted) return undefined;
   const { checkoutUrl: remoteUrl, isOwn } = address;
@@ -44,22 +53,11 @@ export function parseWorkspace(
 
 /** As actions/checkout has it. */
 export function parseSubmodules(read: ReadInput): 'none' | 'direct' | 'recursive' {
-  const text = read('submodules');
-  const isWanted = text === 'recursive' || parseBoolean(text);
-  if (isWanted === undefined) {
-    throw invalidInput('submodules', text, 'one of: false, true, recursive');
-  }
-  if (!isWanted) return 'none';
-  return text === 'recursive' ? text : 'direct';
-}
-
-/** Undefined for `auto`. */
-function parsePrime(text: string): boolean | undefined {
-  const isPrimed = parseBoolean(text);
-  if (isPrimed === undefined && text !== 'auto') {
-    throw invalidInput('prime', text, 'one of: auto, true, false');
-  }
-  return isPrimed;
+  return readAs(read, 'submodules', 'one of: false, true, recursive', (text) => {
+    if (text === 'recursive') return text;
+    const isWanted = parseBoolean(text);
+    return isWanted === undefined ? undefined : isWanted ? 'direct' : 'none';
+  });
 }
 
 function parseFolder(text: string, workspace: string): string {

@@ -9,7 +9,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { unlessSilent } from '../../lib/abort.ts';
 import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import { forEachOf, type Slots } from '../../lib/parallel.ts';
+import { mapEachOf, type Slots } from '../../lib/parallel.ts';
 import { backOff, pause } from '../../lib/retry.ts';
 import type { GetOptions, LayerFiles } from '../store.ts';
 import type { S3Bucket } from './bucket.ts';
@@ -87,7 +87,7 @@ export async function downloadLayer(
     for (const entry of tar.entries) {
       files.push({ ...entry, handle: await open(join(directory, entry.name), 'wx', 0o444) });
     }
-    await forEachOf(cutTar(tar, limits.bytes), limits.width, signal, (range, bounded) =>
+    await mapEachOf(cutTar(tar, limits.bytes), limits.width, signal, (range, bounded) =>
       slots.run(() => bring(download, { ...range, position: range.start }, bounded)),
     );
     onBytes?.(done);

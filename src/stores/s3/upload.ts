@@ -9,7 +9,7 @@ import { Readable } from 'node:stream';
 import { tidy, withGrace } from '../../lib/abort.ts';
 import { formatBytes, sumBytes } from '../../lib/bytes.ts';
 import { MirrorError, hasCode, throwIfCancelled } from '../../lib/errors.ts';
-import { forEachOf } from '../../lib/parallel.ts';
+import { mapEachOf } from '../../lib/parallel.ts';
 import type { OnBytes } from '../../lib/progress.ts';
 import { backOff, retry } from '../../lib/retry.ts';
 import type { LayerFiles, TransferOptions } from '../store.ts';
@@ -106,7 +106,7 @@ async function putParts(
   // Buffers are reused: otherwise many pile up before they are collected.
   const buffers: Buffer[] = [];
   let done = 0;
-  await forEachOf([...starts.entries()], WIDTH, signal, async ([index, start], bounded) => {
+  await mapEachOf([...starts.entries()], WIDTH, signal, async ([index, start], bounded) => {
     const buffer = buffers.pop() ?? Buffer.allocUnsafeSlow(partBytes);
     const range = { start, end: Math.min(bytes, start + partBytes) };
     const content = await source.read(range, buffer);
