@@ -65,7 +65,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   let result: string | number | null = null;
   try {
     const order = JSON.parse(line) as CacheOrder;
-    process.chdir(order.folder.workspace);
+    process.chdir(order.workspace);
     result = await run(order);
   } catch (error) {
     listen(`\n::error::${Error.isError(error) ? error.message : String(error)}`);

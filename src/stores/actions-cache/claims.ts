@@ -19,13 +19,13 @@ export function createActionsCacheClaimEntries({
   assertNames('key', key);
   return {
     has: ({ number, epoch }, signal) =>
-      cache.call('reading', 'looking for a claim in the Actions cache', signal, (session) =>
+      cache.call({ what: 'looking for a claim', signal }, (session) =>
         session.has(claimKey(key, scope, number, epoch)),
       ),
     create: ({ number, epoch }, signal) => {
       // Distinguishes our claim from another job's if a reply was lost.
       const content = randomBytes(12);
-      return cache.call('writing', 'creating a claim in the Actions cache', signal, (session) =>
+      return cache.call({ what: 'creating a claim', signal, isWriting: true }, (session) =>
         session.create(claimKey(key, scope, number, epoch), content),
       );
     },

@@ -1,14 +1,12 @@
 /** The private folder that the toolkit works in, for one call of the store. */
-import { chmod, chown, link, lstat, mkdir, mkdtemp, readdir, unlink } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { copyPlainFile } from '../../lib/copy.ts';
-import { MirrorError, systemCode } from '../../lib/errors.ts';
-import { isPresent, removeTree, renameStubbornly } from '../../lib/files.ts';
+import { linkOrCopy } from '../../lib/copy.ts';
+import { MirrorError } from '../../lib/errors.ts';
+import { removeTree } from '../../lib/files.ts';
 import { checkPlainFile, checkPlainFolder } from '../layer-files.ts';
-import type { LayerFiles, TransferOptions } from '../store.ts';
+import type { LayerFiles } from '../store.ts';
 
-/** The file system has no links, or these two places share none, or these users don't. */
-const LINKLESS = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EACCES']);
 /** git only reads its packs. */
 const PACK_MODE = 0o444;
 
@@ -43,19 +41,14 @@ export async function withCacheFolder<T>(
   }
 }
 
-/** Bytes of all files in the folder, as far as they can be read while it is worked in. */
+/** Bytes of all that is in the folder, as far as it can be read while it is worked in. */
 export async function countCacheBytes({ root }: CacheFolder): Promise<number> {
-  const files = await listFiles(root);
+  // What vanishes meanwhile is movement enough.
+  const names = await readdir(root, { recursive: true }).catch(() => []);
   const sizes = await Promise.all(
-    files.map(async (path) => (await lstat(path).catch(() => undefined))?.size ?? 0),
+    names.map(async (name) => (await lstat(join(root, name)).catch(() => undefined))?.size ?? 0),
   );
   return sizes.reduce((sum, bytes) => sum + bytes, 0);
-}
-
-async function listFiles(folder: string): Promise<string[]> {
-  // What vanishes meanwhile is movement enough.
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  return entries.filter((each) => each.isFile()).map((each) => join(each.parentPath, each.name));
 }
 
 /** An archive may have brought folders that may not be written to. */
@@ -80,20 +73,14 @@ export async function layOut(
   layer: LayerFiles,
   from: string,
   entry: string,
-  { signal }: TransferOptions,
+  signal: AbortSignal,
 ): Promise<void> {
   for (const { name, bytes } of layer.files) await checkPlainFile(join(from, name), bytes);
   await mkdir(entry);
   for (const { name, bytes } of layer.files) {
-    const [source, target] = [join(from, name), join(entry, name)];
-    try {
-      // Only read: tar makes the copy.
-      await link(source, target);
-    } catch (error) {
-      if (!LINKLESS.has(systemCode(error) ?? '')) throw error;
-      await copyPlainFile(source, target, bytes, { mode: PACK_MODE, durable: false, signal });
-    }
-    await checkPlainFile(target, bytes);
+    // Linked files are only read: tar makes the copy.
+    await linkOrCopy(join(from, name), join(entry, name), bytes, signal);
+    await checkPlainFile(join(entry, name), bytes);
   }
 }
 
@@ -102,24 +89,15 @@ export async function moveEntryFiles(
   layer: LayerFiles,
   entry: string,
   to: string,
-  { signal }: TransferOptions,
+  signal: AbortSignal,
 ): Promise<void> {
   await checkEntry(layer, entry);
-  for (const { name } of layer.files) {
-    if (await isPresent(join(to, name))) throw new Error(`${join(to, name)} is in the way`);
-  }
   for (const { name, bytes } of layer.files) {
-    const [source, target] = [join(entry, name), join(to, name)];
+    const source = join(entry, name);
     // For root, tar keeps the owner that the archive names.
     if (process.getuid?.() === 0) await chown(source, 0, process.getgid?.() ?? 0);
     await chmod(source, PACK_MODE);
-    try {
-      await renameStubbornly(source, target);
-    } catch (error) {
-      if (systemCode(error) !== 'EXDEV') throw error;
-      await copyPlainFile(source, target, bytes, { mode: PACK_MODE, durable: false, signal });
-      await unlink(source);
-    }
+    await linkOrCopy(source, join(to, name), bytes, signal);
   }
 }
 
@@ -127,8 +105,9 @@ async function checkEntry(layer: LayerFiles, entry: string): Promise<void> {
   await checkPlainFolder(entry);
   const declared = new Set(layer.files.map(({ name }) => name));
   const extra = (await readdir(entry)).find((name) => !declared.has(name));
-  if (extra !== undefined)
+  if (extra !== undefined) {
     throw bad(layer, `holds ${JSON.stringify(extra)}, which it does not declare`);
+  }
   for (const { name, bytes } of layer.files) {
     const path = join(entry, name);
     await checkPlainFile(path, bytes);

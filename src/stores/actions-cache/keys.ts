@@ -15,6 +15,9 @@ import { MAX_KEYS } from './protocol.ts';
 const ROOT = 'mirror-action/v1';
 const NUMBER = /^(\d\d)-([1-9]\d*)$/;
 export const MAX_NUMBER = 9_999_999_999;
+/** How many digits a number may have. */
+const LENGTHS = [10, 9, 8, 7, 6, 5, 4, 3, 2, 1];
+const DIGITS = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0];
 /** The service takes 512 characters in all. */
 const MAX_SCOPE_LENGTH = 150;
 
@@ -63,28 +66,18 @@ interface Block {
 
 /** The fewest prefixes that all numbers from `first` to `last` begin with, and no others; highest first. */
 export function coverRange(first: number, last: number): Block[] {
-  const blocks: Block[] = [];
-  let next = last;
-  while (next >= first) {
-    const length = String(next).length;
-    const lowest = 10 ** (length - 1);
-    // All numbers of that length, or as many of the last digits as are all nines.
-    let size = 1;
-    while (next % (size * 10) === size * 10 - 1 && size * 10 < lowest * 10) {
-      if (Math.max(next - size * 10 + 1, lowest) < first) break;
-      size *= 10;
+  const cover = (length: number, digits: string): Block[] => {
+    const lowest = Number((digits || '1').padEnd(length, '0'));
+    const highest = Number(digits.padEnd(length, '9'));
+    if (highest < first || lowest > last) return [];
+    if (lowest >= first && highest <= last) {
+      const prefix = `${String(length).padStart(2, '0')}-${digits}`;
+      return [{ prefix, first: lowest, last: highest }];
     }
-    const isWhole = next === lowest * 10 - 1 && lowest >= first;
-    const begin = isWhole ? lowest : next - size + 1;
-    const digits = isWhole ? '' : String(next).slice(0, length - Math.log10(size));
-    blocks.push({
-      prefix: `${String(length).padStart(2, '0')}-${digits}`,
-      first: begin,
-      last: next,
-    });
-    next = begin - 1;
-  }
-  return blocks;
+    const next = digits === '' ? DIGITS.slice(0, -1) : DIGITS;
+    return next.flatMap((digit) => cover(length, `${digits}${digit}`));
+  };
+  return LENGTHS.flatMap((length) => cover(length, ''));
 }
 
 /** What the newest entry is called, a number of ours, under the first of some prefixes that has one. */

@@ -1,8 +1,7 @@
 /** What the store and its worker process say to each other. */
-import type { CacheFolder } from './folder.ts';
 
-/** A request and the private folder that it works in, as a line of JSON. */
-export type CacheOrder = CacheRequest & { folder: CacheFolder };
+/** A request and the folder that it works in, as a line of JSON. */
+export type CacheOrder = CacheRequest & { workspace: string };
 
 /** What the worker is asked. */
 export type CacheRequest =

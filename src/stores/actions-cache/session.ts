@@ -16,8 +16,8 @@ import {
   unpackingFailed,
   type SaveResult,
 } from './toolkit-log.ts';
-import type { CacheAnswer } from './protocol.ts';
-import { WorkerPool, type Ask, type Asking } from './worker.ts';
+import type { CacheAnswer, CacheRequest } from './protocol.ts';
+import { WorkerPool, type Ask } from './worker.ts';
 
 /**
  * For everything that a call asks, transfers of layers excepted, while nothing is heard. The store only
@@ -43,59 +43,46 @@ export interface ActionsCacheOptions {
   times?: Partial<{ patienceMs: number; standstillMs: number; retryPauseMs: number }>;
 }
 
-export interface Transfer {
-  /** Bounded by the signal of the call, and by how long it stands still; not by the call's time. */
-  isLong: boolean;
-  onShare?: ((share: number) => void) | undefined;
-}
-
-const SHORT: Transfer = { isLong: false };
-
-/** The service may answer everything that reads, and nothing that writes. */
-export type Direction = 'reading' | 'writing';
-
 export interface ActionsCache {
   /** Runs a call; throws errors of the family only, and TypeError. */
-  call<T>(
-    direction: Direction,
-    what: string,
-    signal: AbortSignal,
-    work: (session: CacheSession) => Promise<T>,
-  ): Promise<T>;
+  call<T>(call: CacheCall, work: (session: CacheSession) => Promise<T>): Promise<T>;
 
   /** Ends the workers that calls have left. To be called after the last call. */
   close(): Promise<void>;
 }
 
+export interface CacheCall {
+  /** What is done, in words that "in the Actions cache" can follow. */
+  what: string;
+  signal: AbortSignal;
+  /** The service may answer everything that reads, and nothing that writes. */
+  isWriting?: boolean;
+}
+
 export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
-  const { temporaryFolder, times = {} } = options;
-  const surroundings = {
-    environment: workerEnvironment(options.environment, temporaryFolder),
-    workingDirectory: temporaryFolder,
-  };
-  const workers = new WorkerPool(surroundings);
+  const { temporaryFolder, times } = options;
+  const environment = workerEnvironment(options.environment, temporaryFolder);
+  const workers = new WorkerPool({ environment, workingDirectory: temporaryFolder });
   return {
     close: () => workers.close(),
 
-    async call(direction, what, signal, work) {
+    async call({ what, signal, isWriting = false }, work) {
       throwIfCancelled(signal);
       const limits = {
-        patienceMs: PATIENCE_MS[direction],
+        patienceMs: isWriting ? PATIENCE_MS.writing : PATIENCE_MS.reading,
         standstillMs: STANDSTILL_MS,
         retryPauseMs: RETRY_PAUSE_MS,
         ...times,
       };
       try {
         return await withCacheFolder(temporaryFolder, (folder) =>
-          workers.use(folder, signal, (ask) => {
-            const place = { ...surroundings, workingDirectory: folder.workspace, signal };
-            const unpacks = (answer: CacheAnswer) => canUnpack(answer, folder, place);
-            return work(new CacheSession({ ask, unpacks, folder, signal, ...limits }));
-          }),
+          workers.use(signal, (ask) =>
+            work(new CacheSession({ ask, environment, folder, signal, ...limits })),
+          ),
         );
       } catch (error) {
         if (error instanceof TypeError) throw error;
-        throw toMirrorError(error, 'store-unavailable', what);
+        throw toMirrorError(error, 'store-unavailable', `${what} in the Actions cache`);
       }
     },
   };
@@ -103,8 +90,8 @@ export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
 
 interface SessionOptions {
   ask: Ask;
-  /** Whether this machine can unpack a sound archive as it has tried to unpack another. */
-  unpacks: (answer: CacheAnswer) => Promise<boolean>;
+  /** The worker's. */
+  environment: NodeJS.ProcessEnv;
   folder: CacheFolder;
   patienceMs: number;
   standstillMs: number;
@@ -112,7 +99,13 @@ interface SessionOptions {
   signal: AbortSignal;
 }
 
-/** What can be asked during one call, one after the other. Throws what the toolkit's log says. */
+/** Gets the share of an archive that has moved, from 0 to 1. */
+export type OnShare = (share: number) => void;
+
+/**
+ * What can be asked during one call, one after the other. Throws what the toolkit's log says. Requests share the call's
+ * time, but for those with `onShare`: these are bounded by how long they stand still.
+ */
 export class CacheSession {
   readonly folder: CacheFolder;
   readonly #options: SessionOptions;
@@ -127,7 +120,7 @@ export class CacheSession {
   /** The key of the first prefix that is one, or of the newest entry whose key begins with it. */
   async lookUp(prefixes: readonly string[]): Promise<string | undefined> {
     return this.#retry(async () =>
-      parseMatchedKey(await this.#ask({ do: 'look-up', keys: prefixes }, SHORT)),
+      parseMatchedKey(await this.#ask({ do: 'look-up', keys: prefixes })),
     );
   }
 
@@ -136,23 +129,24 @@ export class CacheSession {
   }
 
   /** Brings an entry into the folder, which is empty unless that succeeds. */
-  async restore(key: string, transfer: Transfer): Promise<'restored' | 'missing' | 'damaged'> {
+  async restore(key: string, onShare?: OnShare): Promise<'restored' | 'missing' | 'damaged'> {
     const { entry } = this.folder;
     return this.#retry(async () => {
       await removeTree(entry);
-      const answer = await this.#ask({ do: 'restore', key }, transfer);
+      const answer = await this.#ask({ do: 'restore', key }, onShare);
       const result = parseRestoreResult(answer);
       if (result !== 'damaged' && result.key === key) return 'restored';
       await removeTree(entry);
       if (result !== 'damaged') return 'missing';
-      if (await this.#options.unpacks(answer)) return 'damaged';
+      const { environment, signal } = this.#options;
+      if (await canUnpack(answer, this.folder, environment, signal)) return 'damaged';
       throw unpackingFailed(answer);
     });
   }
 
   /** Saves what is in the folder. */
-  async save(key: string, transfer: Transfer): Promise<SaveResult> {
-    return this.#retry(async () => parseSaveResult(await this.#ask({ do: 'save', key }, transfer)));
+  async save(key: string, onShare?: OnShare): Promise<SaveResult> {
+    return this.#retry(async () => parseSaveResult(await this.#ask({ do: 'save', key }, onShare)));
   }
 
   /**
@@ -163,7 +157,7 @@ export class CacheSession {
     const { entry } = this.folder;
     await mkdir(entry);
     await writeFile(join(entry, CONTENT_FILE), content);
-    const result = await this.save(key, SHORT);
+    const result = await this.save(key);
     if (result.is !== 'unknown') return result.is === 'saved';
     const found = await this.read(key);
     if (found === undefined) throw result.error;
@@ -172,7 +166,7 @@ export class CacheSession {
 
   /** The content of such an entry; empty where it is damaged, undefined where there is none. */
   async read(key: string, maxBytes = Infinity): Promise<Buffer | undefined> {
-    const outcome = await this.restore(key, SHORT);
+    const outcome = await this.restore(key);
     if (outcome === 'missing') return undefined;
     const file = join(this.folder.entry, CONTENT_FILE);
     return (await readPlainFile(file, maxBytes)) ?? Buffer.alloc(0);
@@ -191,17 +185,17 @@ export class CacheSession {
     return retry(work, { signal, pauseAfter });
   }
 
-  async #ask(request: Parameters<Ask>[0], { isLong, onShare }: Transfer): Promise<CacheAnswer> {
+  async #ask(request: CacheRequest, onShare?: OnShare): Promise<CacheAnswer> {
     const { ask, standstillMs } = this.#options;
-    if (isLong) {
+    const order = { ...request, workspace: this.folder.workspace };
+    if (onShare !== undefined) {
       // The toolkit tells nothing of packing and unpacking, and not of every download.
       const gauge = () => countCacheBytes(this.folder);
-      return ask(request, { patienceMs: standstillMs, gauge, onShare });
+      return ask(order, { patienceMs: standstillMs, gauge, onShare });
     }
     const startedMs = performance.now();
-    const asking: Asking = { patienceMs: Math.max(this.#leftMs, 1), onShare };
     try {
-      return await ask(request, asking);
+      return await ask(order, { patienceMs: Math.max(this.#leftMs, 1) });
     } finally {
       this.#leftMs -= performance.now() - startedMs;
     }

@@ -24,7 +24,7 @@ import { createStore } from '../back-end.ts';
 import { MAX_MANIFEST_BYTES, type LayerFiles, type Store } from '../store.ts';
 import { layOut, moveEntryFiles } from './folder.ts';
 import { MAX_NUMBER, findHighest, layerKey, manifestKey, manifestPrefix } from './keys.ts';
-import type { ActionsCache, CacheSession } from './session.ts';
+import type { ActionsCache, CacheSession, OnShare } from './session.ts';
 
 const ABSENCE_HINT =
   'a job sees snapshots of its own branch, its base branch and the default branch only, and GitHub evicts entries after 7 days without use';
@@ -47,12 +47,8 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
     location: `the Actions cache (${scope})`,
     absenceHint: ABSENCE_HINT,
 
-    attempt({ key, what, signal, isWriting = false }, work) {
-      const direction = isWriting ? 'writing' : 'reading';
-      return cache.call(direction, `${what} in the Actions cache`, signal, (session) =>
-        work({ session, key, signal }),
-      );
-    },
+    attempt: ({ key, ...call }, work) =>
+      cache.call(call, (session) => work({ session, key, signal: call.signal })),
 
     async findManifest({ session, key }, below, vanished) {
       const folder = manifestPrefix(key, scope);
@@ -75,22 +71,20 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
 
     /** Throws `bad-snapshot` also where the archive holds more than the layer declares. */
     async getLayer({ session, key, signal }, layer, directory, { onBytes }) {
-      const transfer = { isLong: true, onShare: tellBytes(layer, onBytes) };
-      const outcome = await session.restore(layerKey(key, layer.name), transfer);
+      const outcome = await session.restore(layerKey(key, layer.name), tellBytes(layer, onBytes));
       if (outcome !== 'restored') {
         const problem =
           outcome === 'missing' ? 'is not there' : 'is damaged: it cannot be unpacked';
         throw new MirrorError('bad-snapshot', `the archive of layer ${layer.name} ${problem}`);
       }
-      await moveEntryFiles(layer, session.folder.entry, directory, { signal });
+      await moveEntryFiles(layer, session.folder.entry, directory, signal);
       onBytes?.(sumBytes(layer.files));
     },
 
     async putLayer({ session, key, signal }, layer, directory, { onBytes }) {
-      await layOut(layer, directory, session.folder.entry, { signal });
+      await layOut(layer, directory, session.folder.entry, signal);
       const name = layerKey(key, layer.name);
-      const transfer = { isLong: true, onShare: tellBytes(layer, onBytes) };
-      const result = await session.save(name, transfer);
+      const result = await session.save(name, tellBytes(layer, onBytes));
       if (result.is === 'taken') throw new Error('a layer of this name was begun');
       // Names are never used twice: an existing entry is ours, and complete.
       if (result.is === 'unknown' && !(await session.has(name))) throw result.error;
@@ -102,7 +96,7 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
 }
 
 /** The archive stands for the layer, whose packs don't get smaller; its last byte is told by the end. */
-function tellBytes(layer: LayerFiles, onBytes: OnBytes | undefined): (share: number) => void {
+function tellBytes(layer: LayerFiles, onBytes: OnBytes | undefined): OnShare {
   const all = sumBytes(layer.files);
   let told = 0;
   return (share) => {

@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { runChild, type ChildOptions } from '../../lib/process.ts';
+import { runChild } from '../../lib/process.ts';
 import type { CacheFolder } from './folder.ts';
 import type { CacheAnswer } from './protocol.ts';
 
@@ -25,15 +25,16 @@ const SOUND = {
  */
 export async function canUnpack(
   { words }: CacheAnswer,
-  { root }: CacheFolder,
-  place: Pick<ChildOptions, 'environment' | 'workingDirectory' | 'signal'>,
+  { root, workspace }: CacheFolder,
+  environment: NodeJS.ProcessEnv,
+  signal: AbortSignal,
 ): Promise<boolean> {
   const found = words.findLast(({ text }) => EXTRACT.test(text));
   const [, program = '', format, rest = ''] = EXTRACT.exec(found?.text ?? '') ?? [];
   if (format !== 'tgz' && format !== 'tzst') return false;
   await writeFile(join(root, `sound.${format}`), Buffer.from(SOUND[format], 'base64'));
-  const options = [...rest.matchAll(ARGUMENTS)].map(([, quoted, plain]) => quoted ?? plain ?? '');
-  const command = [program, '-xf', `../sound.${format}`, ...options] as const;
-  const { exitCode } = await runChild([...command], { ...place, timeoutMs: TIMEOUT_MS });
+  const more = [...rest.matchAll(ARGUMENTS)].map(([, quoted, plain]) => quoted ?? plain ?? '');
+  const options = { environment, workingDirectory: workspace, timeoutMs: TIMEOUT_MS, signal };
+  const { exitCode } = await runChild([program, '-xf', `../sound.${format}`, ...more], options);
   return exitCode === 0;
 }

@@ -79,9 +79,8 @@ export function parseSaveResult(answer: CacheAnswer): SaveResult {
 }
 
 /** Without what would let anybody into the cache, on one line. */
-export function scrub(text: string, secrets: readonly string[]): string {
-  let scrubbed = text;
-  for (const secret of secrets) if (secret !== '') scrubbed = scrubbed.replaceAll(secret, '***');
+export function scrub(text: string, token: string): string {
+  let scrubbed = token === '' ? text : text.replaceAll(token, '***');
   for (const pattern of SECRETS) scrubbed = scrubbed.replace(pattern, '***');
   return scrubbed.replace(/[^\x20-\x7e]+/g, ' ');
 }
