@@ -2,7 +2,7 @@
 import type { UpstreamAccess } from '../git/environment.ts';
 import type { Git } from '../git/git.ts';
 import { labelLog, type Log } from '../lib/log.ts';
-import type { ClaimLock, Lock } from '../locks/lock.ts';
+import type { Lock } from '../locks/lock.ts';
 import type { Store } from '../stores/store.ts';
 import type { Account } from './account.ts';
 
@@ -22,7 +22,7 @@ export interface Job {
   /** The lock on this machine for the mirror at a path. */
   lockOf(path: string): Lock;
   /** The claim on making the snapshot of that number; undefined if the store has no claims. */
-  claimOf: ((key: string, number: number) => ClaimLock) | undefined;
+  claimOf: ((key: string, number: number) => Lock) | undefined;
   /** Absolute path of an empty folder that is removed after the job. */
   temporaryFolder: string;
 }

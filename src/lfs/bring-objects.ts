@@ -6,7 +6,7 @@
  */
 import { bindSignal, type Job } from '../job/job.ts';
 import { describeError, throwIfCancelled } from '../lib/errors.ts';
-import type { ClaimAcquisition } from '../locks/lock.ts';
+import type { Acquisition } from '../locks/lock.ts';
 import type { JobCommit } from '../restore/job-commit.ts';
 import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
 import type { SaveResult } from '../save/decide.ts';
@@ -211,20 +211,18 @@ async function contend(
   { job, options, target }: Bringing,
   lacking: Lacking,
   own: Collection | undefined,
-): Promise<ClaimAcquisition | undefined> {
+): Promise<Acquisition | undefined> {
   const { claimOf, signal, log, account } = job;
   const { early, lockTimeoutMs: timeoutMs } = options;
   if (early === undefined || lacking.isEmpty || own === undefined || claimOf === undefined) {
     return undefined;
   }
   const { key } = target;
-  const isDone = async (bounded: AbortSignal): Promise<boolean> =>
-    ((await own.store.findManifest(key, { signal: bounded }))?.number ?? 0) > own.number;
   const onWait = (holder = 'another job'): void => {
     log.info(`Waiting for ${holder}, which downloads LFS objects`);
   };
   return account.measure('claim', () =>
-    claimOf(key, own.number + 1).acquire({ timeoutMs, signal, isDone, onWait }),
+    claimOf(key, own.number + 1).acquire({ timeoutMs, signal, onWait }),
   );
 }
 
@@ -242,7 +240,7 @@ async function saveEarly(
   job: Job,
   { early }: LfsOptions,
   save: LfsSave,
-  claim: ClaimAcquisition | undefined,
+  claim: Acquisition | undefined,
 ): Promise<SaveResult | undefined> {
   if (early === undefined || job.store === undefined) return undefined;
   const hold = claim?.outcome === 'acquired' ? claim.hold : undefined;

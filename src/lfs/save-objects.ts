@@ -123,7 +123,7 @@ async function decideAndSave(
   if (Date.now() - newest.createdAt < options.leastAgeMs) return skip(TOO_YOUNG);
   const number = newest.number + 1;
   const work = (bound: Job) => publish({ job: bound, store, save, options, plan, number });
-  return isClaimed ? work(job) : underClaim({ job, store, key, number }, work);
+  return isClaimed ? work(job) : underClaim({ job, key, number }, work);
 }
 
 async function makePlan(

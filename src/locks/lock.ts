@@ -12,6 +12,9 @@
  *   (with the reason). Neither is an error: correctness never rests on the lock alone, and the job
  *   continues without it, in a directory of its own.
  * - Cancellation while waiting throws, and nothing is held.
+ *
+ * A claim is a lock on making a snapshot, once for all jobs that contend. Another job may have made it by the time of an
+ * attempt, the first included: then nobody needs the claim any more (outcome `not-needed`).
  */
 export interface Lock {
   acquire(options: AcquireOptions): Promise<Acquisition>;
@@ -31,27 +34,10 @@ export interface AcquireOptions {
 export type Acquisition =
   | { outcome: 'acquired'; hold: Hold; waitedMs: number }
   | { outcome: 'timed-out'; waitedMs: number }
+  /** Of a claim. */
+  | { outcome: 'not-needed'; waitedMs: number }
   /** `isReadOnly`: of a claim, because this job may only read the store. */
   | { outcome: 'unavailable'; reason: string; isReadOnly?: true };
-
-/**
- * The right to make something, once for all jobs that contend. It may be made while a job waits: then
- * that job doesn't need the right any more.
- */
-export interface ClaimLock {
-  acquire(options: ClaimOptions): Promise<ClaimAcquisition>;
-}
-
-export interface ClaimOptions extends AcquireOptions {
-  /**
-   * Whether what would be made is there: then the outcome is `not-needed`. It is called before every
-   * attempt, the first included. It asks the store, so an error it throws counts as the store's
-   * failure. It ends soon when its signal fires.
-   */
-  isDone: (signal: AbortSignal) => Promise<boolean>;
-}
-
-export type ClaimAcquisition = Acquisition | { outcome: 'not-needed'; waitedMs: number };
 
 export interface Hold {
   /**

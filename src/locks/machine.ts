@@ -8,10 +8,10 @@ import { dirname, resolve } from 'node:path';
 import type * as Sqlite from 'node:sqlite';
 import type { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
-import { describeError, MirrorError, systemCode, throwIfCancelled } from '../lib/errors.ts';
+import { describeError, MirrorError, systemCode } from '../lib/errors.ts';
 import { makeFolder } from '../lib/files.ts';
 import { MONOTONIC_CLOCK } from './clock.ts';
-import { contend } from './contest.ts';
+import { createLock } from './contest.ts';
 import type { Hold, Lock } from './lock.ts';
 import { fileSystemTypeOf, findNetworkDisk, type FileSystemType } from './network-disks.ts';
 
@@ -38,10 +38,6 @@ const SQLITE_LOCKED = 6;
 const SQLITE_READONLY = 8;
 const SQLITE_CANTOPEN = 14;
 
-export interface MachineLockOptions {
-  fileSystemType?: FileSystemType;
-}
-
 /** Distinguishes a file from another one of the same name. */
 interface Identity {
   device: bigint;
@@ -55,37 +51,30 @@ interface Identity {
 const held = new Set<DatabaseSync>();
 
 /** A lock that the processes of one machine contend for at the path `file`, created if absent. */
-export function createMachineLock(file: string, options: MachineLockOptions = {}): Lock {
+export function createMachineLock(file: string, typeOf: FileSystemType = fileSystemTypeOf): Lock {
   const path = resolve(file);
-  const { fileSystemType = fileSystemTypeOf } = options;
   // Only an attempt tells whether it is free. It ends at once, and fails for good.
   const take = () => Promise.resolve().then(() => tryToTake(path));
-  const contest = {
-    ...{ ...POLLS, clock: MONOTONIC_CLOCK, requestMs: Infinity, patienceMs: 0 },
-    look: () => Promise.resolve({ is: 'free' as const, take }),
+  const look = async () => {
+    await prepareFolder(dirname(path), typeOf);
+    return { outcome: 'free' as const, take };
   };
-  return {
-    async acquire(waiting) {
-      throwIfCancelled(waiting.signal);
-      const reason = await prepareFolder(dirname(path), fileSystemType);
-      return reason === undefined ? contend(contest, waiting) : { outcome: 'unavailable', reason };
-    },
-  };
+  return createLock({ ...POLLS, clock: MONOTONIC_CLOCK, patienceMs: 0, look });
 }
 
-/** Creates the folder. Returns why a lock in it would be unreliable, if so. */
-async function prepareFolder(
-  folder: string,
-  fileSystemType: FileSystemType,
-): Promise<string | undefined> {
+/** Creates the folder. Throws a MirrorError if a lock in it would be unreliable. */
+async function prepareFolder(folder: string, typeOf: FileSystemType): Promise<void> {
+  let disk: string | undefined;
   try {
     await makeFolder(folder);
-    const disk = await findNetworkDisk(folder, fileSystemType);
-    if (disk === undefined) return undefined;
-    return `the lock's folder ${folder} is on a file system that other machines may share (${disk})`;
+    disk = await findNetworkDisk(folder, typeOf);
   } catch (error) {
-    return `the lock's folder ${folder} cannot be used: ${describeError(error)}`;
+    throw unusable(`the lock's folder ${folder} cannot be used: ${describeError(error)}`);
   }
+  if (disk === undefined) return;
+  throw unusable(
+    `the lock's folder ${folder} is on a file system that other machines may share (${disk})`,
+  );
 }
 
 /**

@@ -40,7 +40,7 @@ export async function enterPlace(options: EntryOptions): Promise<Place> {
     const { hold, waitedMs } = acquisition;
     return { path, isPrivate: false, waitedMs, lost: hold.lost, leave: () => hold.release() };
   }
-  const isLate = acquisition.outcome === 'timed-out';
+  const isLate = acquisition.outcome !== 'unavailable';
   const obstacle = new MirrorError(
     'mirror-refused',
     `${path}: ${isLate ? 'another job held its lock for too long' : acquisition.reason}`,

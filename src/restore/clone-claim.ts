@@ -4,7 +4,7 @@
  * machine would otherwise spend their own time for the lock on a wait that is not theirs.
  */
 import type { Job } from '../job/job.ts';
-import type { ClaimAcquisition, Hold } from '../locks/lock.ts';
+import type { Acquisition, Hold } from '../locks/lock.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
 import type { Event } from './lifecycle.ts';
 import type { ClaimOutcome, RestoreOptions } from './session.ts';
@@ -41,7 +41,7 @@ export async function waitForClaim(contender: Contender): Promise<void> {
   if (acquisition !== undefined) note(contender.claim, acquisition);
 }
 
-function note(claim: CloneClaim, acquisition: ClaimAcquisition): void {
+function note(claim: CloneClaim, acquisition: Acquisition): void {
   const { outcome } = acquisition;
   claim.outcome = outcome === 'not-needed' ? 'waited' : outcome;
   if (outcome === 'acquired') claim.hold = acquisition.hold;
@@ -51,19 +51,15 @@ function note(claim: CloneClaim, acquisition: ClaimAcquisition): void {
 async function acquire(
   { job, identity, source }: Contender,
   timeoutMs: number,
-): Promise<ClaimAcquisition | undefined> {
+): Promise<Acquisition | undefined> {
   const { claimOf, store, signal, log, account } = job;
   const { fence } = source;
   if (claimOf === undefined || store === undefined || fence === null) return undefined;
-  const isDone = async (bounded: AbortSignal): Promise<boolean> => {
-    const newest = await store.findManifest(identity.key, { signal: bounded });
-    return (newest?.number ?? 0) > fence;
-  };
   const onWait = (holder = 'another job'): void => {
     if (timeoutMs > 0)
       log.info(`Waiting for ${holder}, which makes a snapshot in ${store.location}`);
   };
   return account.measure('claim', () =>
-    claimOf(identity.key, fence + 1).acquire({ timeoutMs, signal, isDone, onWait }),
+    claimOf(identity.key, fence + 1).acquire({ timeoutMs, signal, onWait }),
   );
 }

@@ -1,26 +1,22 @@
 /** A save under the claim on its number, where the store has claims. */
 import { bindSignal, type Job } from '../job/job.ts';
 import { reasonOf } from '../lib/errors.ts';
-import type { Store } from '../stores/store.ts';
 import type { SaveResult } from './decide.ts';
 
 export interface ClaimedSave {
   job: Job;
-  store: Store;
   key: string;
   number: number;
 }
 
 /** One job at a time saves under a number. Does not wait for another. */
 export async function underClaim(
-  { job, store, key, number }: ClaimedSave,
+  { job, key, number }: ClaimedSave,
   work: (job: Job) => Promise<SaveResult>,
 ): Promise<SaveResult> {
   const { claimOf, log, signal } = job;
   if (claimOf === undefined) return work(job);
-  const isDone = async (bounded: AbortSignal) =>
-    ((await store.findManifest(key, { signal: bounded }))?.number ?? 0) >= number;
-  const acquisition = await claimOf(key, number).acquire({ timeoutMs: 0, signal, isDone });
+  const acquisition = await claimOf(key, number).acquire({ timeoutMs: 0, signal });
   if (acquisition.outcome === 'unavailable') {
     if (acquisition.isReadOnly) return { result: 'skipped', reason: acquisition.reason };
     // Creating the manifest is the fence; a claim only saves work.

@@ -116,7 +116,7 @@ async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult
   const lineage = chooseLineage(await readBase(path, record), record, newest);
   const work = (by: Save): Promise<SaveResult> => packAndPublish(by, saved, lineage);
   if (isClaimed) return work(save);
-  const claimed = { job: save.job, store: save.store, key: identity.key, number: fence + 1 };
+  const claimed = { job: save.job, key: identity.key, number: fence + 1 };
   return underClaim(claimed, (job) => work({ ...save, job }));
 }
 

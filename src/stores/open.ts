@@ -2,7 +2,7 @@
 import { MirrorError } from '../lib/errors.ts';
 import { createClaimLock } from '../locks/claims/claims.ts';
 import type { ClaimRecords } from '../locks/claims/records.ts';
-import type { ClaimLock } from '../locks/lock.ts';
+import type { Lock } from '../locks/lock.ts';
 import { createActionsCacheClaim, MOST_CONTENDERS } from '../locks/claims/actions-cache.ts';
 import { createActionsCacheClaimEntries } from './actions-cache/claims.ts';
 import { findActionsCacheFault } from './actions-cache/environment.ts';
@@ -42,7 +42,7 @@ export interface OpenStore {
   /** Other stores that a snapshot may be restored from. Nothing is saved there. */
   otherStores: readonly Store[];
   /** The claim on making the snapshot of that number; undefined where the store has no claims. */
-  claimOf: ((key: string, number: number) => ClaimLock) | undefined;
+  claimOf: ((key: string, number: number) => Lock) | undefined;
   /** Why there is none, for people; else empty. */
   noStoreReason: string;
   /** To be called after the last use: nothing that could keep the process alive is left. Never throws. */
@@ -101,10 +101,19 @@ function withRecords(
   return {
     store,
     otherStores: [],
-    claimOf: (key, number) => createClaimLock(recordsOf(key), { number, holder }),
+    claimOf: (key, number) => {
+      const isMade = lookForMade(store, key, number);
+      return createClaimLock(recordsOf(key), { number, holder, isMade });
+    },
     noStoreReason: '',
     close: () => Promise.resolve(),
   };
+}
+
+/** Whether there is a snapshot of that number, or a newer one. */
+function lookForMade(store: Store, key: string, number: number) {
+  return async (signal: AbortSignal): Promise<boolean> =>
+    ((await store.findManifest(key, { signal }))?.number ?? 0) >= number;
 }
 
 function openCache(
@@ -123,12 +132,14 @@ function openCache(
   }
   const cache = openActionsCache({ environment, temporaryFolder });
   const { own, others } = scopes;
+  const store = createActionsCacheStore({ cache, scope: own });
   return {
-    store: createActionsCacheStore({ cache, scope: own }),
+    store,
     otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
     claimOf: (key, number) => {
       const entries = createActionsCacheClaimEntries({ cache, scope: own, key });
-      return createActionsCacheClaim(entries, { number, epoch, contenders });
+      const isMade = lookForMade(store, key, number);
+      return createActionsCacheClaim(entries, { number, epoch, contenders, isMade });
     },
     noStoreReason: '',
     close: () => cache.close(),

@@ -388,7 +388,7 @@ describe('where no lock is available, the outcome is at once `unavailable`', () 
     ['FUSE', 0x65735546],
     ['9p', 0x01021997],
   ])('a folder on %s (%d)', async (name, type) => {
-    const lock = createMachineLock(file, { fileSystemType: () => Promise.resolve(type) });
+    const lock = createMachineLock(file, () => Promise.resolve(type));
     const acquisition = await acquire(lock);
     expect(acquisition).toMatchObject({ outcome: 'unavailable' });
     expect(acquisition).toHaveProperty('reason', expect.stringContaining(`(${name})`));
@@ -401,7 +401,7 @@ describe('where no lock is available, the outcome is at once `unavailable`', () 
     ['tmpfs', 0x01021994],
     ['Windows, which gives none', 0],
   ])('but not on %s', async (_, type) => {
-    const lock = createMachineLock(file, { fileSystemType: () => Promise.resolve(type) });
+    const lock = createMachineLock(file, () => Promise.resolve(type));
     await (await take(lock)).release();
   });
 

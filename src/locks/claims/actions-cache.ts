@@ -11,9 +11,9 @@
  * number of jobs that can contend.
  */
 import { hasCode, throwIfCancelled } from '../../lib/errors.ts';
-import type { ClaimLock, Hold } from '../lock.ts';
+import type { Hold, Lock } from '../lock.ts';
 import { MONOTONIC_CLOCK, type Clock } from '../clock.ts';
-import { createContender, type Sight } from '../contest.ts';
+import { createLock, type Sight } from '../contest.ts';
 import { assertNumber } from './records.ts';
 
 /**
@@ -76,6 +76,8 @@ const CREATE_TRIES = 2;
 export interface ActionsCacheClaimOptions extends ClaimName {
   /** How many jobs can contend at once. */
   contenders: number;
+  /** Whether the snapshot exists. Asks the store. */
+  isMade: (signal: AbortSignal) => Promise<boolean>;
   times?: Partial<ActionsCacheClaimTimes>;
   clock?: Clock;
 }
@@ -83,12 +85,13 @@ export interface ActionsCacheClaimOptions extends ClaimName {
 /** The right to make a snapshot, for all jobs of one run that share a scope of the cache. */
 export function createActionsCacheClaim(
   entries: ClaimEntries,
-  { number, epoch, contenders, times: given, clock = MONOTONIC_CLOCK }: ActionsCacheClaimOptions,
-): ClaimLock {
+  options: ActionsCacheClaimOptions,
+): Lock {
+  const { number, epoch, isMade, clock = MONOTONIC_CLOCK } = options;
   assertNumber(number);
   if (!EPOCH.test(epoch)) throw new TypeError(`a claim's epoch is not allowed: ${epoch}`);
   const name = { number, epoch };
-  const times = { ...timesFor(contenders), ...given };
+  const times = { ...timesFor(options.contenders), ...options.times };
   // A claim that is taken stays taken, so only the snapshot has to be looked for again.
   let isTaken = false;
   const take = async (signal: AbortSignal): Promise<Hold | undefined> => {
@@ -97,10 +100,11 @@ export function createActionsCacheClaim(
     return hold;
   };
   const look = async (signal: AbortSignal): Promise<Sight> => {
+    if (await isMade(signal)) return { outcome: 'not-needed' };
     isTaken ||= await entries.has(name, signal);
-    return isTaken ? { is: 'held' } : { is: 'free', take };
+    return isTaken ? { outcome: 'held' } : { outcome: 'free', take };
   };
-  return createContender({ ...times, look, clock, requestMs: Infinity, patienceMs: PATIENCE_MS });
+  return createLock({ ...times, look, clock, patienceMs: PATIENCE_MS });
 }
 
 async function takeClaim(

@@ -13,9 +13,9 @@
  */
 import { formatDuration } from '../../lib/durations.ts';
 import { describeError, MirrorError, hasCode, throwIfCancelled } from '../../lib/errors.ts';
-import type { ClaimLock, Hold } from '../lock.ts';
+import type { Hold, Lock } from '../lock.ts';
 import { MONOTONIC_CLOCK, withDeadline, type Clock } from '../clock.ts';
-import { createContender, type Sight } from '../contest.ts';
+import { createLock, type Sight } from '../contest.ts';
 import { DEFAULT_TIMES, lateAfterMs, type ClaimTimes } from './times.ts';
 import {
   assertNumber,
@@ -30,6 +30,7 @@ import {
 const RELEASE_MS = 4_000;
 
 const NEVER = new AbortController().signal;
+const never = (): Promise<boolean> => Promise.resolve(false);
 /** Text that is safe in a log. Other jobs wrote it. */
 const HOLDER = /^[\x20-\x7e]{1,200}$/;
 
@@ -38,28 +39,46 @@ export interface ClaimLockOptions {
   number: number;
   /** Who claims it, for people, such as the run. Text that is long, or not printable ASCII, isn't shown. */
   holder: string;
+  /** Whether that snapshot exists. Asks the store, and ends soon when its signal fires. */
+  isMade?: (signal: AbortSignal) => Promise<boolean>;
   times?: Partial<ClaimTimes>;
   clock?: Clock;
 }
 
 /** The right to make a snapshot, for all jobs that share the records of one key. */
-export function createClaimLock(
-  records: ClaimRecords,
-  { number, holder, times: given, clock = MONOTONIC_CLOCK }: ClaimLockOptions,
-): ClaimLock {
+export function createClaimLock(unbounded: ClaimRecords, options: ClaimLockOptions): Lock {
+  const { number, holder, isMade = never, clock = MONOTONIC_CLOCK } = options;
   assertNumber(number);
-  const times = { ...DEFAULT_TIMES, ...given };
+  const times = { ...DEFAULT_TIMES, ...options.times };
+  const records = bound(unbounded, clock, times.requestMs);
   const look = async (signal: AbortSignal): Promise<Sight> => {
+    if (await withDeadline(clock, times.requestMs, signal, isMade)) {
+      return { outcome: 'not-needed' };
+    }
     const lookedMs = clock.now();
     const found = parseClaims(await records.list(signal));
     const { epoch, isFree } = judge(found, number, times.lifeMs);
     if (!isFree) {
-      return { is: 'held', readHolder: (by) => readHolder(records, claimName(number, epoch), by) };
+      const name = claimName(number, epoch);
+      return { outcome: 'held', readHolder: (by) => readHolder(records, name, by) };
     }
     const claim = { records, clock, times, number, epoch: epoch + 1, holder };
-    return { is: 'free', take: (by) => take(claim, found, lookedMs, by) };
+    return { outcome: 'free', take: (by) => take(claim, found, lookedMs, by) };
   };
-  return createContender({ ...times, look, clock, patienceMs: lateAfterMs(times) });
+  return createLock({ ...times, look, clock, patienceMs: lateAfterMs(times) });
+}
+
+/** The same records, whose calls fail when the store does not answer in time. */
+function bound(records: ClaimRecords, clock: Clock, requestMs: number): ClaimRecords {
+  const within = <T>(signal: AbortSignal, request: (by: AbortSignal) => Promise<T>): Promise<T> =>
+    withDeadline(clock, requestMs, signal, request);
+  return {
+    create: (name, content, signal) => within(signal, (by) => records.create(name, content, by)),
+    write: (name, content, signal) => within(signal, (by) => records.write(name, content, by)),
+    read: (name, signal) => within(signal, (by) => records.read(name, by)),
+    list: (signal) => within(signal, (by) => records.list(by)),
+    remove: (name, signal) => within(signal, (by) => records.remove(name, by)),
+  };
 }
 
 /** The highest epoch of a number, 0 if there is none, and whether the next one may be created. */
@@ -114,10 +133,7 @@ async function take(
   const { records, clock, times, number, epoch, holder } = claim;
   const startedMs = clock.now();
   const content = Buffer.from(holder);
-  const isCreated = await withDeadline(clock, times.requestMs, signal, (bounded) =>
-    records.create(claimName(number, epoch), content, bounded),
-  );
-  if (!isCreated) return undefined;
+  if (!(await records.create(claimName(number, epoch), content, signal))) return undefined;
   // If this process was stopped after its look, other jobs may have created higher epochs since.
   const isLate = clock.now() - lookedMs >= lateAfterMs(times);
   if (!isLate && !signal.aborted) return keep(claim, found, startedMs);
@@ -195,13 +211,10 @@ async function beat(
     checkLateness();
     if (over.aborted) break;
     try {
-      const listed = await withDeadline(clock, times.requestMs, over, (by) => records.list(by));
-      const theirs = findLoss(claim, parseClaims(listed));
+      const theirs = findLoss(claim, parseClaims(await records.list(over)));
       if (theirs !== undefined) lose(new MirrorError('lost-lock', theirs));
       const startedMs = clock.now();
-      await withDeadline(clock, times.requestMs, over, (by) =>
-        records.write(name, Buffer.from(holder), by),
-      );
+      await records.write(name, Buffer.from(holder), over);
       provenMs = startedMs;
       failure = undefined;
     } catch (error) {
@@ -236,7 +249,7 @@ function lateness(times: ClaimTimes, failure: unknown): MirrorError {
  * take one of them: it would be late.
  */
 async function removeStale(
-  { records, clock, times, number, epoch }: Claim,
+  { records, times, number, epoch }: Claim,
   found: readonly FoundClaim[],
   over: AbortSignal,
 ): Promise<void> {
@@ -245,7 +258,5 @@ async function removeStale(
       isStale(each, times.lifeMs) &&
       (each.number < number || (each.number === number && each.epoch < epoch)),
   );
-  for (const { name } of debris) {
-    await withDeadline(clock, times.requestMs, over, (by) => records.remove(name, by));
-  }
+  for (const { name } of debris) await records.remove(name, over);
 }

@@ -8,7 +8,7 @@ import {
   type ClaimName,
 } from '../../../src/locks/claims/actions-cache.ts';
 import type { Clock } from '../../../src/locks/clock.ts';
-import type { ClaimAcquisition } from '../../../src/locks/lock.ts';
+import type { Acquisition } from '../../../src/locks/lock.ts';
 import { createActionsCacheClaimEntries } from '../../../src/stores/actions-cache/claims.ts';
 import { useCaches } from '../../support/actions-cache/caches.ts';
 import {
@@ -23,7 +23,7 @@ import { outcomeOf } from '../../stores/contract/store-contract.ts';
 
 const MINUTE_MS = 60_000;
 const NEVER = new AbortController().signal;
-const isDone = () => Promise.resolve(false);
+const isMade = () => Promise.resolve(false);
 
 /** What the service takes from a repository; of look-ups it is a bound of our own. */
 const UPLOADS_A_MINUTE = 200;
@@ -84,7 +84,7 @@ class Service {
     },
   };
 
-  readonly isDone = async (): Promise<boolean> => {
+  readonly isMade = async (): Promise<boolean> => {
     // Two look-ups and a download find a snapshot; that there is none takes one.
     await this.#request('look-up');
     if (this.world.nowMs < this.madeMs) return false;
@@ -142,10 +142,7 @@ interface Job {
 }
 
 /** Runs jobs to the end of all, and gives what became of each. */
-async function run(
-  jobs: readonly Job[],
-  contenders = MOST_CONTENDERS,
-): Promise<ClaimAcquisition[]> {
+async function run(jobs: readonly Job[], contenders = MOST_CONTENDERS): Promise<Acquisition[]> {
   const results = jobs.map(async (job) => {
     const { startMs = 0, epoch = '7-1', timeoutMs = 30 * MINUTE_MS, signal = NEVER } = job;
     await service.clock.pause(startMs, NEVER);
@@ -153,9 +150,10 @@ async function run(
       number: 1,
       epoch,
       contenders,
+      isMade: service.isMade,
       clock: service.clock,
     });
-    const acquisition = await claim.acquire({ timeoutMs, signal, isDone: service.isDone });
+    const acquisition = await claim.acquire({ timeoutMs, signal });
     if (acquisition.outcome === 'acquired' && job.makesMs !== undefined) {
       await service.clock.pause(job.makesMs, NEVER);
       service.madeMs = service.world.nowMs;
@@ -170,7 +168,7 @@ async function run(
   return Promise.all(results);
 }
 
-function count(acquisitions: readonly ClaimAcquisition[]): Record<string, number> {
+function count(acquisitions: readonly Acquisition[]): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { outcome } of acquisitions) counts[outcome] = (counts[outcome] ?? 0) + 1;
   return counts;
@@ -234,9 +232,10 @@ describe('few jobs', () => {
         number: 1,
         epoch: '7-1',
         contenders: 1,
+        isMade,
         clock,
       });
-      const acquiring = claim.acquire({ timeoutMs: 0, signal: NEVER, isDone });
+      const acquiring = claim.acquire({ timeoutMs: 0, signal: NEVER });
       await service.world.run(Infinity);
       expect((await acquiring).outcome).toBe('acquired');
       expect(idleMs).toBeLessThan(500);
@@ -300,12 +299,13 @@ describe('a claim', () => {
       number: 1,
       epoch: '7-1',
       contenders: 1,
+      isMade,
       clock: service.clock,
     });
     const trying = (async () => {
-      const one = await claim.acquire({ timeoutMs: 0, signal: NEVER, isDone });
+      const one = await claim.acquire({ timeoutMs: 0, signal: NEVER });
       if (one.outcome === 'acquired') await one.hold.release();
-      return [one, await claim.acquire({ timeoutMs: 0, signal: NEVER, isDone })];
+      return [one, await claim.acquire({ timeoutMs: 0, signal: NEVER })];
     })();
     await service.world.run(Infinity);
     expect(count(await trying)).toEqual({ acquired: 1, 'timed-out': 1 });
@@ -354,7 +354,7 @@ describe('a claim', () => {
 
   test.each(['', 'a/b', 'a b', 'x'.repeat(101)])('of %j is refused', (epoch) => {
     begin();
-    const options = { number: 1, epoch, contenders: 1 };
+    const options = { number: 1, epoch, contenders: 1, isMade };
     expect(() => createActionsCacheClaim(service.entries, options)).toThrow(TypeError);
   });
 });
@@ -380,7 +380,7 @@ describe('against the service', () => {
     await directories.removeAll();
   });
 
-  const acquire = (epoch: string, job: CacheJob = main): Promise<ClaimAcquisition> => {
+  const acquire = (epoch: string, job: CacheJob = main): Promise<Acquisition> => {
     const environment = {
       PATH: process.env['PATH'],
       ...real.environmentFor(job, { blobHost: 'loopback' }),
@@ -391,9 +391,9 @@ describe('against the service', () => {
       key: 'key',
     });
     const times = { spreadMs: 20, firstPollMs: 10, longestPollMs: 50 };
-    const options = { number: 12, epoch, contenders: 1, times };
+    const options = { number: 12, epoch, contenders: 1, isMade, times };
     const claim = createActionsCacheClaim(entries, options);
-    return claim.acquire({ timeoutMs: 0, signal: NEVER, isDone });
+    return claim.acquire({ timeoutMs: 0, signal: NEVER });
   };
 
   test('one of several jobs has it, those of another run have their own', async () => {

@@ -2,14 +2,13 @@
 import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createClaimLock } from '../../../src/locks/claims/claims.ts';
+import { createClaimLock, type ClaimLockOptions } from '../../../src/locks/claims/claims.ts';
 import { MirrorError } from '../../../src/lib/errors.ts';
 import type { ClaimRecords } from '../../../src/locks/claims/records.ts';
-import type { ClaimLock, Hold, Lock } from '../../../src/locks/lock.ts';
+import type { Hold, Lock } from '../../../src/locks/lock.ts';
 import { createDiskRecords } from '../../../src/stores/disk/records.ts';
 import { createMemoryRecords, type MemoryRecords } from '../../support/memory/records.ts';
 import { temporaryDirectories } from '../../support/temporary-directory.ts';
-import { asLock } from '../../support/locks/as-lock.ts';
 import { describeClaimProcesses } from './processes-contract.ts';
 import { acquire, describeLockContract, take } from '../lock-contract.ts';
 
@@ -21,7 +20,6 @@ afterEach(() => directories.removeAll());
 const TIMES = { lifeMs: 20_000, heartbeatMs: 50, retryMs: 20, firstPollMs: 10, longestPollMs: 100 };
 const NUMBER = 7;
 const soakRounds = Number(process.env['CLAIM_RACE_ROUNDS'] ?? 0);
-const { signal } = new AbortController();
 
 const SAMPLE = {
   times: TIMES,
@@ -41,19 +39,18 @@ const SOAK = {
   raceTimeoutMs: 60_000 + soakRounds * 2_000,
 };
 
-function lockOn(records: ClaimRecords, holder = 'a test', times = TIMES): ClaimLock {
-  return createClaimLock(records, { number: NUMBER, holder, times });
-}
-
-/** The same as a lock, on a snapshot that is never made. */
-function claimOn(records: ClaimRecords, holder?: string, times?: typeof TIMES): Lock {
-  return asLock(lockOn(records, holder, times));
+function claimOn(
+  records: ClaimRecords,
+  holder = 'a test',
+  more: Partial<ClaimLockOptions> = {},
+): Lock {
+  return createClaimLock(records, { number: NUMBER, holder, times: TIMES, ...more });
 }
 
 function benchOf(open: () => ClaimRecords) {
   const holds: Hold[] = [];
   const lockOf = (number: number): Lock => {
-    const lock = asLock(createClaimLock(open(), { number, holder: 'a test', times: TIMES }));
+    const lock = claimOn(open(), 'a test', { number });
     return {
       async acquire(options) {
         const acquisition = await lock.acquire(options);
@@ -84,9 +81,9 @@ describeLockContract('claims on a disk', async () => {
 describe('what is claimed', () => {
   test('is not needed where it is there already, and nothing is asked for then', async () => {
     const records: MemoryRecords = new Map();
-    const lock = lockOn(createMemoryRecords(records));
-    const isDone = () => Promise.resolve(true);
-    const acquisition = await lock.acquire({ timeoutMs: 0, signal, isDone });
+    const isMade = () => Promise.resolve(true);
+    const lock = claimOn(createMemoryRecords(records), 'a test', { isMade });
+    const acquisition = await acquire(lock, { timeoutMs: 0 });
     expect(acquisition).toEqual({ outcome: 'not-needed', waitedMs: 0 });
     expect([...records.keys()]).toEqual([]);
   });
@@ -96,11 +93,10 @@ describe('what is claimed', () => {
     const hold = await take(claimOn(createMemoryRecords(records), 'the holder'));
     let isMade = false;
     const seen: (string | undefined)[] = [];
+    const made = { isMade: () => Promise.resolve(isMade) };
     const waiting = Array.from({ length: 5 }, () =>
-      lockOn(createMemoryRecords(records)).acquire({
+      acquire(claimOn(createMemoryRecords(records), 'a test', made), {
         timeoutMs: 30_000,
-        signal,
-        isDone: () => Promise.resolve(isMade),
         onWait: (holder) => seen.push(holder),
       }),
     );
@@ -115,10 +111,9 @@ describe('what is claimed', () => {
     const records: MemoryRecords = new Map();
     const hold = await take(claimOn(createMemoryRecords(records)));
     let isMade = false;
-    const waiting = lockOn(createMemoryRecords(records)).acquire({
+    const made = { isMade: () => Promise.resolve(isMade) };
+    const waiting = acquire(claimOn(createMemoryRecords(records), 'a test', made), {
       timeoutMs: 30_000,
-      signal,
-      isDone: () => Promise.resolve(isMade),
       onWait: () => {
         isMade = true;
         void hold.release();
@@ -140,7 +135,7 @@ describe('a claim whose holder may be alive or dead', () => {
   });
   const store = () => createMemoryRecords(records, () => nowMs);
   const tryOnce = (on = store()) =>
-    acquire(asLock(createClaimLock(on, { number, holder: 'a test' })), { timeoutMs: 0 });
+    acquire(createClaimLock(on, { number, holder: 'a test' }), { timeoutMs: 0 });
   const put = (name: string, changedMs: number, content = 'the dead') =>
     records.set(name, { content: Buffer.from(content), changedMs });
 
@@ -179,7 +174,7 @@ describe('a claim whose holder may be alive or dead', () => {
   test('stays held while its holder writes it, however long that takes', async () => {
     const times = { ...TIMES, lifeMs: 60_000 };
     const lock = createClaimLock(store(), { number, holder: 'the living', times });
-    const hold = await take(asLock(lock));
+    const hold = await take(lock);
     for (let minutes = 1; minutes <= 5; minutes++) {
       nowMs += 50_000;
       await waitFor(() => records.get(claim)?.changedMs === nowMs);
@@ -257,7 +252,7 @@ describe('a holder', () => {
           ? Promise.reject(new MirrorError('store-unavailable', 'the disk is gone'))
           : memory.write(name, content, given),
     };
-    const hold = await take(claimOn(failing, 'a test', times));
+    const hold = await take(claimOn(failing, 'a test', { times }));
     fails = true;
     await waitFor(() => hold.lost.aborted);
     // Nobody is known to have it: the failure is the store's.
@@ -298,9 +293,9 @@ describe('where the store fails', () => {
   });
 
   test('an error of what is waited for counts as the store’s', async () => {
-    const isDone = () => Promise.reject(new MirrorError('store-unavailable', 'the line is cut'));
-    const lock = lockOn(createMemoryRecords());
-    expect(await lock.acquire({ timeoutMs: 0, signal, isDone })).toMatchObject({
+    const isMade = () => Promise.reject(new MirrorError('store-unavailable', 'the line is cut'));
+    const lock = claimOn(createMemoryRecords(), 'a test', { isMade });
+    expect(await acquire(lock, { timeoutMs: 0 })).toMatchObject({
       outcome: 'unavailable',
       reason: expect.stringContaining('the line is cut'),
     });

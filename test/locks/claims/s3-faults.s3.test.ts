@@ -6,7 +6,6 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { randomUUID } from 'node:crypto';
 import { createClaimLock } from '../../../src/locks/claims/claims.ts';
 import { applyRetention } from '../../../src/save/retention.ts';
-import { asLock } from '../../support/locks/as-lock.ts';
 import { useHolders, type Holder, type HolderOptions } from '../../support/locks/holder.ts';
 import { waitUntil } from '../../support/processes.ts';
 import { withClockShiftedBy } from '../../support/locks/shift-clock.ts';
@@ -112,7 +111,7 @@ describeIf('claims in a bucket, where things go wrong', () => {
       const fault = lose(Infinity);
       const records = recordsBehindProxy();
       const options = { number: NUMBER, holder: 'a test', times: TIMES };
-      const hold = await take(asLock(createClaimLock(records, options)));
+      const hold = await take(createClaimLock(records, options));
       expect(fault.applied).toBeGreaterThan(1);
       const names = (await records.list(signal)).map(({ name }) => name);
       expect(names).toEqual(['0000000002-000001']);

@@ -4,7 +4,6 @@ import { randomUUID } from 'node:crypto';
 import { createClaimLock } from '../../../src/locks/claims/claims.ts';
 import type { ClaimTimes } from '../../../src/locks/claims/times.ts';
 import type { Hold, Lock } from '../../../src/locks/lock.ts';
-import { asLock } from '../../support/locks/as-lock.ts';
 import { useHolders } from '../../support/locks/holder.ts';
 import type { HeldThing } from '../../support/locks/lock-holder.ts';
 import { s3Servers } from '../../support/s3/servers.ts';
@@ -68,7 +67,7 @@ for (const server of servers.filter(({ hasConditionalWrites }) => hasConditional
       const holds: Hold[] = [];
       const lockOf = (number: number): Lock => {
         const records = stores.open(bench).recordsOf(KEY);
-        const lock = asLock(createClaimLock(records, { number, holder: 'a test', times: TIMES }));
+        const lock = createClaimLock(records, { number, holder: 'a test', times: TIMES });
         return {
           async acquire(options) {
             const acquisition = await lock.acquire(options);
@@ -136,9 +135,7 @@ for (const server of servers.filter(({ hasConditionalWrites }) => !hasConditiona
 
     test('has no claims, and says why', async () => {
       const records = stores.open('none').recordsOf(KEY);
-      const lock = asLock(
-        createClaimLock(records, { number: NUMBER, holder: 'a test', times: TIMES }),
-      );
+      const lock = createClaimLock(records, { number: NUMBER, holder: 'a test', times: TIMES });
       expect(await acquire(lock, { timeoutMs: 60_000 })).toEqual({
         outcome: 'unavailable',
         reason: expect.stringContaining('has no conditional writes'),

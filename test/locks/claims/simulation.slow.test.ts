@@ -5,7 +5,7 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { createClaimLock } from '../../../src/locks/claims/claims.ts';
 import { DEFAULT_TIMES, lateAfterMs } from '../../../src/locks/claims/times.ts';
-import type { ClaimAcquisition, Hold } from '../../../src/locks/lock.ts';
+import type { Acquisition, Hold } from '../../../src/locks/lock.ts';
 import { createMemoryRecords } from '../../support/memory/records.ts';
 import { createRandom, testSeed, type Random } from '../../support/random.ts';
 import { Machine, World, type Network } from '../../support/locks/simulated-machines.ts';
@@ -34,7 +34,7 @@ class Contest {
   readonly world = new World();
   readonly network = { ...RELIABLE };
   readonly spans: Span[] = [];
-  readonly events: Record<ClaimAcquisition['outcome'] | 'lost' | 'died' | 'made', number> = {
+  readonly events: Record<Acquisition['outcome'] | 'lost' | 'died' | 'made', number> = {
     acquired: 0,
     'not-needed': 0,
     'timed-out': 0,
@@ -64,16 +64,15 @@ class Contest {
   }
 
   /** With all machines awake and a network that works, a job that comes now gets its turn. */
-  async settle(): Promise<ClaimAcquisition | undefined> {
+  async settle(): Promise<Acquisition | undefined> {
     this.#isOver = true;
     Object.assign(this.network, RELIABLE);
     for (const machine of this.#machines) machine.resume();
     const machine = new Machine(this.world, this.#random, this.network, this.#store, () => {});
-    let result: ClaimAcquisition | undefined;
+    let result: Acquisition | undefined;
     const acquiring = this.#lockOf(machine, 'the last', this.#newest + 1).acquire({
       timeoutMs: 2 * ROUND_MS,
       signal: NEVER,
-      isDone: () => Promise.resolve(false),
     });
     void acquiring.then((acquisition) => (result = acquisition));
     await this.world.run(this.world.nowMs + 4 * ROUND_MS, () => result !== undefined);
@@ -139,7 +138,6 @@ class Contest {
       const acquisition = await this.#lockOf(machine, `machine ${id}`, number).acquire({
         timeoutMs: this.#random.integer(10 * MINUTE_MS),
         signal: NEVER,
-        isDone: () => Promise.resolve(this.#newest >= number),
       });
       this.events[acquisition.outcome]++;
       if (acquisition.outcome === 'acquired') await work(acquisition.hold, number);
@@ -148,7 +146,8 @@ class Contest {
   }
 
   #lockOf(machine: Machine, holder: string, number: number) {
-    return createClaimLock(machine.records, { number, holder, clock: machine.clock });
+    const isMade = () => Promise.resolve(this.#newest >= number);
+    return createClaimLock(machine.records, { number, holder, isMade, clock: machine.clock });
   }
 
   /** Something happens to somebody, again and again. */

@@ -26,7 +26,6 @@ import { FORMAT_VERSION, type Manifest } from '../../../src/snapshot/manifest.ts
 import { publishManifest } from '../../../src/save/publish.ts';
 import { createDiskRecords } from '../../../src/stores/disk/records.ts';
 import type { OpenedS3, S3Place } from '../s3/stores.ts';
-import { asLock } from './as-lock.ts';
 
 /** What it contends for. */
 export type HeldThing =
@@ -78,10 +77,10 @@ async function createLock(thing: HeldThing): Promise<Lock> {
   if (thing.kind === 'machine') return createMachineLock(thing.file);
   if (thing.kind === 's3-claim') {
     const { place, key, ...options } = thing;
-    return asLock(createClaimLock((await openS3(place)).recordsOf(key), options));
+    return createClaimLock((await openS3(place)).recordsOf(key), options);
   }
   const { path, ...options } = thing;
-  return asLock(createClaimLock(createDiskRecords({ path, key: 'key' }), options));
+  return createClaimLock(createDiskRecords({ path, key: 'key' }), options);
 }
 
 /** The toolkit of AWS takes a while to load. */
