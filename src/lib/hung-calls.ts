@@ -3,15 +3,21 @@
  * whose server is gone. Each blocks one of the few threads that Node has for files, and none can be
  * cancelled. Node waits for these threads before it exits, so a process with such a call never ends.
  */
-let hungCalls = 0;
+const hungCalls = new Set<{ disk: string }>();
 
-/** Counts a call that nobody waits for any more, until it returns. */
-export function giveUpOn(call: Promise<unknown>): void {
-  hungCalls += 1;
+/** Notes a call that nobody waits for any more, until it returns; it may have done so already. */
+export function giveUpOn(call: Promise<unknown>, disk: string): void {
+  const hung = { disk };
   const settle = (): void => {
-    hungCalls -= 1;
+    hungCalls.delete(hung);
   };
+  hungCalls.add(hung);
   call.then(settle, settle);
+}
+
+/** Whether a call to that disk was given up and has not returned. */
+export function isHung(disk: string): boolean {
+  return [...hungCalls].some((hung) => hung.disk === disk);
 }
 
 /**
@@ -19,7 +25,7 @@ export function giveUpOn(call: Promise<unknown>): void {
  * nothing where no call hangs: the process then ends by itself.
  */
 export function leaveHungCalls(): void {
-  if (hungCalls === 0) return;
+  if (hungCalls.size === 0) return;
   const exitCode = Number(process.exitCode ?? 0);
   // A new program takes the place of this one, with no thread to wait for.
   if (process.platform !== 'win32')

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { removeTree } from '../../lib/files.ts';
 import { retry } from '../../lib/retry.ts';
+import type { Call } from '../back-end.ts';
 import { readPlainFile } from '../layer-files.ts';
 import { workerEnvironment } from './environment.ts';
 import { countCacheBytes, withCacheFolder, type CacheFolder } from './folder.ts';
@@ -20,11 +21,11 @@ import type { CacheAnswer, CacheRequest } from './protocol.ts';
 import { WorkerPool, type Ask } from './worker.ts';
 
 /**
- * For everything that a call asks, transfers of layers excepted, while nothing is heard. The store only
- * saves time, so a job waits no longer for a look-up.
+ * For everything that a call asks, transfers of layers excepted. The store only saves time, so a job waits no longer for a
+ * look-up. The service may answer everything that reads, and nothing that writes.
  */
 const PATIENCE_MS = { reading: 20_000, writing: 40_000 };
-/** Of a transfer; twice as long where only its folder shows that it moves. */
+/** Of a transfer. */
 const STANDSTILL_MS = 60_000;
 /** A download that broke, or a rate limit, is tried again: a clone costs far more. */
 const RETRIES = 2;
@@ -45,18 +46,10 @@ export interface ActionsCacheOptions {
 
 export interface ActionsCache {
   /** Runs a call; throws errors of the family only, and TypeError. */
-  call<T>(call: CacheCall, work: (session: CacheSession) => Promise<T>): Promise<T>;
+  call<T>(call: Omit<Call, 'key'>, work: (session: CacheSession) => Promise<T>): Promise<T>;
 
   /** Ends the workers that calls have left. To be called after the last call. */
   close(): Promise<void>;
-}
-
-export interface CacheCall {
-  /** What is done, in words that "in the Actions cache" can follow. */
-  what: string;
-  signal: AbortSignal;
-  /** The service may answer everything that reads, and nothing that writes. */
-  isWriting?: boolean;
 }
 
 export function openActionsCache(options: ActionsCacheOptions): ActionsCache {

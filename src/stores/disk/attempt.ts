@@ -11,7 +11,8 @@ import {
 } from '../../lib/errors.ts';
 import { endWith, unlessSilent } from '../../lib/abort.ts';
 import { formatDuration } from '../../lib/durations.ts';
-import { giveUpOn } from '../../lib/hung-calls.ts';
+import { giveUpOn, isHung } from '../../lib/hung-calls.ts';
+import type { Call } from '../back-end.ts';
 
 /** For a call that moves little: the store only saves time, so a job waits no longer for it. */
 const PATIENCE_MS = 20_000;
@@ -20,22 +21,13 @@ const STANDSTILL_MS = 120_000;
 /** How long a call that is ended may tidy up. A cancelled job has 7.5 s. */
 const END_GRACE_MS = 2_000;
 
-export interface AttemptOptions {
+export interface AttemptOptions extends Omit<Call, 'key'> {
   /** The store's own folder. */
   root: string;
-  /** What is done, in words that "in the disk store" can follow. */
-  what: string;
-  signal: AbortSignal;
-  isWriting?: boolean;
-  /** Bounded by how long it stands still, not by how long it takes. */
-  isTransfer?: boolean;
 }
 
 /** `bounded` fires when the call is cancelled or given up; `heard` is called when something moved. */
 export type Work<T> = (bounded: AbortSignal, heard: () => void) => Promise<T>;
-
-/** Stores with calls that were given up and have not returned. */
-const hungRoots = new Map<string, number>();
 
 /**
  * Runs one call. A disk that doesn't answer is given up after 20 s without a sign of life, and asked
@@ -44,7 +36,7 @@ const hungRoots = new Map<string, number>();
 export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promise<T> {
   const { root, signal, isTransfer = false } = options;
   throwIfCancelled(signal);
-  if (hungRoots.has(root)) throw silence(options, 'still does not answer');
+  if (isHung(root)) throw silence(options, 'still does not answer');
   const patienceMs = isTransfer ? STANDSTILL_MS : PATIENCE_MS;
   const silent = () => silence(options, `did not answer within ${formatDuration(patienceMs)}`);
   let call: Promise<T> | undefined;
@@ -55,7 +47,7 @@ export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promis
       return endWith(call, bounded, { graceMs: END_GRACE_MS, message });
     });
   } catch (error) {
-    if (call !== undefined) noteHung(root, call);
+    if (call !== undefined) giveUpOn(call, root);
     throw explain(error, options);
   }
 }
@@ -73,23 +65,11 @@ export async function checkStoreFolder(path: string): Promise<void> {
       await access(root, constants.R_OK | constants.X_OK);
     });
   } catch (error) {
-    if (hungRoots.has(root)) return;
+    if (isHung(root)) return;
     const cause = error instanceof MirrorError ? error.cause : error;
     const message = `the disk store ${root} is not an existing folder that this user can read (${describeError(cause)})`;
     throw new MirrorError('invalid-input', message, { cause, concern: 'disk-store' });
   }
-}
-
-/** Until the call returns, which it may have done already. */
-function noteHung(root: string, call: Promise<unknown>): void {
-  giveUpOn(call);
-  hungRoots.set(root, (hungRoots.get(root) ?? 0) + 1);
-  const settle = (): void => {
-    const left = (hungRoots.get(root) ?? 1) - 1;
-    if (left > 0) hungRoots.set(root, left);
-    else hungRoots.delete(root);
-  };
-  call.then(settle, settle);
 }
 
 function silence({ root, what }: AttemptOptions, problem: string): MirrorError {
@@ -100,13 +80,14 @@ function explain(error: unknown, { root, what, isWriting = false }: AttemptOptio
   const where = `${what} in the disk store ${root}`;
   if (!isRefusal(error, root)) return toMirrorError(error, 'store-unavailable', where);
   const cause = withoutPath(error);
-  const options = { cause, concern: 'disk-store' } as const;
   const problem = describeError(cause);
+  const options = { cause, concern: 'disk-store' } as const;
   if (!isWriting) {
     const message = `${where}: ${problem}${adviseOn(error, 'read')}`;
     return new MirrorError('store-unavailable', message, options);
   }
-  const message = `the disk store ${root} can only be read by this job (${problem})${adviseOn(error, 'read and write')}`;
+  const advice = adviseOn(error, 'read and write');
+  const message = `the disk store ${root} can only be read by this job (${problem})${advice}`;
   return new MirrorError('store-read-only', message, options);
 }
 

@@ -1,5 +1,5 @@
 /** What the disk store asks of a file system beyond plain calls: durable, exclusive publishing. */
-import type { BigIntStats, Stats } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { chmod, chown, link, lstat, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFile } from '../../lib/copy.ts';
@@ -30,8 +30,8 @@ export async function publishFile(
     return true;
   } catch (error) {
     const code = systemCode(error) ?? '';
-    // NFS: the link was made, its reply was lost, and the repeated request found it there.
-    if (code === 'EEXIST') return isSameFile(draft, path);
+    // NFS: the link was made, its reply was lost, and the repeated request found it there. Then the draft has two names.
+    if (code === 'EEXIST') return (await stat(draft)).nlink > 1;
     if (!NO_HARD_LINKS.has(code)) throw error;
     return createFile(path, content, root);
   }
@@ -67,16 +67,6 @@ export async function giveRights(path: string, root: Stats, fileMask = 0o666): P
   await chmod(path, mode).catch(ignore);
 }
 
-async function isSameFile(one: string, other: string): Promise<boolean> {
-  const identify = ({ dev, ino }: BigIntStats): string => `${dev}:${ino}`;
-  try {
-    const found = identify(await stat(one, { bigint: true }));
-    return found === identify(await stat(other, { bigint: true }));
-  } catch {
-    return false; // withdrawn meanwhile, and not by us
-  }
-}
-
 /** Takes back what was made visible, as well as it goes, when the step after it fails. */
 export async function orUndo(step: Promise<void>, undo: () => Promise<void>): Promise<void> {
   try {
@@ -107,10 +97,4 @@ export async function listTimes(folder: string): Promise<{ name: string; changed
     if (found !== undefined) listed.push({ name, changedMs: found.mtimeMs });
   }
   return listed;
-}
-
-/** Whether Windows refused only because somebody has the file open at this moment. */
-export function isBusyOnWindows(error: unknown): boolean {
-  const code = systemCode(error) ?? '';
-  return process.platform === 'win32' && ['EPERM', 'EBUSY', 'EACCES', 'ENOTEMPTY'].includes(code);
 }

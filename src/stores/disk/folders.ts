@@ -12,7 +12,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MirrorError, systemCode, throwIfCancelled } from '../../lib/errors.ts';
 import { isPresent, removeTree, writeDurably } from '../../lib/files.ts';
@@ -54,14 +54,15 @@ export class DiskFolders {
 
   /** Throws `store-unavailable` unless the store's own folder is there. */
   async checkRoot(): Promise<Stats> {
+    const refuse = (problem: string): never => {
+      const message = `${this.#root} ${problem}`;
+      throw new MirrorError('store-unavailable', message, { concern: 'disk-store' });
+    };
     const found = await stat(this.#root).catch((error: unknown) => {
       if (systemCode(error) !== 'ENOENT') throw error;
-      const message = `${this.#root} does not exist: create it, or mount the volume it is on`;
-      throw new MirrorError('store-unavailable', message, { concern: 'disk-store' });
+      return refuse('does not exist: create it, or mount the volume it is on');
     });
-    if (found.isDirectory()) return found;
-    const message = `${this.#root} is not a folder`;
-    throw new MirrorError('store-unavailable', message, { concern: 'disk-store' });
+    return found.isDirectory() ? found : refuse('is not a folder');
   }
 
   /** Creates the folders that are missing. */
@@ -125,9 +126,7 @@ export class DiskFolders {
     });
   }
 
-  /**
-   * Creates a file, whole and durable, if there is none: true. One that exists is left alone: false.
-   */
+  /** Creates a file, whole and durable, if there is none: true. One that exists is left alone: false. */
   async createIfAbsent(path: string, content: Uint8Array, signal: AbortSignal): Promise<boolean> {
     return this.withDraft(content, signal, async (draft, root) => {
       if (!(await publishFile(draft, path, content, root))) return false;
@@ -145,8 +144,7 @@ export class DiskFolders {
   async nowMs(folder = this.tmp): Promise<number> {
     const path = join(folder, `~${nonce()}`);
     try {
-      const file = await open(path, 'wx');
-      await file.close();
+      await writeFile(path, '', { flag: 'wx' });
       return (await stat(path)).mtimeMs;
     } finally {
       await rm(path, { force: true }).catch(() => undefined);
@@ -158,12 +156,9 @@ export class DiskFolders {
     if (!(await this.exist(this.layer(name)))) return;
     await this.make();
     const away = this.#temporary();
-    try {
-      await rename(this.layer(name), away);
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return;
-      throw error;
-    }
+    await rename(this.layer(name), away).catch((error: unknown) => {
+      if (systemCode(error) !== 'ENOENT') throw error;
+    });
     await removeTree(away);
   }
 

@@ -1,13 +1,13 @@
 /** The disk store: a folder on this machine or on a network disk (laid out in folders.ts). */
 import { join, resolve } from 'node:path';
-import { hasCode, throwIfCancelled } from '../../lib/errors.ts';
+import { hasCode, systemCode, throwIfCancelled } from '../../lib/errors.ts';
 import { removeTree, renameStubbornly } from '../../lib/files.ts';
 import type { OnBytes } from '../../lib/progress.ts';
 import { createStore, type RemovalOf } from '../back-end.ts';
 import { checkPlainFolder, copyLayer, readPlainFile } from '../layer-files.ts';
 import { MAX_MANIFEST_BYTES, type Store } from '../store.ts';
 import { attempt } from './attempt.ts';
-import { giveRights, isBusyOnWindows, listTimes, orUndo, syncFolder } from './files.ts';
+import { giveRights, listTimes, orUndo, syncFolder } from './files.ts';
 import { DiskFolders, numberOf } from './folders.ts';
 
 export interface DiskStoreOptions {
@@ -34,8 +34,7 @@ export function createDiskStore({ path }: DiskStoreOptions): Store {
         work({ folders: new DiskFolders(root, key), signal, heard }),
       ),
 
-    async findManifest({ folders, signal }, below, vanished) {
-      throwIfCancelled(signal);
+    async findManifest({ folders }, below, vanished) {
       const numbers = await folders.manifestNumbers();
       const number = numbers.findLast((each) => each < below && !vanished.has(each));
       if (number === undefined) return undefined;
@@ -78,12 +77,11 @@ export function createDiskStore({ path }: DiskStoreOptions): Store {
 }
 
 const removal: RemovalOf<Session> = {
-  async list({ folders, signal }) {
+  async list({ folders }) {
     if (!(await folders.exist())) return { manifests: [], layers: [], debris: [] };
     await folders.make();
     const nowMs = await folders.nowMs();
     const aged = async (folder: string): Promise<{ name: string; ageMs: number }[]> => {
-      throwIfCancelled(signal);
       const entries = await listTimes(folder);
       // Those created after `now` was taken have no age.
       return entries.map(({ name, changedMs }) => ({
@@ -117,9 +115,10 @@ const removal: RemovalOf<Session> = {
   },
 };
 
-/** What is in use on Windows is left to the next retention. */
+/** What somebody has open on Windows at this moment is left to the next retention. */
 function leaveBusy(error: unknown): void {
-  if (!isBusyOnWindows(error)) throw error;
+  const isBusy = ['EPERM', 'EBUSY', 'EACCES', 'ENOTEMPTY'].includes(systemCode(error) ?? '');
+  if (process.platform !== 'win32' || !isBusy) throw error;
 }
 
 function both(heard: () => void, onBytes: OnBytes | undefined): OnBytes {
