@@ -27,7 +27,7 @@ const faults = FAULT_MATRIX.map(
 const sections: [path: string, name: string, content: string][] = [
   ['README.md', 'inputs', describeAsStep(action.inputs, 'org/mirror-action@v1')],
   ['README.md', 'measured', measuredTable(contests, ['30 MB', '300 MB', '2 GB'], '300 MB')],
-  ['README.md', 'tips', tipTable(sizes)],
+  ['docs/how-it-works.md', 'tips', tipTable(sizes)],
   ['docs/troubleshooting.md', 'failures', describeFailures()],
   [
     'docs/reliability.md',

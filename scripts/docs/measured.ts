@@ -1,4 +1,4 @@
-/** The README's tables of measured times, from what `npm run bench` measured. Pure. */
+/** Tables of measured times for the README and docs/how-it-works.md, from what `npm run bench` measured. Pure. */
 import { DEEP, HOME_CHECKOUT, SHALLOW, UNPACK, rowOf } from '../../bench/contest.ts';
 import { medianOf, type Cost } from '../../bench/cost.ts';
 import { LINKS, tipRatios, type Measured } from '../../bench/report.ts';

@@ -69,7 +69,7 @@ const CONFIGURATION: Configuration = [
 export interface UpstreamAccess {
   /** Without a secret. */
   url: string;
-  /** Empty for none. */
+  /** Empty for none, and for SSH. */
   token: string;
   /** The command that reaches it (see ssh.ts), where that is by SSH. */
   sshCommand?: string;
@@ -91,13 +91,11 @@ export function buildUpstreamEnvironment(
   access: UpstreamAccess,
   connection: Configuration,
 ): NodeJS.ProcessEnv {
-  const command = access.sshCommand;
-  const ours = command === undefined ? accessConfiguration(access) : [];
   return {
     ...buildGitEnvironment(inherited),
-    ...(command === undefined ? {} : sshVariables(command)),
+    ...sshVariables(access),
     // The last value of a key wins.
-    ...asVariables([...connection, ...CONFIGURATION, ...ours]),
+    ...asVariables([...connection, ...CONFIGURATION, ...accessConfiguration(access)]),
   };
 }
 
@@ -118,10 +116,11 @@ const LFS_HELPER = `!f() {
  */
 export function buildLfsEnvironment(
   inherited: NodeJS.ProcessEnv,
-  { url, token, sshCommand }: UpstreamAccess,
+  access: UpstreamAccess,
   connection: Configuration,
   storage: string,
 ): NodeJS.ProcessEnv {
+  const { url, token, sshCommand } = access;
   // As git-lfs itself, and so actions/checkout, finds the server of a remote.
   const server = sshCommand === undefined ? `${url.replace(/\.git$/, '')}.git/info/lfs` : url;
   const credential: Configuration =
@@ -137,7 +136,7 @@ export function buildLfsEnvironment(
   const ours = [...lfsConfiguration(server, storage), ...credential];
   return {
     ...buildGitEnvironment(inherited),
-    ...(sshCommand === undefined ? {} : sshVariables(sshCommand)),
+    ...sshVariables(access),
     [LFS_TOKEN]: token,
     [LFS_REFUSED]: join(storage, 'refused'),
     ...asVariables([...connection, ...CONFIGURATION, ...ours]),
@@ -178,10 +177,11 @@ export function buildMachineEnvironment(inherited: NodeJS.ProcessEnv): NodeJS.Pr
   };
 }
 
-function sshVariables(command: string): NodeJS.ProcessEnv {
+function sshVariables({ sshCommand }: UpstreamAccess): NodeJS.ProcessEnv {
+  if (sshCommand === undefined) return {};
   return {
     GIT_ALLOW_PROTOCOL: 'ssh',
-    GIT_SSH_COMMAND: command,
+    GIT_SSH_COMMAND: sshCommand,
     // Not guessed from the command, which begins with a `cd`.
     GIT_SSH_VARIANT: 'ssh',
   };
@@ -192,8 +192,8 @@ export function basicCredential(token: string): string {
   return Buffer.from(`x-access-token:${token}`).toString('base64');
 }
 
-function accessConfiguration({ url, token }: UpstreamAccess): [string, string][] {
-  if (token === '') return [];
+function accessConfiguration({ url, token, sshCommand }: UpstreamAccess): Configuration {
+  if (token === '' || sshCommand !== undefined) return [];
   const header = `AUTHORIZATION: basic ${basicCredential(token)}`;
   // The empty value drops headers that the machine's configuration adds (git fact 13).
   // Scoped to the whole URL, the most specific scope there is.

@@ -17,13 +17,12 @@ import {
   buildLfsEnvironment,
   buildMachineEnvironment,
   buildUpstreamEnvironment,
-  type Configuration,
   type UpstreamAccess,
 } from './environment.ts';
 import { GitFailure } from './failure.ts';
 
 /** Older ones silently ignore GIT_CONFIG_COUNT (2.31) and GIT_CONFIG_GLOBAL (2.32). */
-const OLDEST_GIT = [2, 32] as const;
+const OLDEST_GIT = '2.32';
 
 /** For commands that only read local files: minutes mean a broken disk. */
 const LOCAL_TIMEOUT_MS = 10 * 60_000;
@@ -140,28 +139,33 @@ async function start(
   options: GitOptions,
   command: GitCommand,
 ): Promise<ChildResult> {
-  const { gitDirectory, args, access, lfsStorage, timeoutMs, showProgress, ...others } = command;
-  const { tracesPackets, ...limits } = others;
+  const { gitDirectory, args, access, lfsStorage, showProgress, tracesPackets, ...limits } =
+    command;
   const { workingDirectory, signal, log } = options;
   const variables = await variablesFor(program, options, access, lfsStorage);
   return runChild([program.executable, `--git-dir=${gitDirectory}`, ...args], {
+    timeoutMs: LOCAL_TIMEOUT_MS,
     ...limits,
     environment: tracesPackets === true ? { ...variables, GIT_TRACE_PACKET: '1' } : variables,
     workingDirectory,
-    timeoutMs: timeoutMs ?? LOCAL_TIMEOUT_MS,
     signal,
     ...(showProgress === true ? { onErrorLine: progressPrinter(log) } : {}),
   });
 }
 
 async function variablesFor(
-  program: Program,
+  { listMachine }: Program,
   { environment, log }: GitOptions,
   access: UpstreamAccess | undefined,
   lfsStorage: string | undefined,
 ): Promise<NodeJS.ProcessEnv> {
   if (access === undefined) return buildGitEnvironment(environment);
-  const connection = await connectionTo(program, access, log);
+  const listing = await listMachine();
+  const rewrites = findRewrites(listing, access.url).join(', ');
+  if (rewrites !== '') {
+    log.info(`The machine's git configuration is not used to reach ${access.url}: ${rewrites}`);
+  }
+  const connection = pickConnection(listing);
   return lfsStorage === undefined
     ? buildUpstreamEnvironment(environment, access, connection)
     : buildLfsEnvironment(environment, access, connection, lfsStorage);
@@ -180,50 +184,32 @@ function startBrief(
   });
 }
 
-async function connectionTo(
-  { listMachine }: Program,
-  { url }: UpstreamAccess,
-  log: Log,
-): Promise<Configuration> {
-  const listing = await listMachine();
-  const rewrites = findRewrites(listing, url);
-  if (rewrites.length > 0) {
-    log.info(`The machine's git configuration is not used to reach ${url}: ${rewrites.join(', ')}`);
-  }
-  return pickConnection(listing);
-}
-
 /** Empty where git cannot read it: a checkout would say more of it. */
 async function listConfiguration(executable: string, options: GitOptions): Promise<string> {
-  const { workingDirectory, log } = options;
-  // No repository, so none whose configuration counts.
-  const gitDirectory = join(workingDirectory, 'no-repository');
-  const args = ['config', '--list', '-z', '--includes'];
-  const { exitCode, stdout, stderr } = await runBrief(
-    [executable, `--git-dir=${gitDirectory}`, ...args],
-    { environment: buildMachineEnvironment(options.environment), workingDirectory },
-  );
+  const { exitCode, stdout, stderr } = await startBrief(executable, options, {
+    // No repository, so none whose configuration counts.
+    gitDirectory: join(options.workingDirectory, 'no-repository'),
+    args: ['config', '--list', '-z', '--includes'],
+    configuration: 'machine',
+  });
   if (exitCode === 0) return stdout.toString('utf8');
-  log.warning(
+  options.log.warning(
     `git cannot read this machine's configuration, so its proxy and certificates are not used: ${stderr.trim()}`,
   );
   return '';
 }
 
-const NEEDED = `install git ${OLDEST_GIT.join('.')} or newer in the runner or the job's container`;
+const NEEDED = `install git ${OLDEST_GIT} or newer in the runner or the job's container`;
 
 /** Parses `git version`'s output; throws `git-unusable` for a version that is too old or not told. */
-export function checkVersion(output: string): string {
-  const match = /^git version (\d+)\.(\d+)(\S*)/.exec(output);
-  if (match === null) {
+function checkVersion(output: string): string {
+  const version = /^git version (\d+\.\d+\S*)/.exec(output)?.[1];
+  if (version === undefined) {
     throw new MirrorError('git-unusable', `git on PATH does not tell its version: ${NEEDED}`);
   }
-  const [, major = '', minor = '', rest = ''] = match;
-  const version = `${major}.${minor}${rest}`;
-  const [oldestMajor, oldestMinor] = OLDEST_GIT;
-  const isOld =
-    Number(major) < oldestMajor || (Number(major) === oldestMajor && Number(minor) < oldestMinor);
-  if (isOld) throw new MirrorError('git-unusable', `git ${version} is too old: ${NEEDED}`);
+  if (version.localeCompare(OLDEST_GIT, 'en', { numeric: true }) < 0) {
+    throw new MirrorError('git-unusable', `git ${version} is too old: ${NEEDED}`);
+  }
   return version;
 }
 

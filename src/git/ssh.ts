@@ -6,7 +6,7 @@
  * The machine's ssh_config is read (for a proxy or a jump host), and options that must have a certain value are
  * overridden.
  */
-import { mkdtemp, open, readFile, readdir } from 'node:fs/promises';
+import { glob, mkdtemp, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError, systemCode, toMirrorError } from '../lib/errors.ts';
 import { findExecutable } from '../lib/executable.ts';
@@ -89,18 +89,12 @@ export async function openSsh(identity: SshIdentity, options: SshOptions): Promi
 
 /** Removes the folders that killed steps left behind. Returns their number. */
 export async function sweepSsh(temporaryFolder: string): Promise<number> {
-  const left = (await findNames(temporaryFolder)).filter((name) => name.startsWith(FOLDER));
-  await Promise.all(left.map((name) => removeTree(join(temporaryFolder, name))));
-  return left.length;
-}
-
-async function findNames(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
+  let count = 0;
+  for await (const name of glob(`${FOLDER}*`, { cwd: temporaryFolder })) {
+    await removeTree(join(temporaryFolder, name));
+    count += 1;
   }
+  return count;
 }
 
 /**

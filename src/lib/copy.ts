@@ -62,16 +62,12 @@ export async function copyPlainFile(
   options: CopyOptions,
 ): Promise<void> {
   throwIfCancelled(options.signal);
-  const source = await open(from, READ_PLAIN);
-  try {
-    const copied =
-      (await cloneFile(source, from, to, options)) ??
-      (await copyInPieces(source, to, bytes, options));
-    if (copied !== bytes) throw new RangeError(`${from} changed while it was copied`);
-    options.onBytes?.(bytes);
-  } finally {
-    await source.close();
-  }
+  await using source = await open(from, READ_PLAIN);
+  const copied =
+    (await cloneFile(source, from, to, options)) ??
+    (await copyInPieces(source, to, bytes, options));
+  if (copied !== bytes) throw new RangeError(`${from} changed while it was copied`);
+  options.onBytes?.(bytes);
 }
 
 /**
@@ -91,16 +87,11 @@ async function cloneFile(
   } catch {
     return undefined; // Whatever the reason, copying in pieces works or fails with a better one.
   }
-  const { size } = await lstatPlain(to);
+  const stats = await lstat(to);
+  if (!stats.isFile()) throw new Error(`${to} is not a plain file`);
   await chmod(to, mode);
   if (durable) await syncFile(to);
-  return size;
-}
-
-async function lstatPlain(path: string) {
-  const stats = await lstat(path);
-  if (!stats.isFile()) throw new Error(`${path} is not a plain file`);
-  return stats;
+  return stats.size;
 }
 
 /** By hand, because `copyFile` cannot be aborted: 10 GB would outlive a cancelled job. */
@@ -156,10 +147,6 @@ async function pump(
 
 /** Makes a file, or the names in a folder, durable. */
 export async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  await file.sync();
 }

@@ -12,21 +12,22 @@ export interface TakenPacks {
   copiedBytes: number;
 }
 
-/** Hard-links a mirror's packs, or copies them where the file system has no links between the two. */
+/** Hard-links the packs of repositories, or copies them where the file system has no links between the two. */
 export async function takePacks(
-  mirror: string,
+  repositories: readonly string[],
   gitDirectory: string,
   signal: AbortSignal,
 ): Promise<TakenPacks> {
-  const from = packDirectory(mirror);
   const to = packDirectory(gitDirectory);
   const taken = { bytes: 0, copiedBytes: 0 };
   await makeFolder(to);
-  for (const name of await listPackFiles(from)) {
-    const source = join(from, name);
-    const { size } = await stat(source);
-    taken.copiedBytes += await linkOrCopy(source, join(to, name), size, signal);
-    taken.bytes += size;
+  for (const from of repositories.map(packDirectory)) {
+    for (const name of await listPackFiles(from)) {
+      const source = join(from, name);
+      const { size } = await stat(source);
+      taken.copiedBytes += await linkOrCopy(source, join(to, name), size, signal);
+      taken.bytes += size;
+    }
   }
   return taken;
 }

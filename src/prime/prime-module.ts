@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { makeFolder, renameStubbornly } from '../lib/files.ts';
 import type { Job } from '../job/job.ts';
 import { checkTrees } from '../mirror/objects.ts';
-import type { Ref } from '../mirror/refs.ts';
+import { findDefaultBranch } from '../mirror/refs.ts';
 import type { JobCommit } from '../restore/job-commit.ts';
 import type { TakenPacks } from './packs.ts';
 import { buildRepository, withStaging, type PrimeSource } from './prime-workspace.ts';
@@ -34,7 +34,9 @@ export async function primeModule(
   const place = join(folder, '.git', ...names.flatMap((name) => ['modules', name]));
   const work = (): Promise<TakenPacks> =>
     withStaging(folder, async (gitDirectory) => {
-      const branch = findDefaultBranch(mirror);
+      // A clone has a local branch for upstream's default one.
+      const name = findDefaultBranch(mirror.head);
+      const branch = mirror.refs.find((ref) => ref.name === name);
       const refs = [...(branch === undefined ? [] : [branch]), ...toTrackingRefs(mirror.refs)];
       const from = commit.gitDirectory === mirror.path ? [] : [commit.gitDirectory];
       const packs = await buildRepository(job, mirror, refs, {
@@ -49,12 +51,6 @@ export async function primeModule(
       return packs;
     });
   return job.account.measure('prime', work, ({ copiedBytes }) => copiedBytes);
-}
-
-/** A clone has a local branch for upstream's default one. */
-function findDefaultBranch({ head, refs }: PrimeSource): Ref | undefined {
-  if (head === undefined || !('ref' in head) || !head.ref.startsWith(BRANCHES)) return undefined;
-  return refs.find(({ name }) => name === head.ref);
 }
 
 async function trackBranch(gitDirectory: string, branch: string): Promise<void> {

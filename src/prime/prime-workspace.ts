@@ -8,9 +8,9 @@
  * replaces the mirror.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { glob, mkdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describeError, systemCode } from '../lib/errors.ts';
+import { describeError } from '../lib/errors.ts';
 import { isPresent, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
 import type { Job } from '../job/job.ts';
 import { SHALLOW_FILE } from '../mirror/directory.ts';
@@ -137,12 +137,7 @@ export async function buildRepository(
   { gitDirectory, remoteUrl, commits, from }: Parts,
 ): Promise<TakenPacks> {
   await initialize(git, gitDirectory, identity.objectFormat);
-  const packs = { bytes: 0, copiedBytes: 0 };
-  for (const repository of from) {
-    const { bytes, copiedBytes } = await takePacks(repository, gitDirectory, signal);
-    packs.bytes += bytes;
-    packs.copiedBytes += copiedBytes;
-  }
+  const packs = await takePacks(from, gitDirectory, signal);
   await writeTrackingRefs(gitDirectory, head, tracking);
   const oids = tracking.map(({ oid }) => oid);
   await limitHistory(git, gitDirectory, identity.spec.depth, oids);
@@ -157,7 +152,7 @@ const STAGING_NAME = /^\.mirror-action-priming-[0-9a-f]{16}$/;
 
 /** Removes what a killed step left in the folder. Only one job at a time works in a workspace. */
 async function sweepStaging({ log }: Job, folder: string): Promise<void> {
-  for (const entry of await listFolder(folder)) {
+  for await (const entry of glob(`${STAGING}*`, { cwd: folder, withFileTypes: true })) {
     if (!entry.isDirectory() || !STAGING_NAME.test(entry.name)) continue;
     const path = join(folder, entry.name);
     try {
@@ -166,15 +161,6 @@ async function sweepStaging({ log }: Job, folder: string): Promise<void> {
     } catch (error) {
       log.info(`${path} is left from a killed step and cannot be removed: ${describeError(error)}`);
     }
-  }
-}
-
-async function listFolder(folder: string) {
-  try {
-    return await readdir(folder, { withFileTypes: true });
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
   }
 }
 

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '../lib/files.ts';
-import { formatPackedRefs, type Head, type Ref } from '../mirror/refs.ts';
+import { findDefaultBranch, formatPackedRefs, type Head, type Ref } from '../mirror/refs.ts';
 
 export const BRANCHES = 'refs/heads/';
 export const REMOTE_BRANCHES = 'refs/remotes/origin/';
@@ -40,10 +40,11 @@ function toTrackingName(branch: string): string {
 
 /** The branch that `refs/remotes/origin/HEAD` names, unless upstream has a branch of that name. */
 function findRemoteHead(head: Head | undefined, tracking: readonly Ref[]): string | undefined {
-  if (head === undefined || !('ref' in head) || !head.ref.startsWith(BRANCHES)) return undefined;
+  const branch = findDefaultBranch(head);
+  if (branch === undefined) return undefined;
   const isTaken = tracking.some(
     ({ name }) => name === REMOTE_HEAD || name.startsWith(`${REMOTE_HEAD}/`),
   );
-  const target = toTrackingName(head.ref);
+  const target = toTrackingName(branch);
   return !isTaken && tracking.some(({ name }) => name === target) ? target : undefined;
 }
