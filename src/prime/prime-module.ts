@@ -10,7 +10,6 @@ import type { Job } from '../job/job.ts';
 import { checkTrees } from '../mirror/objects.ts';
 import { findDefaultBranch } from '../mirror/refs.ts';
 import type { JobCommit } from '../restore/job-commit.ts';
-import type { TakenPacks } from './packs.ts';
 import { buildRepository, withStaging, type PrimeSource } from './prime-workspace.ts';
 import { BRANCHES, toTrackingRefs } from './refs.ts';
 
@@ -30,9 +29,9 @@ export async function primeModule(
   job: Job,
   mirror: PrimeSource,
   { folder, names, remoteUrl, commit }: ModuleTarget,
-): Promise<TakenPacks> {
+): Promise<void> {
   const place = join(folder, '.git', ...names.flatMap((name) => ['modules', name]));
-  const work = (): Promise<TakenPacks> =>
+  const work = () =>
     withStaging(folder, async (gitDirectory) => {
       // A clone has a local branch for upstream's default one.
       const name = findDefaultBranch(mirror.head);
@@ -50,7 +49,7 @@ export async function primeModule(
       await renameStubbornly(gitDirectory, place);
       return packs;
     });
-  return job.account.measure('prime', work, ({ copiedBytes }) => copiedBytes);
+  await job.account.measure('prime', work, ({ copiedBytes }) => copiedBytes);
 }
 
 async function trackBranch(gitDirectory: string, branch: string): Promise<void> {

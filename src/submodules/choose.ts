@@ -53,25 +53,20 @@ export function chooseSubmodules(
   const left: { path: string; reason: string }[] = [];
   const linked = sections.filter(({ values }) => gitlinks.has(values.get('path') ?? ''));
   const clashing = findClashes(linked.map(({ name }) => name));
-  const count = countBy(linked, ({ values }) => values.get('path') ?? '');
+  const byPath = Map.groupBy(linked, ({ values }) => values.get('path') ?? '');
   for (const { name, values, ambiguous } of linked) {
     const path = values.get('path') ?? '';
     const commit = gitlinks.get(path) ?? '';
     const fault =
       findNameFault(name) ??
       (clashing.has(name) ? `has a name that clashes with another one's: ${name}` : undefined) ??
-      (count.get(path) === 1 ? undefined : 'is configured twice') ??
+      (byPath.get(path)?.length === 1 ? undefined : 'is configured twice') ??
       findConfigurationFault(values, ambiguous);
-    const remoteUrl = resolveUrl(parentUrl, values.get('url') ?? '');
-    const located =
-      remoteUrl === undefined
-        ? { reason: `is not on ${server.origin}` }
-        : locateUpstream(remoteUrl, server);
+    const remoteUrl = resolveUrl(parentUrl, values.get('url') ?? '') ?? '';
+    const located = locateUpstream(remoteUrl, server);
     if (fault !== undefined) left.push({ path, reason: fault });
     else if ('reason' in located) left.push({ path, reason: located.reason });
-    else if (remoteUrl !== undefined) {
-      served.push({ path, name, remoteUrl, upstream: located.url, commit });
-    }
+    else served.push({ path, name, remoteUrl, upstream: located.url, commit });
   }
   return { served, left };
 }
@@ -104,10 +99,4 @@ function findClashes(names: readonly string[]): ReadonlySet<string> {
   const clashes = (one: string, index: number): boolean =>
     folded.some((other, at) => at !== index && (one.startsWith(other) || other.startsWith(one)));
   return new Set(names.filter((_, index) => clashes(folded[index] ?? '', index)));
-}
-
-function countBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const item of items) counts.set(keyOf(item), (counts.get(keyOf(item)) ?? 0) + 1);
-  return counts;
 }

@@ -52,17 +52,16 @@ interface Node extends Submodule {
   names: readonly string[];
 }
 
-/** Submodules of one repository; `path` and `names` are of that one, empty for the workspace. */
+/** Submodules of one repository, with their paths in the workspace. */
 interface Level {
-  path: string;
-  names: readonly string[];
-  choice: Choice;
+  nodes: readonly Node[];
+  left: Choice['left'];
 }
 
-/** What became of one mirror, and the submodules of those that were primed from it. */
+/** What became of a submodule, and those that it has itself. */
 interface Outcome {
-  results: SubmoduleResult[];
-  below: Level[];
+  result: SubmoduleResult;
+  below?: Level | undefined;
 }
 
 /** Never throws, unless the job is cancelled. */
@@ -73,34 +72,37 @@ export async function restoreSubmodules(
 ): Promise<SubmoduleResult[]> {
   return job.account.measure('submodules', async () => {
     const results: SubmoduleResult[] = [];
-    let levels: Level[] = [{ path: '', names: [], choice: top }];
+    let levels = [toLevel(top)];
     for (let depth = 1; levels.length > 0; depth++) {
-      const nodes = levels.flatMap(toNodes);
+      const nodes = levels.flatMap((level) => level.nodes);
       const room = depth > MOST_LEVELS ? 0 : Math.max(0, MOST_SUBMODULES - results.length);
       const over = nodes.slice(room).map(({ path }) => ({ path, reason: 'is one of too many' }));
-      const left = [...levels.flatMap(listLeft), ...over];
+      const left = [...levels.flatMap((level) => level.left), ...over];
       results.push(...left.map((each) => leave(job, each)));
-      const groups = groupByUpstream(nodes.slice(0, room));
-      const outcomes = await mapEachOf(groups, WIDTH, job.signal, (group) =>
-        restoreGroup(job, group, options),
+      // A repository may be there under several names: its mirror is opened once for all of a level.
+      const groups = Map.groupBy(nodes.slice(0, room), ({ upstream }) => upstream);
+      const restored = await mapEachOf([...groups], WIDTH, job.signal, ([upstream, group]) =>
+        restoreGroup(job, upstream, group, options),
       );
-      results.push(...outcomes.flatMap((outcome) => outcome.results));
-      levels = outcomes.flatMap(({ below }) => below);
+      const outcomes = restored.flat();
+      results.push(...outcomes.map(({ result }) => result));
+      levels = outcomes.map(({ below }) => below).filter((below) => below !== undefined);
     }
     return results;
   });
 }
 
-function toNodes({ path, names, choice }: Level): Node[] {
-  return choice.served.map((submodule) => ({
-    ...submodule,
-    path: join(path, submodule.path),
-    names: [...names, submodule.name],
-  }));
-}
-
-function listLeft({ path: parent, choice }: Level): Choice['left'] {
-  return choice.left.map(({ path, reason }) => ({ path: join(parent, path), reason }));
+function toLevel({ served, left }: Choice, parent?: Node): Level {
+  const join = (path: string) => (parent === undefined ? path : `${parent.path}/${path}`);
+  const names = parent?.names ?? [];
+  return {
+    nodes: served.map((each) => ({
+      ...each,
+      path: join(each.path),
+      names: [...names, each.name],
+    })),
+    left: left.map((each) => ({ ...each, path: join(each.path) })),
+  };
 }
 
 function leave({ log }: Job, { path, reason }: Choice['left'][number]): SubmoduleResult {
@@ -108,34 +110,18 @@ function leave({ log }: Job, { path, reason }: Choice['left'][number]): Submodul
   return { path, mirror: undefined, account: undefined, reason };
 }
 
-function join(parent: string, path: string): string {
-  return parent === '' ? path : `${parent}/${path}`;
-}
-
-/** A repository may be there under several names: its mirror is opened once for all of a level. */
-function groupByUpstream(nodes: readonly Node[]): [Node, ...Node[]][] {
-  const groups = new Map<string, [Node, ...Node[]]>();
-  for (const node of nodes) {
-    const group = groups.get(node.upstream);
-    if (group === undefined) groups.set(node.upstream, [node]);
-    else group.push(node);
-  }
-  return [...groups.values()];
-}
-
 /** Restores one mirror, and primes from it all submodules that are of its repository. */
 async function restoreGroup(
   job: Job,
-  nodes: [Node, ...Node[]],
+  upstream: string,
+  nodes: readonly Node[],
   options: SubmoduleOptions,
-): Promise<Outcome> {
-  const [{ path, upstream }] = nodes;
+): Promise<Outcome[]> {
+  const [path = upstream] = nodes.map((node) => node.path);
   const named = nameJob(job, path);
   const { account } = named;
-  const leaveAll = (reason: string): Outcome => {
-    const results = nodes.map((node) => ({ path: node.path, mirror: undefined, account, reason }));
-    return { results, below: [] };
-  };
+  const leaveAll = (reason: string): Outcome[] =>
+    nodes.map((node) => ({ result: { path: node.path, mirror: undefined, account, reason } }));
   const anonymousReason = options.findAnonymousReason(upstream);
   const asking = anonymousReason === undefined ? named : { ...named, accessOf: askAnonymously };
   try {
@@ -143,8 +129,7 @@ async function restoreGroup(
     await options.onOpen(session, path);
     const outcomes: Outcome[] = [];
     for (const node of nodes) outcomes.push(await primeNode(session, node, options));
-    const results = outcomes.flatMap((outcome) => outcome.results);
-    return { results, below: outcomes.flatMap(({ below }) => below) };
+    return outcomes;
   } catch (error) {
     throwIfCancelled(job.signal);
     if (anonymousReason !== undefined && isRefusal(error)) {
@@ -179,26 +164,26 @@ async function primeNode(
   try {
     await using commit = await openCommit(job, mirror, node.commit, restore);
     await primeModule(job, mirror, { folder, names, remoteUrl, commit });
-    const below = isRecursive ? await readBelow(job, commit, node, server) : [];
-    return { results: [{ ...result, reason: undefined }], below };
+    const below = isRecursive ? await readBelow(job, commit, node, server) : undefined;
+    return { result: { ...result, reason: undefined }, below };
   } catch (error) {
     const what = 'left to the checkout, because it could not be primed';
     const reason = `could not be primed: ${note(job, what, error)}`;
-    return { results: [{ ...result, reason }], below: [] };
+    return { result: { ...result, reason } };
   }
 }
 
 async function readBelow(
   job: Job,
   commit: JobCommit,
-  { path, names, remoteUrl }: Node,
+  node: Node,
   server: Server,
-): Promise<Level[]> {
+): Promise<Level | undefined> {
   try {
-    return [{ path, names, choice: await readSubmodules(job.git, commit, remoteUrl, server) }];
+    return toLevel(await readSubmodules(job.git, commit, node.remoteUrl, server), node);
   } catch (error) {
     note(job, 'its own submodules are left to the checkout', error);
-    return [];
+    return undefined;
   }
 }
 

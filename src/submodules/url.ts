@@ -18,7 +18,8 @@ export function originOf(url: string): string | undefined {
  * repository above. Undefined where it leads out of that one's server.
  */
 export function resolveUrl(base: string, url: string): string | undefined {
-  if (!/^\.\.?\//.test(url)) return url;
+  const [steps] = /^(?:\.\.?\/)*/.exec(url) ?? [''];
+  if (steps === '') return url;
   const origin = originOf(base);
   if (origin === undefined) return undefined;
   const separator = base[origin.length] ?? '/';
@@ -26,16 +27,11 @@ export function resolveUrl(base: string, url: string): string | undefined {
     .slice(origin.length + 1)
     .replace(/\/$/, '')
     .split('/');
-  let rest = url;
-  for (let step = nextStep(rest); step !== undefined; step = nextStep(rest)) {
-    rest = rest.slice(step.length);
-    if (step === '../' && segments.pop() === undefined) return undefined;
+  for (const step of steps.split('/')) {
+    if (step === '..' && segments.pop() === undefined) return undefined;
   }
-  return origin + separator + [...segments, rest.replace(/\/$/, '')].join('/');
-}
-
-function nextStep(url: string): string | undefined {
-  return /^\.\.?\//.exec(url)?.[0];
+  const rest = url.slice(steps.length).replace(/\/$/, '');
+  return origin + separator + [...segments, rest].join('/');
 }
 
 /** The address of a mirror's upstream, or why there is none: a clause that follows "it". */
