@@ -4,7 +4,7 @@ import { createClaimLock } from '../locks/claims/claims.ts';
 import type { ClaimRecords } from '../locks/claims/records.ts';
 import type { Lock } from '../locks/lock.ts';
 import { createActionsCacheClaim, MOST_CONTENDERS } from '../locks/claims/actions-cache.ts';
-import { createActionsCacheClaimEntries } from './actions-cache/claims.ts';
+import { createActionsCacheClaimEntry } from './actions-cache/claims.ts';
 import { findActionsCacheFault } from './actions-cache/environment.ts';
 import { openActionsCache } from './actions-cache/session.ts';
 import { createActionsCacheStore } from './actions-cache/store.ts';
@@ -137,9 +137,9 @@ function openCache(
     store,
     otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
     claimOf: (key, number) => {
-      const entries = createActionsCacheClaimEntries({ cache, scope: own, key });
+      const entry = createActionsCacheClaimEntry(cache, { scope: own, key, number, epoch });
       const isMade = lookForMade(store, key, number);
-      return createActionsCacheClaim(entries, { number, epoch, contenders, isMade });
+      return createActionsCacheClaim(entry, { contenders, isMade });
     },
     noStoreReason: '',
     close: () => cache.close(),

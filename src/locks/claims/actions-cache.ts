@@ -14,32 +14,23 @@ import { hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import type { Hold, Lock } from '../lock.ts';
 import { MONOTONIC_CLOCK, type Clock } from '../clock.ts';
 import { createLock, type Sight } from '../contest.ts';
-import { assertNumber } from './records.ts';
 
 /**
- * What a claim needs from a store whose entries can be created, but never changed or removed.
+ * What a claim needs: an entry that can be created, but never changed or removed. Jobs of one run and attempt contend for the
+ * same one.
  *
- * - `create` creates or refuses, atomically, among all machines. It may refuse although `has` finds
+ * - `create` creates or refuses, atomically, among all machines. It may refuse although `exists` finds
  *   nothing: another job has started to create it, or died.
- * - `has` reports absence only where it is proven.
+ * - `exists` reports absence only where it is proven.
  * - Everything else throws `store-unavailable`, `no-space`, or `store-read-only` where this job may
  *   only read. An aborted signal ends a call soon.
  */
-export interface ClaimEntries {
-  has(claim: ClaimName, signal: AbortSignal): Promise<boolean>;
+export interface ClaimEntry {
+  exists(signal: AbortSignal): Promise<boolean>;
 
   /** True if this call created it, whatever became of the replies; false if it is taken. */
-  create(claim: ClaimName, signal: AbortSignal): Promise<boolean>;
+  create(signal: AbortSignal): Promise<boolean>;
 }
-
-export interface ClaimName {
-  /** Number of the snapshot to make. */
-  number: number;
-  /** Those of one epoch contend: run and attempt, `[A-Za-z0-9._-]{1,100}`. */
-  epoch: string;
-}
-
-const EPOCH = /^[A-Za-z0-9._-]{1,100}$/;
 
 export interface ActionsCacheClaimTimes {
   /** The longest pause before a claim is created; its mean is two thirds of it. */
@@ -73,7 +64,7 @@ const PATIENCE_MS = 120_000;
 /** How often a failed creation is tried, unless another job was faster. */
 const CREATE_TRIES = 2;
 
-export interface ActionsCacheClaimOptions extends ClaimName {
+export interface ActionsCacheClaimOptions {
   /** How many jobs can contend at once. */
   contenders: number;
   /** Whether the snapshot exists. Asks the store. */
@@ -84,32 +75,28 @@ export interface ActionsCacheClaimOptions extends ClaimName {
 
 /** The right to make a snapshot, for all jobs of one run that share a scope of the cache. */
 export function createActionsCacheClaim(
-  entries: ClaimEntries,
+  entry: ClaimEntry,
   options: ActionsCacheClaimOptions,
 ): Lock {
-  const { number, epoch, isMade, clock = MONOTONIC_CLOCK } = options;
-  assertNumber(number);
-  if (!EPOCH.test(epoch)) throw new TypeError(`a claim's epoch is not allowed: ${epoch}`);
-  const name = { number, epoch };
+  const { isMade, clock = MONOTONIC_CLOCK } = options;
   const times = { ...timesFor(options.contenders), ...options.times };
   // A claim that is taken stays taken, so only the snapshot has to be looked for again.
   let isTaken = false;
   const take = async (signal: AbortSignal): Promise<Hold | undefined> => {
-    const hold = await takeClaim(entries, name, times.spreadMs, clock, signal);
+    const hold = await takeClaim(entry, times.spreadMs, clock, signal);
     isTaken = true;
     return hold;
   };
   const look = async (signal: AbortSignal): Promise<Sight> => {
     if (await isMade(signal)) return { outcome: 'not-needed' };
-    isTaken ||= await entries.has(name, signal);
+    isTaken ||= await entry.exists(signal);
     return isTaken ? { outcome: 'held' } : { outcome: 'free', take };
   };
   return createLock({ ...times, look, clock, patienceMs: PATIENCE_MS });
 }
 
 async function takeClaim(
-  entries: ClaimEntries,
-  name: ClaimName,
+  entry: ClaimEntry,
   spreadMs: number,
   clock: Clock,
   signal: AbortSignal,
@@ -117,9 +104,9 @@ async function takeClaim(
   for (let tries = 1; ; tries++) {
     await clock.pause(spreadMs * tries * Math.sqrt(Math.random()), signal);
     throwIfCancelled(signal);
-    if (await entries.has(name, signal)) return undefined;
+    if (await entry.exists(signal)) return undefined;
     try {
-      return (await entries.create(name, signal)) ? HOLD : undefined;
+      return (await entry.create(signal)) ? HOLD : undefined;
     } catch (error) {
       const isFinal = !hasCode(error, 'store-unavailable');
       if (isFinal || tries >= CREATE_TRIES) throw error;

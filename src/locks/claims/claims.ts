@@ -18,7 +18,6 @@ import { MONOTONIC_CLOCK, withDeadline, type Clock } from '../clock.ts';
 import { createLock, type Sight } from '../contest.ts';
 import { DEFAULT_TIMES, lateAfterMs, type ClaimTimes } from './times.ts';
 import {
-  assertNumber,
   claimName,
   parseClaims,
   releasedName,
@@ -48,7 +47,6 @@ export interface ClaimLockOptions {
 /** The right to make a snapshot, for all jobs that share the records of one key. */
 export function createClaimLock(unbounded: ClaimRecords, options: ClaimLockOptions): Lock {
   const { number, holder, isMade = never, clock = MONOTONIC_CLOCK } = options;
-  assertNumber(number);
   const times = { ...DEFAULT_TIMES, ...options.times };
   const records = bound(unbounded, clock, times.requestMs);
   const look = async (signal: AbortSignal): Promise<Sight> => {

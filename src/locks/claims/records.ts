@@ -50,19 +50,11 @@ export interface ClaimRecord {
 export const MAX_RECORD_BYTES = 64 * 1024;
 
 const NAME = /^(\d{10})-(\d{6,15})(\.released)?$/;
-const MAX_NUMBER = 9_999_999_999;
 
 export interface FoundClaim extends ClaimRecord {
   number: number;
   epoch: number;
   isReleased: boolean;
-}
-
-/** Throws TypeError unless it is an integer from 1 to 9,999,999,999, as a snapshot's number is. */
-export function assertNumber(number: number): void {
-  if (!Number.isSafeInteger(number) || number < 1 || number > MAX_NUMBER) {
-    throw new TypeError(`a claim's number is not allowed: ${number}`);
-  }
 }
 
 export function claimName(number: number, epoch: number): string {

@@ -30,12 +30,9 @@ export const DEFAULT_TIMES: ClaimTimes = {
 };
 
 /**
- * A holder whose last heartbeat is older than this part of its life has lost, even if no other job looks. The rest of the
- * life is the time until another job can have the claim: enough to end git and uploads (2 s), and for clocks that run at
- * different rates.
+ * A holder whose last heartbeat is older than this has lost, even if no other job looks. The rest of the life is the time
+ * until another job can have the claim: enough to end git and uploads (2 s), and for clocks that run at different rates.
  */
-const LATE_SHARE = 1 / 2;
-
 export function lateAfterMs({ lifeMs }: Pick<ClaimTimes, 'lifeMs'>): number {
-  return lifeMs * LATE_SHARE;
+  return lifeMs / 2;
 }

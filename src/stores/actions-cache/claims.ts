@@ -1,32 +1,31 @@
-/** Claims as entries of the Actions cache, next to the snapshots of a scope. */
+/** A claim as an entry of the Actions cache, next to the snapshots of a scope. */
 import { randomBytes } from 'node:crypto';
-import type { ClaimEntries } from '../../locks/claims/actions-cache.ts';
+import type { ClaimEntry } from '../../locks/claims/actions-cache.ts';
 import { claimKey } from './keys.ts';
 import type { ActionsCache } from './session.ts';
-import { assertNames } from '../names.ts';
 
-export interface ActionsCacheClaimEntriesOptions {
-  cache: ActionsCache;
+export interface ActionsCacheClaimPlace {
   scope: string;
   key: string;
+  /** Of the snapshot to make. */
+  number: number;
+  /** Run and attempt, `[A-Za-z0-9._-]{1,100}`. */
+  epoch: string;
 }
 
-export function createActionsCacheClaimEntries({
-  cache,
-  scope,
-  key,
-}: ActionsCacheClaimEntriesOptions): ClaimEntries {
-  assertNames('key', key);
+export function createActionsCacheClaimEntry(
+  cache: ActionsCache,
+  { scope, key, number, epoch }: ActionsCacheClaimPlace,
+): ClaimEntry {
+  const name = claimKey(key, scope, number, epoch);
   return {
-    has: ({ number, epoch }, signal) =>
-      cache.call({ what: 'looking for a claim', signal }, (session) =>
-        session.has(claimKey(key, scope, number, epoch)),
-      ),
-    create: ({ number, epoch }, signal) => {
+    exists: (signal) =>
+      cache.call({ what: 'looking for a claim', signal }, (session) => session.has(name)),
+    create: (signal) => {
       // Distinguishes our claim from another job's if a reply was lost.
       const content = randomBytes(12);
       return cache.call({ what: 'creating a claim', signal, isWriting: true }, (session) =>
-        session.create(claimKey(key, scope, number, epoch), content),
+        session.create(name, content),
       );
     },
   };
