@@ -14,16 +14,12 @@ export interface Clock {
   pause(durationMs: number, signal: AbortSignal, options?: { background: boolean }): Promise<void>;
 }
 
-/** setTimeout fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
 export const MONOTONIC_CLOCK: Clock = {
   now: () => performance.now(),
   pause: async (durationMs, signal, { background } = { background: false }) => {
     const options = { signal, ref: !background };
     // Node warns on stderr about a negative time, as is left where a moment has just passed.
-    const timerMs = Math.min(Math.max(durationMs, 0), LONGEST_TIMER_MS);
-    await sleep(timerMs, undefined, options).catch(() => undefined);
+    await sleep(Math.max(durationMs, 0), undefined, options).catch(() => undefined);
   },
 };
 

@@ -10,7 +10,7 @@
  * looks before it tries to create: few jobs come first, and the others see what these created. All times grow with the
  * number of jobs that can contend.
  */
-import { hasCode, throwIfCancelled } from '../../lib/errors.ts';
+import { throwIfCancelled } from '../../lib/errors.ts';
 import type { Hold, Lock } from '../lock.ts';
 import { MONOTONIC_CLOCK, type Clock } from '../clock.ts';
 import { createLock, type Sight } from '../contest.ts';
@@ -61,9 +61,6 @@ export function timesFor(contenders: number): ActionsCacheClaimTimes {
 /** How long a waiting job tolerates a service that fails. */
 const PATIENCE_MS = 120_000;
 
-/** How often a failed creation is tried, unless another job was faster. */
-const CREATE_TRIES = 2;
-
 export interface ActionsCacheClaimOptions {
   /** How many jobs can contend at once. */
   contenders: number;
@@ -101,17 +98,10 @@ async function takeClaim(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Hold | undefined> {
-  for (let tries = 1; ; tries++) {
-    await clock.pause(spreadMs * tries * Math.sqrt(Math.random()), signal);
-    throwIfCancelled(signal);
-    if (await entry.exists(signal)) return undefined;
-    try {
-      return (await entry.create(signal)) ? HOLD : undefined;
-    } catch (error) {
-      const isFinal = !hasCode(error, 'store-unavailable');
-      if (isFinal || tries >= CREATE_TRIES) throw error;
-    }
-  }
+  await clock.pause(spreadMs * Math.sqrt(Math.random()), signal);
+  throwIfCancelled(signal);
+  if (await entry.exists(signal)) return undefined;
+  return (await entry.create(signal)) ? HOLD : undefined;
 }
 
 const HOLD: Hold = {

@@ -2,15 +2,15 @@
  * The lock across machines: a claim in the store itself, "a job is making snapshot <number>". It ends when that snapshot
  * exists, when its holder releases it, or when its holder dies.
  *
- * docs/locks.md says what it guarantees, records.ts has the rules. One listing tells whether a claim is free, held or
- * stale, so a job that does not wait takes over from a dead one. A holder has lost when there is a higher epoch, when
- * its record is gone, or when its last successful heartbeat is older than half a life on its own clock. Its `lost`
- * fires, and it never comes back.
+ * docs/locks.md says what it guarantees, records.ts has the rules. A holder has lost when there is a higher epoch, when its
+ * record is gone, or when its last successful heartbeat is older than half a life on its own clock. Its `lost` fires, and
+ * it never comes back.
  *
- * Clocks of two machines are never compared. What matters is only that the rates of a machine's monotonic clock and of
- * the store's clock differ by less than the factor 2. A lost reply, and a request that is carried out late, do no
- * harm: an epoch is created once, and only the highest counts. At worst jobs wait one life for a claim that nobody holds.
+ * What matters of clocks is only that the rates of a machine's monotonic clock and of the store's clock differ by less than
+ * the factor 2. A lost reply, and a request that is carried out late, do no harm: an epoch is created once, and only the
+ * highest counts.
  */
+import { tidy } from '../../lib/abort.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import { describeError, MirrorError, hasCode, throwIfCancelled } from '../../lib/errors.ts';
 import type { Hold, Lock } from '../lock.ts';
@@ -25,10 +25,6 @@ import {
   type FoundClaim,
 } from './records.ts';
 
-/** How long a release may take. A cancelled job has 7.5 s. */
-const RELEASE_MS = 4_000;
-
-const NEVER = new AbortController().signal;
 const never = (): Promise<boolean> => Promise.resolve(false);
 /** Text that is safe in a log. Other jobs wrote it. */
 const HOLDER = /^[\x20-\x7e]{1,200}$/;
@@ -45,18 +41,17 @@ export interface ClaimLockOptions {
 }
 
 /** The right to make a snapshot, for all jobs that share the records of one key. */
-export function createClaimLock(unbounded: ClaimRecords, options: ClaimLockOptions): Lock {
+export function createClaimLock(records: ClaimRecords, options: ClaimLockOptions): Lock {
   const { number, holder, isMade = never, clock = MONOTONIC_CLOCK } = options;
   const times = { ...DEFAULT_TIMES, ...options.times };
-  const records = bound(unbounded, clock, times.requestMs);
   const look = async (signal: AbortSignal): Promise<Sight> => {
-    if (await withDeadline(clock, times.requestMs, signal, isMade)) {
-      return { outcome: 'not-needed' };
-    }
+    if (await isMade(signal)) return { outcome: 'not-needed' };
     const lookedMs = clock.now();
     const found = parseClaims(await records.list(signal));
-    const { epoch, isFree } = judge(found, number, times.lifeMs);
-    if (!isFree) {
+    const epoch = highestEpoch(found, number);
+    const latest = found.filter((each) => each.number === number && each.epoch === epoch);
+    const isFree = latest.some((each) => each.isReleased || isStale(each, times.lifeMs));
+    if (epoch > 0 && !isFree) {
       const name = claimName(number, epoch);
       return { outcome: 'held', readHolder: (by) => readHolder(records, name, by) };
     }
@@ -66,32 +61,9 @@ export function createClaimLock(unbounded: ClaimRecords, options: ClaimLockOptio
   return createLock({ ...times, look, clock, patienceMs: lateAfterMs(times) });
 }
 
-/** The same records, whose calls fail when the store does not answer in time. */
-function bound(records: ClaimRecords, clock: Clock, requestMs: number): ClaimRecords {
-  const within = <T>(signal: AbortSignal, request: (by: AbortSignal) => Promise<T>): Promise<T> =>
-    withDeadline(clock, requestMs, signal, request);
-  return {
-    create: (name, content, signal) => within(signal, (by) => records.create(name, content, by)),
-    write: (name, content, signal) => within(signal, (by) => records.write(name, content, by)),
-    read: (name, signal) => within(signal, (by) => records.read(name, by)),
-    list: (signal) => within(signal, (by) => records.list(by)),
-    remove: (name, signal) => within(signal, (by) => records.remove(name, by)),
-  };
-}
-
-/** The highest epoch of a number, 0 if there is none, and whether the next one may be created. */
-function judge(
-  found: readonly FoundClaim[],
-  number: number,
-  lifeMs: number,
-): { epoch: number; isFree: boolean } {
-  const own = found.filter((each) => each.number === number);
-  const epoch = Math.max(0, ...own.map((each) => each.epoch));
-  const highest = own.filter((each) => each.epoch === epoch);
-  return {
-    epoch,
-    isFree: highest.some((each) => each.isReleased || isStale(each, lifeMs)) || epoch === 0,
-  };
+/** 0 if the number has no claim. */
+function highestEpoch(found: readonly FoundClaim[], number: number): number {
+  return Math.max(0, ...found.filter((each) => each.number === number).map(({ epoch }) => epoch));
 }
 
 /**
@@ -140,18 +112,17 @@ async function take(
   return undefined;
 }
 
-async function release({ records, clock, number, epoch }: Claim): Promise<void> {
+/** If that fails, other jobs wait until its life is over. */
+async function release({ records, number, epoch }: Claim): Promise<void> {
   const name = claimName(number, epoch);
-  const released = async (signal: AbortSignal): Promise<void> => {
+  await tidy(async (signal) => {
     try {
       await records.write(releasedName(name), Buffer.of(), signal);
     } catch (error) {
       if (!hasCode(error, 'no-space')) throw error;
       await records.remove(name, signal);
     }
-  };
-  // If that fails, other jobs wait until its life is over.
-  await withDeadline(clock, RELEASE_MS, NEVER, released).catch(() => undefined);
+  });
 }
 
 /** Keeps a claim alive until it is released or lost. */
@@ -209,11 +180,16 @@ async function beat(
     checkLateness();
     if (over.aborted) break;
     try {
-      const theirs = findLoss(claim, parseClaims(await records.list(over)));
-      if (theirs !== undefined) lose(new MirrorError('lost-lock', theirs));
-      const startedMs = clock.now();
-      await records.write(name, Buffer.from(holder), over);
-      provenMs = startedMs;
+      await withDeadline(clock, times.requestMs, over, async (by) => {
+        const theirs = findLoss(claim, parseClaims(await records.list(by)));
+        if (theirs !== undefined) {
+          lose(new MirrorError('lost-lock', theirs));
+          return;
+        }
+        const startedMs = clock.now();
+        await records.write(name, Buffer.from(holder), by);
+        provenMs = startedMs;
+      });
       failure = undefined;
     } catch (error) {
       failure = error;
@@ -227,11 +203,11 @@ function pause({ clock }: Claim, durationMs: number, signal: AbortSignal): Promi
 }
 
 function findLoss({ number, epoch }: Claim, found: readonly FoundClaim[]): string | undefined {
-  const epochs = found.filter((each) => each.number === number).map((each) => each.epoch);
-  if (Math.max(0, ...epochs) > epoch) {
-    return 'another job took over the claim, which saw no heartbeat for too long';
-  }
-  return epochs.includes(epoch) ? undefined : 'the claim was removed from the store';
+  const highest = highestEpoch(found, number);
+  if (highest === epoch) return undefined;
+  return highest > epoch
+    ? 'another job took over the claim, which saw no heartbeat for too long'
+    : 'the claim was removed from the store';
 }
 
 /** The claim was lost, but no other job is known to have it. Names the store's failure, if there was one. */

@@ -6,7 +6,7 @@ export interface ClaimTimes {
   heartbeatMs: number;
   /** From a failed heartbeat to the next attempt. */
   retryMs: number;
-  /** A request without an answer for this long counts as failed. */
+  /** A heartbeat without an answer for this long has failed. */
   requestMs: number;
   /** From one look of a waiting job to its next: at first, and at most. */
   firstPollMs: number;

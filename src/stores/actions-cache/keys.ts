@@ -13,8 +13,7 @@ import { createHash } from 'node:crypto';
 import { MAX_KEYS } from './protocol.ts';
 
 const ROOT = 'mirror-action/v1';
-const NUMBER = /^(\d\d)-([1-9]\d*)$/;
-export const MAX_NUMBER = 9_999_999_999;
+const NUMBER = /^(\d\d)-([1-9]\d{0,9})$/;
 /** How many digits a number may have. */
 const LENGTHS = [10, 9, 8, 7, 6, 5, 4, 3, 2, 1];
 const DIGITS = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0];
@@ -37,18 +36,15 @@ export function layerKey(key: string, name: string): string {
   return `${ROOT}/${key}/layers/${name}/`;
 }
 
-export function encodeNumber(number: number): string {
+function encodeNumber(number: number): string {
   const digits = String(number);
   return `${String(digits.length).padStart(2, '0')}-${digits}`;
 }
 
 /** Undefined for what is no number of ours. */
-export function decodeNumber(text: string): number | undefined {
+function decodeNumber(text: string): number | undefined {
   const [, length, digits = ''] = NUMBER.exec(text) ?? [];
-  const number = Number(digits);
-  return Number(length) === digits.length && number <= MAX_NUMBER && number > 0
-    ? number
-    : undefined;
+  return Number(length) === digits.length ? Number(digits) : undefined;
 }
 
 /** Commas are not allowed in a key, and a ref may hold any; what is long is digested. */
@@ -65,7 +61,7 @@ interface Block {
 }
 
 /** The fewest prefixes that all numbers from `first` to `last` begin with, and no others; highest first. */
-export function coverRange(first: number, last: number): Block[] {
+function coverRange(first: number, last: number): Block[] {
   const cover = (length: number, digits: string): Block[] => {
     const lowest = Number((digits || '1').padEnd(length, '0'));
     const highest = Number(digits.padEnd(length, '9'));
@@ -98,11 +94,9 @@ export async function findHighest(limit: number, lookUp: LookUp): Promise<number
       blocks = blocks.slice(MAX_KEYS);
       continue;
     }
-    const number = decodeNumber(answer);
-    const block = asked.find(
-      ({ first, last }) => number !== undefined && number >= first && number <= last,
-    );
-    if (number === undefined || block === undefined) {
+    const number = decodeNumber(answer) ?? 0;
+    const block = asked.find(({ first, last }) => number >= first && number <= last);
+    if (block === undefined) {
       throw new RangeError(`an entry is none of ours: ${JSON.stringify(answer)}`);
     }
     found = number;

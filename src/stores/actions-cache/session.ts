@@ -6,6 +6,7 @@ import { removeTree } from '../../lib/files.ts';
 import { retry } from '../../lib/retry.ts';
 import type { Call } from '../back-end.ts';
 import { readPlainFile } from '../layer-files.ts';
+import { MAX_MANIFEST_BYTES } from '../store.ts';
 import { workerEnvironment } from './environment.ts';
 import { countCacheBytes, withCacheFolder, type CacheFolder } from './folder.ts';
 import { canUnpack } from './tar-check.ts';
@@ -157,12 +158,12 @@ export class CacheSession {
     return Buffer.compare(found, content) === 0;
   }
 
-  /** The content of such an entry; empty where it is damaged, undefined where there is none. */
-  async read(key: string, maxBytes = Infinity): Promise<Buffer | undefined> {
+  /** The content of such an entry, at most MAX_MANIFEST_BYTES; empty where it is damaged, undefined where there is none. */
+  async read(key: string): Promise<Buffer | undefined> {
     const outcome = await this.restore(key);
     if (outcome === 'missing') return undefined;
     const file = join(this.folder.entry, CONTENT_FILE);
-    return (await readPlainFile(file, maxBytes)) ?? Buffer.alloc(0);
+    return (await readPlainFile(file, MAX_MANIFEST_BYTES)) ?? Buffer.alloc(0);
   }
 
   /** Tries a few times what may succeed the next time, and no longer than the call may take. */

@@ -21,9 +21,9 @@ import { sumBytes } from '../../lib/bytes.ts';
 import { MirrorError } from '../../lib/errors.ts';
 import type { OnBytes } from '../../lib/progress.ts';
 import { createStore } from '../back-end.ts';
-import { MAX_MANIFEST_BYTES, type LayerFiles, type Store } from '../store.ts';
+import type { LayerFiles, Store } from '../store.ts';
 import { layOut, moveEntryFiles } from './folder.ts';
-import { MAX_NUMBER, findHighest, layerKey, manifestKey, manifestPrefix } from './keys.ts';
+import { findHighest, layerKey, manifestKey, manifestPrefix } from './keys.ts';
 import type { ActionsCache, CacheSession, OnShare } from './session.ts';
 
 const ABSENCE_HINT =
@@ -52,14 +52,13 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
 
     async findManifest({ session, key }, below, vanished) {
       const folder = manifestPrefix(key, scope);
-      const limit = Math.min(below, MAX_NUMBER + 1, ...vanished) - 1;
+      const limit = Math.min(below, ...vanished) - 1;
       const number = await findHighest(limit, async (prefixes) => {
         const found = await session.lookUp(prefixes.map((prefix) => folder + prefix));
         return found?.startsWith(folder) === true ? found.slice(folder.length) : found;
       });
       if (number === undefined) return undefined;
-      const content = await session.read(manifestKey(key, scope, number), MAX_MANIFEST_BYTES);
-      return { number, content };
+      return { number, content: await session.read(manifestKey(key, scope, number)) };
     },
 
     async createManifest({ session, key }, number, content) {

@@ -146,7 +146,8 @@ class Contest {
   }
 
   #lockOf(machine: Machine, holder: string, number: number) {
-    const isMade = () => Promise.resolve(this.#newest >= number);
+    // The last job has to get the claim, whatever the others have made.
+    const isMade = () => Promise.resolve(!this.#isOver && this.#newest >= number);
     return createClaimLock(machine.records, { number, holder, isMade, clock: machine.clock });
   }
 
