@@ -7,6 +7,8 @@ import type { Acquisition, AcquireOptions, Hold, Lock } from './lock.ts';
 export type Sight =
   /** `take` gives undefined where another job was faster. */
   | { outcome: 'free'; take: (signal: AbortSignal) => Promise<Hold | undefined> }
+  /** Of a lock that only an attempt can look at. */
+  | { outcome: 'acquired'; hold: Hold }
   | { outcome: 'held'; readHolder?: (signal: AbortSignal) => Promise<string | undefined> }
   | { outcome: 'not-needed' };
 
@@ -65,7 +67,6 @@ async function contend(contest: Contest, options: AcquireOptions): Promise<Acqui
 
 type Attempt =
   | Exclude<Sight, { outcome: 'free' }>
-  | { outcome: 'acquired'; hold: Hold }
   /** The store could not be asked, or it answers but takes no claim: it may be full or read-only. */
   | { outcome: 'unavailable'; reason: string; isReadOnly?: true; canPass: boolean };
 

@@ -3,7 +3,7 @@
  * dies. It is a write transaction of SQLite in an empty file next to the mirror; docs/locks.md says why each part is
  * as it is, and what it does not guarantee.
  */
-import { closeSync, existsSync, fchmodSync, lstatSync, openSync } from 'node:fs';
+import { closeSync, existsSync, fchmodSync, lstatSync, openSync, type BigIntStats } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type * as Sqlite from 'node:sqlite';
 import type { DatabaseSync } from 'node:sqlite';
@@ -11,7 +11,7 @@ import { pathToFileURL } from 'node:url';
 import { describeError, MirrorError, systemCode } from '../lib/errors.ts';
 import { makeFolder } from '../lib/files.ts';
 import { MONOTONIC_CLOCK } from './clock.ts';
-import { createLock } from './contest.ts';
+import { createLock, type Sight } from './contest.ts';
 import type { Hold, Lock } from './lock.ts';
 import { fileSystemTypeOf, findNetworkDisk, type FileSystemType } from './network-disks.ts';
 
@@ -24,12 +24,7 @@ const POLLS = { firstPollMs: 100, longestPollMs: 500 };
 /** How often a holder checks that its file was not replaced. */
 const WATCH_INTERVAL_MS = 1_000;
 
-/**
- * The journal is kept in memory, so that a killed holder leaves no file. IMMEDIATE takes in one step the lock that only
- * one process can have. EXCLUSIVE takes a second one: two contenders for a free lock then rejected each other, up to
- * once in seven simultaneous attempts. The write proves that the lock is held: SQLite lets anybody begin in a file that
- * they may not write.
- */
+/** docs/locks.md says what each part avoids. */
 const TAKE = 'PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE; PRAGMA user_version = 1';
 
 /** Primary result codes of SQLite, the low byte of `errcode` (sqlite.org/rescode.html). */
@@ -37,12 +32,6 @@ const SQLITE_BUSY = 5;
 const SQLITE_LOCKED = 6;
 const SQLITE_READONLY = 8;
 const SQLITE_CANTOPEN = 14;
-
-/** Distinguishes a file from another one of the same name. */
-interface Identity {
-  device: bigint;
-  inode: bigint;
-}
 
 /**
  * Databases that hold a lock. The garbage collector would close a database that nothing references, and so release the
@@ -53,11 +42,10 @@ const held = new Set<DatabaseSync>();
 /** A lock that the processes of one machine contend for at the path `file`, created if absent. */
 export function createMachineLock(file: string, typeOf: FileSystemType = fileSystemTypeOf): Lock {
   const path = resolve(file);
-  // Only an attempt tells whether it is free. It ends at once, and fails for good.
-  const take = () => Promise.resolve().then(() => tryToTake(path));
-  const look = async () => {
+  const look = async (): Promise<Sight> => {
     await prepareFolder(dirname(path), typeOf);
-    return { outcome: 'free' as const, take };
+    const hold = tryToTake(path);
+    return hold === undefined ? { outcome: 'held' } : { outcome: 'acquired', hold };
   };
   return createLock({ ...POLLS, clock: MONOTONIC_CLOCK, patienceMs: 0, look });
 }
@@ -77,10 +65,7 @@ async function prepareFolder(folder: string, typeOf: FileSystemType): Promise<vo
   );
 }
 
-/**
- * One attempt; undefined if another holder has the lock. Throws a MirrorError if there can be no lock. It is
- * synchronous, so that none of our own code runs in between.
- */
+/** Undefined if another holder has the lock. Synchronous, so that none of our own code runs in between. */
 function tryToTake(file: string): Hold | undefined {
   let database: DatabaseSync | undefined;
   try {
@@ -99,23 +84,32 @@ function tryToTake(file: string): Hold | undefined {
 }
 
 /** The identity of the lock file; undefined if there is none. Throws if the file isn't a lock. */
-function findFile(file: string): Identity | undefined {
-  // lstat, because a link could point at a user's file, or to another disk.
-  const stats = lstatSync(file, { bigint: true, throwIfNoEntry: false });
+function findFile(file: string): string | undefined {
+  const stats = statFile(file);
   if (stats === undefined) return undefined;
   if (!stats.isFile()) {
     throw unusable(`${file} is not a plain file: remove it, it has the lock's name`);
   }
   // SQLite would open any database of that name, and replay a journal next to it.
   if (stats.size > 0n) throw unusable(`${file} is not empty, so it is not a lock: remove it`);
-  return { device: stats.dev, inode: stats.ino };
+  return identityOf(stats);
+}
+
+function statFile(file: string): BigIntStats | undefined {
+  // Not stat, because a link could point at a user's file, or to another disk.
+  return lstatSync(file, { bigint: true, throwIfNoEntry: false });
+}
+
+/** Distinguishes a file from another one of the same name. */
+function identityOf({ dev, ino }: BigIntStats): string {
+  return `${dev}:${ino}`;
 }
 
 /**
  * Creates the file for all users of the machine; undefined if it was removed again. It is synchronous: while the file is
  * open, nothing in this process can lock it, so closing it drops no lock.
  */
-function createFile(file: string): Identity | undefined {
+function createFile(file: string): string | undefined {
   let descriptor;
   try {
     descriptor = openSync(file, 'wx', 0o666);
@@ -133,13 +127,13 @@ function createFile(file: string): Identity | undefined {
   return findFile(file);
 }
 
-function isAt(file: string, identity: Identity): boolean {
-  const found = lstatSync(file, { bigint: true, throwIfNoEntry: false });
-  return found?.dev === identity.device && found.ino === identity.inode;
+function isAt(file: string, identity: string): boolean {
+  const found = statFile(file);
+  return found !== undefined && identityOf(found) === identity;
 }
 
 /** Whether the file was removed or replaced. A disk error doesn't count as that. */
-function isGone(file: string, identity: Identity): boolean {
+function isGone(file: string, identity: string): boolean {
   try {
     return !isAt(file, identity);
   } catch {
@@ -149,8 +143,7 @@ function isGone(file: string, identity: Identity): boolean {
 
 function openDatabase(file: string): DatabaseSync {
   const url = pathToFileURL(file);
-  // Never with O_CREAT: SQLite would create the file with mode 0644, and Linux refuses O_CREAT for another user's file in
-  // a sticky folder such as /tmp (fs.protected_regular).
+  // Never with O_CREAT: see docs/locks.md.
   url.searchParams.set('mode', 'rw');
   sqlite ??= loadSqlite();
   return new sqlite.DatabaseSync(url);
@@ -198,7 +191,7 @@ function sqliteCode(error: unknown): number | undefined {
   return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
 }
 
-function createHold(file: string, database: DatabaseSync, identity: Identity): Hold {
+function createHold(file: string, database: DatabaseSync, identity: string): Hold {
   held.add(database);
   const lost = new AbortController();
   const watch = setInterval(() => {

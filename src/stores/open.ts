@@ -6,6 +6,7 @@ import type { Lock } from '../locks/lock.ts';
 import { createActionsCacheClaim, MOST_CONTENDERS } from '../locks/claims/actions-cache.ts';
 import { createActionsCacheClaimEntry } from './actions-cache/claims.ts';
 import { findActionsCacheFault } from './actions-cache/environment.ts';
+import { claimKey } from './actions-cache/keys.ts';
 import { openActionsCache } from './actions-cache/session.ts';
 import { createActionsCacheStore } from './actions-cache/store.ts';
 import { checkStoreFolder } from './disk/attempt.ts';
@@ -137,7 +138,7 @@ function openCache(
     store,
     otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
     claimOf: (key, number) => {
-      const entry = createActionsCacheClaimEntry(cache, { scope: own, key, number, epoch });
+      const entry = createActionsCacheClaimEntry(cache, claimKey(key, own, number, epoch));
       const isMade = lookForMade(store, key, number);
       return createActionsCacheClaim(entry, { contenders, isMade });
     },

@@ -1,23 +1,9 @@
 /** A claim as an entry of the Actions cache, next to the snapshots of a scope. */
 import { randomBytes } from 'node:crypto';
 import type { ClaimEntry } from '../../locks/claims/actions-cache.ts';
-import { claimKey } from './keys.ts';
 import type { ActionsCache } from './session.ts';
 
-export interface ActionsCacheClaimPlace {
-  scope: string;
-  key: string;
-  /** Of the snapshot to make. */
-  number: number;
-  /** Run and attempt, `[A-Za-z0-9._-]{1,100}`. */
-  epoch: string;
-}
-
-export function createActionsCacheClaimEntry(
-  cache: ActionsCache,
-  { scope, key, number, epoch }: ActionsCacheClaimPlace,
-): ClaimEntry {
-  const name = claimKey(key, scope, number, epoch);
+export function createActionsCacheClaimEntry(cache: ActionsCache, name: string): ClaimEntry {
   return {
     exists: (signal) =>
       cache.call({ what: 'looking for a claim', signal }, (session) => session.has(name)),

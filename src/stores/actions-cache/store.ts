@@ -3,17 +3,15 @@
  * is atomic, and entries are visible only when they are complete.
  *
  * What it can't promise, because the service or its toolkit doesn't:
- * - Nothing is removed: `list` shows nothing, `remove` and `withdrawManifest` do nothing. The
- *   platform evicts entries by age and by the size of all; a manifest may outlive its layers, which is
- *   then a bad snapshot.
- * - A number that was reserved by a writer that died, or whose answers were lost, is refused for a day
- *   although no manifest is found under it.
- * - A write that was cancelled, or whose answer was lost, may become visible later.
- * - Entries have a version: a runner with zstd doesn't see what one without has saved, nor Windows what other systems
- *   have. Such runners may use the same number twice, which does no harm.
- * - Where an event lets a job read another branch's entries, those of its own ref come first. So a
- *   scope is a part of a manifest's key, and each scope is a store of its own. Layers have names that
- *   are given once, and are found in whatever scope the job may read.
+ * - Nothing is removed by us. The platform evicts entries by age and by the size of all; a manifest may outlive its layers,
+ *   which is then a bad snapshot.
+ * - A number that was reserved by a writer that died, or whose answers were lost, is refused for a day although no manifest
+ *   is found under it. A write that was cancelled, or whose answer was lost, may become visible later.
+ * - Entries have a version: runners with zstd, runners without, and Windows don't see each other's. They may use the same
+ *   number twice, which does no harm.
+ * - Where an event lets a job read another branch's entries, those of its own ref come first. So a scope is a part of a
+ *   manifest's key, and each scope is a store of its own. Layers have names that are given once, and are found in whatever
+ *   scope the job may read.
  * - The toolkit unpacks an archive to wherever its names point, before our code can check it. GitHub trusts everybody who
  *   may write to the cache of a branch that far. The unpacked files are used only if they are exactly the declared ones.
  */

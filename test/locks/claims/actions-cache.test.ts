@@ -9,6 +9,7 @@ import {
 import type { Clock } from '../../../src/locks/clock.ts';
 import type { Acquisition } from '../../../src/locks/lock.ts';
 import { createActionsCacheClaimEntry } from '../../../src/stores/actions-cache/claims.ts';
+import { claimKey } from '../../../src/stores/actions-cache/keys.ts';
 import { useCaches } from '../../support/actions-cache/caches.ts';
 import {
   startActionsCacheService,
@@ -369,12 +370,10 @@ describe('against the service', () => {
       PATH: process.env['PATH'],
       ...real.environmentFor(job, { blobHost: 'loopback' }),
     };
-    const entry = createActionsCacheClaimEntry(openCache({ environment, temporaryFolder }), {
-      scope: 'default',
-      key: 'key',
-      number: 12,
-      epoch,
-    });
+    const entry = createActionsCacheClaimEntry(
+      openCache({ environment, temporaryFolder }),
+      claimKey('key', 'default', 12, epoch),
+    );
     const times = { spreadMs: 20, firstPollMs: 10, longestPollMs: 50 };
     const claim = createActionsCacheClaim(entry, { contenders: 1, isMade, times });
     return claim.acquire({ timeoutMs: 0, signal: NEVER });
