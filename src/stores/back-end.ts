@@ -1,19 +1,20 @@
 /**
- * What all stores have in common. A back end fills `BackEnd` with what is its own; `createStore` makes it a store:
- * it checks the arguments before anything is asked, copies what a caller may change, and keeps the order in which
- * things are searched and removed. `checkRecords` does that for the records of claims.
+ * What all stores have in common. A back end fills `BackEnd` with what is its own; `createStore` makes it a store: it checks
+ * the arguments before anything is asked, and keeps the order in which things are searched and removed. `checkRecords`
+ * checks those of claims.
  */
 import { throwIfCancelled, toMirrorError } from '../lib/errors.ts';
-import type { ClaimRecords } from '../locks/claims/records.ts';
+import { MAX_RECORD_BYTES, type ClaimRecords } from '../locks/claims/records.ts';
+import { assertLayer, assertManifestNumber, assertNames, assertSize, isSafeName } from './names.ts';
 import {
-  assertLayer,
-  assertManifestNumber,
-  assertManifestSize,
-  assertNames,
-  assertRecordSize,
-  isSafeName,
-} from './names.ts';
-import type { FindOptions, GetOptions, Inventory, LayerFiles, Removal, Store } from './store.ts';
+  MAX_MANIFEST_BYTES,
+  type FindOptions,
+  type GetOptions,
+  type Inventory,
+  type LayerFiles,
+  type Removal,
+  type Store,
+} from './store.ts';
 
 export interface Call {
   key: string;
@@ -56,7 +57,7 @@ export type Told = Omit<GetOptions, 'signal'>;
 
 /** What is gone already is no error. */
 export interface RemovalOf<S> {
-  /** In any order, with foreign names. */
+  /** In any order, with foreign names; an age may be negative. */
   list(session: S): Promise<Inventory>;
   removeManifest(session: S, number: number): Promise<void>;
   removeLayer(session: S, name: string): Promise<void>;
@@ -99,10 +100,9 @@ class CheckedStore<S> implements Store {
 
   async createManifest(key: string, number: number, content: Uint8Array, signal: AbortSignal) {
     assertManifestNumber(number);
-    assertManifestSize(content);
-    const copy = Uint8Array.from(content);
+    assertSize('manifest', content, MAX_MANIFEST_BYTES);
     const call = { key, what: `creating manifest ${number}`, signal, isWriting: true };
-    return this.#attempt(call, (session) => this.#backEnd.createManifest(session, number, copy));
+    return this.#attempt(call, (session) => this.#backEnd.createManifest(session, number, content));
   }
 
   async withdrawManifest(key: string, number: number, signal: AbortSignal) {
@@ -146,9 +146,9 @@ class CheckedStore<S> implements Store {
     return this.#attemptRemoval(call, nothing, async (session, removal) => {
       const { manifests, layers, debris } = await removal.list(session);
       return {
-        manifests: [...manifests].sort((one, other) => one.number - other.number),
-        layers: layers.filter(({ name }) => isSafeName(name)),
-        debris: debris.filter(({ name }) => isSafeName(name)),
+        manifests: withAges(manifests).sort((one, other) => one.number - other.number),
+        layers: withAges(layers.filter(({ name }) => isSafeName(name))),
+        debris: withAges(debris.filter(({ name }) => isSafeName(name))),
       };
     });
   }
@@ -197,20 +197,26 @@ class CheckedStore<S> implements Store {
   }
 }
 
+/** A store that tells the time by the second may round up. */
+function withAges<T extends { ageMs: number }>(items: readonly T[]): T[] {
+  return items.map((item) => ({ ...item, ageMs: Math.max(0, item.ageMs) }));
+}
+
 /** Records whose names and sizes are checked; foreign names are left out of the list. */
 export function checkRecords(key: string, records: ClaimRecords): ClaimRecords {
   assertNames('key', key);
-  const check = (name: string, content?: Uint8Array): Uint8Array => {
+  const check = (name: string, content: Uint8Array = Buffer.of()): void => {
     assertNames('record', name);
-    if (content !== undefined) assertRecordSize(content);
-    return Uint8Array.from(content ?? []);
+    assertSize('record', content, MAX_RECORD_BYTES);
   };
   return {
     async create(name, content, signal) {
-      return records.create(name, check(name, content), signal);
+      check(name, content);
+      return records.create(name, content, signal);
     },
     async write(name, content, signal) {
-      await records.write(name, check(name, content), signal);
+      check(name, content);
+      await records.write(name, content, signal);
     },
     async read(name, signal) {
       check(name);

@@ -1,8 +1,8 @@
 /**
- * Sends requests to the server. A request ends if the server is silent for too long or the job's signal fires, and its
- * failure is explained (errors.ts). The SDK retries short failures.
+ * Sends requests to the server. The SDK retries short failures. A request ends if the server is silent for too long or the
+ * job's signal fires, and its failure is explained (errors.ts).
  */
-import type { Readable } from 'node:stream';
+import { addAbortSignal, type Readable } from 'node:stream';
 import type {
   $Command,
   S3Client,
@@ -12,12 +12,14 @@ import type {
 } from '@aws-sdk/client-s3';
 import { endWith, unlessSilent } from '../../lib/abort.ts';
 import { formatDuration } from '../../lib/durations.ts';
-import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
-import { listen, watchAnswers } from './answers.ts';
-import { codeOf, toS3Error } from './errors.ts';
+import { throwIfCancelled, type MirrorError } from '../../lib/errors.ts';
+import { BrokenOffError } from './body.ts';
+import { NotS3Error, toS3Error } from './errors.ts';
 
 /** A request without an answer for this long is given up and not repeated. */
 const SILENCE_MS = 20_000;
+/** Sending a larger body takes time, so only the SDK's own deadlines apply. */
+const SMALL_BODY_BYTES = 256 * 1024;
 /** Pauses between requests that are repeated here and not by the SDK. */
 export const BACK_OFF = { firstMs: 100, longestMs: 5_000 };
 
@@ -31,35 +33,29 @@ export interface S3BucketOptions {
   silenceMs?: number;
 }
 
-export interface S3Listing<T> {
-  objects: T[];
-  /** When it was made, by the server's clock. */
-  nowMs: number;
-}
-
 /** What a request is for, for the message of its failure. */
 export interface Purpose {
   what: string;
   permission: string;
-  isWrite?: boolean;
   signal: AbortSignal;
-  silenceMs?: number;
-  /** Gets the server's clock. */
-  onDate?: (dateMs: number) => void;
+  silenceMs?: number | undefined;
 }
 
-/** Sending a larger body takes time, so only the SDK's own deadlines apply. */
-const SMALL_BODY_BYTES = 256 * 1024;
+/** An answer, whose body may still arrive. */
+export interface Arrived<O> {
+  output: O;
+  /** By the server's clock; NaN if the server doesn't tell the time. */
+  dateMs: number;
+  /** Of an output that has one. */
+  body: () => Readable;
+  /** To be called when something of the body arrived. */
+  note: () => void;
+}
 
-/** Of a request that writes an object. */
-export function writing(
-  name: string,
-  signal: AbortSignal,
-  body: Uint8Array | Readable = Buffer.of(),
-): Purpose {
-  const purpose = { what: `writing ${name}`, permission: 's3:PutObject', isWrite: true, signal };
-  const isSmall = body instanceof Uint8Array && body.length <= SMALL_BODY_BYTES;
-  return isSmall ? purpose : { ...purpose, silenceMs: Infinity };
+interface RawAnswer {
+  statusCode: number;
+  headers: Record<string, string>;
+  body?: Readable;
 }
 
 type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Command<
@@ -68,16 +64,22 @@ type Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Comma
   S3ClientResolvedConfig
 >;
 
+/** Of a request that writes an object, with a body of that size. */
+export function writing(name: string, signal: AbortSignal, bytes = 0): Purpose {
+  const silenceMs = bytes > SMALL_BODY_BYTES ? Infinity : undefined;
+  return { what: `writing ${name}`, permission: 's3:PutObject', signal, silenceMs };
+}
+
 export class S3Connection {
-  readonly client: S3Client;
   readonly location: string;
   /** What all names begin with; empty, or with a slash at its end. */
   readonly prefix: string;
+  readonly #client: S3Client;
   readonly #bucket: string;
   readonly #silenceMs: number;
 
   constructor({ client, endpoint, bucket, prefix, silenceMs = SILENCE_MS }: S3BucketOptions) {
-    this.client = watchAnswers(client);
+    this.#client = client;
     this.prefix = prefix === '' ? '' : `${prefix}/`;
     this.#bucket = bucket;
     this.#silenceMs = silenceMs;
@@ -95,35 +97,11 @@ export class S3Connection {
     return { Bucket: this.#bucket, Prefix: this.prefix + begin };
   }
 
-  /** All pages of a listing, and when the first was made. `getPage` sends its request for the given purpose. */
-  async listPages<T, M>(
-    purpose: Purpose,
-    getPage: (
-      purpose: Purpose,
-      next: M | undefined,
-    ) => Promise<{ objects: T[]; next: M | undefined }>,
-  ): Promise<S3Listing<T>> {
-    const objects: T[] = [];
-    let nowMs = NaN;
-    const onDate = (dateMs: number): void => {
-      if (Number.isNaN(nowMs)) nowMs = dateMs;
-    };
-    let next: M | undefined;
-    do {
-      const page = await getPage({ ...purpose, onDate }, next);
-      objects.push(...page.objects);
-      next = page.next;
-    } while (next !== undefined);
-    if (!Number.isNaN(nowMs)) return { objects, nowMs };
-    const message = `${purpose.what} in ${this.location}: the server does not tell the time (no Date header)`;
-    throw new MirrorError('store-unavailable', message);
-  }
-
   request<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
     command: Command<I, O>,
     purpose: Purpose,
   ): Promise<O> {
-    return this.send(purpose, (abortSignal) => this.client.send(command, { abortSignal }));
+    return this.receive(command, purpose, ({ output }) => output);
   }
 
   /** The same, but undefined for a failure that only says that something is absent. */
@@ -132,48 +110,73 @@ export class S3Connection {
     purpose: Purpose,
     isAbsence: (error: unknown) => boolean,
   ): Promise<O | undefined> {
-    return this.send(purpose, (abortSignal) =>
-      this.client.send(command, { abortSignal }).catch((error: unknown) => {
-        if (isAbsence(error)) return undefined;
-        throw error;
-      }),
-    );
+    return this.request(command, purpose).catch((error: unknown) => {
+      if (isAbsence(error)) return undefined;
+      throw error;
+    });
   }
 
-  /** Sends what may fail, and explains the failure. */
-  async send<T>(
-    purpose: Purpose,
-    send: (bounded: AbortSignal, note: () => void) => Promise<T>,
+  /** Sends a request, and uses its answer as long as it arrives. */
+  async receive<I extends ServiceInputTypes, O extends ServiceOutputTypes, T>(
+    command: Command<I, O>,
+    { what, permission, signal, silenceMs = this.#silenceMs }: Purpose,
+    use: (answer: Arrived<O>) => T | Promise<T>,
   ): Promise<T> {
-    const { signal, what, permission, isWrite = false, onDate } = purpose;
-    const { silenceMs = this.#silenceMs } = purpose;
     const { location } = this;
     throwIfCancelled(signal);
     const silent = (): MirrorError => {
       const message = `${what} in ${location}: the server has not answered for ${formatDuration(silenceMs)}`;
-      return new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
+      return new BrokenOffError(message, { isSilence: true });
     };
     try {
-      return await unlessSilent(signal, silenceMs, silent, (bounded, note) => {
-        const listener = (dateMs: number): void => {
+      return await unlessSilent(signal, silenceMs, silent, async (bounded, note) => {
+        let dateMs = NaN;
+        watch(command, ({ headers }) => {
           note();
-          onDate?.(dateMs);
-        };
-        const sending = listen(listener, () => againByTheClock(() => send(bounded, note)));
+          dateMs = Date.parse(headers['date'] ?? '');
+        });
+        const sending = this.#client.send(command, { abortSignal: bounded });
         // The SDK sleeps between two attempts.
-        return endWith(sending, bounded);
+        const output = await endWith(sending, bounded);
+        const body = (): Readable =>
+          addAbortSignal(bounded, (output as { Body?: unknown }).Body as Readable);
+        return use({ output, dateMs, body, note });
       });
     } catch (error) {
       throwIfCancelled(signal);
-      throw toS3Error(error, { what, permission, isWrite, location });
+      throw toS3Error(error, { what, permission, location });
     }
   }
 }
 
-/** If this machine's clock was set in the meantime, the SDK learns the difference from the answer. */
-async function againByTheClock<T>(send: () => Promise<T>): Promise<T> {
-  return send().catch((error: unknown) => {
-    if (codeOf(error) !== 'RequestTimeTooSkewed') throw error;
-    return send();
-  });
+/** Looks at each answer before the SDK reads it. The SDK would treat a web page as an empty list: throws NotS3Error. */
+function watch<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
+  command: Command<I, O>,
+  onAnswer: (answer: RawAnswer) => void,
+): void {
+  command.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const answer = result.response as RawAnswer;
+      onAnswer(answer);
+      if (!isWebPage(answer)) return result;
+      const { hostname = '' } = args.request as { hostname?: string };
+      answer.body?.destroy();
+      const page = `a web page (text/html, status ${String(answer.statusCode)})`;
+      throw new NotS3Error(`${hostname} answers with ${page}, not as an S3 server`);
+    },
+    // Within retries and within what reads the body.
+    { step: 'deserialize', priority: 'low', name: 'watch' },
+  );
+}
+
+/**
+ * A gateway's page for a failure of the server (5xx) is one too, but that failure is to be retried. Some S3
+ * servers label empty answers as HTML, and Swift adds a page to some that it has accepted.
+ */
+function isWebPage({ statusCode, headers }: RawAnswer): boolean {
+  if (!/^text\/html\b/i.test(headers['content-type'] ?? '')) return false;
+  const isEmpty = statusCode === 204 || headers['content-length'] === '0';
+  const isOfS3 = Object.keys(headers).some((name) => name.startsWith('x-amz-'));
+  return !isEmpty && !isOfS3 && statusCode < 500;
 }

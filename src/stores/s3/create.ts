@@ -10,6 +10,7 @@ import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import { backOff, pause } from '../../lib/retry.ts';
 import type { S3Bucket } from './bucket.ts';
 import { BACK_OFF } from './connection.ts';
+import { isRefusal } from './errors.ts';
 import { PROBE } from './keys.ts';
 
 const PROBE_CONTENT = Buffer.from(
@@ -17,9 +18,6 @@ const PROBE_CONTENT = Buffer.from(
 );
 /** A conflict is over in a moment. */
 const MAX_CONFLICTS = 6;
-
-export const NO_CONDITIONAL_WRITES =
-  'the server has no conditional writes (`If-None-Match: *`), which claims need';
 
 export class S3Creation {
   readonly #bucket: S3Bucket;
@@ -45,8 +43,17 @@ export class S3Creation {
     signal: AbortSignal,
   ): Promise<boolean> {
     for (let conflicts = 1; conflicts <= MAX_CONFLICTS; conflicts++) {
-      const isCreated = await this.#try(name, content, nonce, signal);
-      if (isCreated !== undefined) return isCreated;
+      try {
+        if (await this.#bucket.putNew(name, content, nonce, signal)) return true;
+      } catch (error) {
+        throwIfCancelled(signal);
+        const found = await this.#bucket.head(name, signal).catch(() => undefined);
+        if (found?.nonce === nonce) return true;
+        throw error;
+      }
+      // An earlier attempt of ours may have created it, and its answer was lost.
+      const found = await this.#bucket.head(name, signal);
+      if (found !== undefined) return found.nonce === nonce;
       await pause(backOff(conflicts, BACK_OFF), signal);
     }
     const what = `writing ${name} in ${this.#bucket.location}`;
@@ -60,43 +67,18 @@ export class S3Creation {
     if (found?.nonce === nonce) await this.#bucket.remove(name, signal);
   }
 
-  /** Undefined if the creation was refused although the object is absent. */
-  async #try(
-    name: string,
-    content: Uint8Array,
-    nonce: string,
-    signal: AbortSignal,
-  ): Promise<boolean | undefined> {
-    try {
-      const outcome = await this.#bucket.putNew(name, content, nonce, signal);
-      if (outcome === 'done') return true;
-      if (outcome === 'unsupported') {
-        const message = `writing ${name} in ${this.#bucket.location}: ${NO_CONDITIONAL_WRITES}`;
-        throw new MirrorError('store-unavailable', message);
-      }
-      // An earlier attempt of ours may have created it, and its answer was lost.
-      const found = await this.#bucket.head(name, signal);
-      return found === undefined ? undefined : found.nonce === nonce;
-    } catch (error) {
-      throwIfCancelled(signal);
-      const found = await this.#bucket.head(name, signal).catch(() => undefined);
-      if (found?.nonce === nonce) return true;
-      throw error;
-    }
-  }
-
   async #probe(signal: AbortSignal): Promise<boolean> {
-    const nonce = newNonce();
-    // The first attempt may create it.
-    for (let attempt = 0; attempt < 2; attempt++) {
-      const outcome = await this.#bucket.putNew(PROBE, PROBE_CONTENT, nonce, signal);
-      if (outcome === 'exists' || outcome === 'conflict') return true;
-      if (outcome === 'done') continue;
+    const create = (): Promise<boolean> =>
+      this.#bucket.putNew(PROBE, PROBE_CONTENT, newNonce(), signal);
+    try {
+      // The first attempt may create it.
+      return !(await create()) || !(await create());
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
       // If this fails too, the server didn't refuse because of the condition.
       await this.#bucket.put(PROBE, PROBE_CONTENT, signal);
       return false;
     }
-    return false;
   }
 }
 

@@ -1,21 +1,26 @@
 /**
  * Downloads a layer's tar object into files: several ranges at the same time, each written to its place as it arrives. The
  * ETag makes sure that all are ranges of the same object. A range that breaks off or stalls continues from where it
- * stopped. Each range needs a few MiB of memory (tar-target.ts).
+ * stopped. Each range needs a few MiB of memory (body.ts).
  */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { unlessSilent } from '../../lib/abort.ts';
-import { describeError, MirrorError, throwIfCancelled } from '../../lib/errors.ts';
+import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import { mapEachOf, type Slots } from '../../lib/parallel.ts';
 import { backOff, pause } from '../../lib/retry.ts';
 import type { GetOptions, LayerFiles } from '../store.ts';
 import type { S3Bucket } from './bucket.ts';
+import { BrokenOffError } from './body.ts';
 import { BACK_OFF } from './connection.ts';
-import { cutTar, describeTar } from './tar.ts';
-import { TarTarget, type PendingRange, type TargetFile } from './tar-target.ts';
+import {
+  contentBytes,
+  cutTar,
+  describeTar,
+  overlap,
+  writeTar,
+  type TarFile,
+  type TarRange,
+} from './tar.ts';
 
 const MIB = 1024 * 1024;
 
@@ -53,7 +58,7 @@ interface Download extends DownloadOptions {
   bucket: S3Bucket;
   name: string;
   etag: string;
-  files: TargetFile[];
+  files: readonly TarFile[];
   /** Called with the number of bytes that were written. */
   add: (bytes: number) => void;
 }
@@ -76,103 +81,66 @@ export async function downloadLayer(
         : `has ${String(head.bytes)} bytes instead of ${String(tar.bytes)}`;
     throw new MirrorError('bad-snapshot', `${name} in ${bucket.location} ${problem}`);
   }
-  const files: TargetFile[] = [];
+  await using opened = new AsyncDisposableStack();
+  const files: TarFile[] = [];
+  for (const entry of tar.entries) {
+    const handle = opened.use(await open(join(directory, entry.name), 'wx', 0o444));
+    files.push({ ...entry, handle });
+  }
   let done = 0;
   const add = (bytes: number): void => {
     done += bytes;
     if (bytes > 0) onBytes?.(done);
   };
   const download = { ...options, bucket, name, etag: head.etag, files, add };
-  try {
-    for (const entry of tar.entries) {
-      files.push({ ...entry, handle: await open(join(directory, entry.name), 'wx', 0o444) });
-    }
-    await mapEachOf(cutTar(tar, limits.bytes), limits.width, signal, (range, bounded) =>
-      slots.run(() => bring(download, { ...range, position: range.start }, bounded)),
-    );
-    onBytes?.(done);
-  } finally {
-    await Promise.all(files.map(({ handle }) => handle.close()));
-  }
+  await mapEachOf(cutTar(tar, limits.bytes), limits.width, signal, (range, bounded) =>
+    slots.run(() => bring(download, range, bounded)),
+  );
+  onBytes?.(done);
 }
 
-async function bring(download: Download, range: PendingRange, signal: AbortSignal): Promise<void> {
-  const { bucket, name, limits, files, onFilled } = download;
-  throwIfCancelled(signal);
-  let failures = 0;
-  while (range.position < range.end) {
-    const before = range.position;
-    const problem = await attempt(download, range, signal);
-    throwIfCancelled(signal);
-    if (range.position - before >= limits.progressBytes) failures = 0;
-    else if (problem !== undefined) failures++;
+async function bring(download: Download, range: TarRange, signal: AbortSignal): Promise<void> {
+  const { bucket, name, limits, onFilled } = download;
+  const files = download.files.filter(
+    ({ headerStart, end }) => headerStart < range.end && end > range.start,
+  );
+  const rest = { ...range };
+  for (let failures = 0; rest.start < rest.end;) {
+    const before = rest.start;
+    const problem = await attempt({ ...download, files }, rest, signal);
+    if (rest.start === rest.end) break;
+    failures = rest.start - before >= limits.progressBytes ? 0 : failures + 1;
     if (failures >= limits.attempts) {
       const message = `reading ${name} in ${bucket.location} broke off ${String(failures)} times`;
       throw new MirrorError('store-unavailable', message, { cause: problem });
     }
-    if (problem !== undefined) await pause(backOff(failures + 1, BACK_OFF), signal);
+    await pause(backOff(failures + 1, BACK_OFF), signal);
   }
   for (const file of files) {
-    const from = Math.max(range.start, file.start);
-    const to = Math.min(range.end, file.end);
-    if (from < to) onFilled?.(file.name, from - file.start, to - file.start);
+    const { start, end } = overlap(range, file);
+    if (start < end) onFilled?.(file.name, start - file.start, end - file.start);
   }
 }
 
-/** Writes what arrives. Returns the failure that ended it, if another attempt may succeed. */
+/** Writes what arrives, and moves the range's start. Returns the failure that ended it, if another attempt may succeed. */
 async function attempt(
-  download: Download,
-  range: PendingRange,
+  { bucket, name, etag, files, limits: { attemptMs, silenceMs }, add }: Download,
+  range: TarRange,
   signal: AbortSignal,
-): Promise<Error | undefined> {
-  const { bucket, name, etag, limits } = download;
-  const deadline = AbortSignal.timeout(limits.attemptMs);
-  const bounds = AbortSignal.any([signal, deadline]);
-  const silent = new MirrorError('store-unavailable', 'nothing arrived for a while');
+): Promise<unknown> {
+  const deadline = AbortSignal.timeout(attemptMs);
+  const options = { signal: AbortSignal.any([signal, deadline]), silenceMs };
   try {
-    return await unlessSilent(
-      bounds,
-      limits.silenceMs,
-      () => silent,
-      async (bounded, note) => {
-        const window = { etag, start: range.position, end: range.end };
-        const body = await bucket.openRange(name, window, bounded);
-        try {
-          return await pump(download, body, range, bounded, note);
-        } finally {
-          body.destroy();
-        }
-      },
-    );
+    await bucket.readRange(name, { ...range, etag }, options, async (pieces, bytes) => {
+      await writeTar(files, range.start, pieces);
+      add(contentBytes(files, { start: range.start, end: range.start + bytes }));
+      range.start += bytes;
+    });
+    return undefined;
   } catch (error) {
-    if (signal.aborted) throw error;
-    if (error === silent) return silent;
-    // The SDK has retried already, unless the deadline ended the request.
+    throwIfCancelled(signal);
     if (deadline.aborted) return new Error('it took too long');
+    if (error instanceof BrokenOffError) return error;
     throw error;
   }
-}
-
-async function pump(
-  { files, add }: Download,
-  body: Readable,
-  range: PendingRange,
-  signal: AbortSignal,
-  note: () => void,
-): Promise<Error | undefined> {
-  const target = new TarTarget(files, range, (bytes) => {
-    note();
-    add(bytes);
-  });
-  try {
-    // Read to the end of the body and not only of the range: otherwise the connection isn't reused.
-    await pipeline(body, target, { signal });
-  } catch (error) {
-    await target.settled;
-    if (target.failure !== undefined) throw target.failure;
-    if (range.position === range.end) return undefined;
-    if (signal.aborted) throw error;
-    return Error.isError(error) ? error : new Error(describeError(error));
-  }
-  return range.position === range.end ? undefined : new Error('it ended early');
 }

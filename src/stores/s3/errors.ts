@@ -9,7 +9,6 @@ export interface S3Attempt {
   location: string;
   /** What a policy must allow for it: `s3:ListBucket`. */
   permission: string;
-  isWrite: boolean;
 }
 
 /** Something that is no S3 server has answered. */
@@ -33,54 +32,64 @@ interface Explanation {
   code?: 'store-read-only' | 'no-space';
 }
 
-const EXPIRED: Explanation = {
-  text: 'the credentials have expired: get new ones in this job, for longer than it runs',
-  concern: 's3-credentials',
-};
-const UNKNOWN_CREDENTIALS: Explanation = {
-  text: 'the server does not take these credentials (the access key, its secret and, if there is one, the session token)',
-  concern: 's3-credentials',
-};
-const NO_CREDENTIALS: Explanation = {
-  text: 'there are no AWS credentials: run aws-actions/configure-aws-credentials before, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
-  concern: 's3-credentials',
-};
-const SKEWED: Explanation = {
-  text: "this machine's clock and the server's are too far apart: set the machine's clock",
-};
-const DAMAGED: Explanation = { text: 'the bytes changed on their way to the server' };
-const FULL: Explanation = { text: 'the store is full, or its quota is used up', code: 'no-space' };
-
-const BY_CODE: Record<string, Explanation> = {
-  CredentialsProviderError: NO_CREDENTIALS,
-  TokenProviderError: NO_CREDENTIALS,
-  ExpiredToken: EXPIRED,
-  ExpiredTokenException: EXPIRED,
-  RequestExpired: EXPIRED,
-  TokenRefreshRequired: EXPIRED,
-  InvalidAccessKeyId: UNKNOWN_CREDENTIALS,
-  InvalidToken: UNKNOWN_CREDENTIALS,
-  InvalidClientTokenId: UNKNOWN_CREDENTIALS,
-  SignatureDoesNotMatch: UNKNOWN_CREDENTIALS,
-  UnrecognizedClientException: UNKNOWN_CREDENTIALS,
-  RequestTimeTooSkewed: SKEWED,
-  RequestInTheFuture: SKEWED,
-  BadDigest: DAMAGED,
-  XAmzContentSHA256Mismatch: DAMAGED,
-  InsufficientStorage: FULL,
-  QuotaExceeded: FULL,
-  ServiceQuotaExceeded: FULL,
-  StorageFull: FULL,
-  XMinioStorageFull: FULL,
-  XMinioStorageQuotaExceeded: FULL,
-  NoSuchBucket: {
+const EXPLANATIONS: readonly (Explanation & { codes: string[] })[] = [
+  {
+    codes: ['CredentialsProviderError', 'TokenProviderError'],
+    text: 'there are no AWS credentials: run aws-actions/configure-aws-credentials before, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
+    concern: 's3-credentials',
+  },
+  {
+    codes: ['ExpiredToken', 'ExpiredTokenException', 'RequestExpired', 'TokenRefreshRequired'],
+    text: 'the credentials have expired: get new ones in this job, for longer than it runs',
+    concern: 's3-credentials',
+  },
+  {
+    codes: [
+      'InvalidAccessKeyId',
+      'InvalidToken',
+      'InvalidClientTokenId',
+      'SignatureDoesNotMatch',
+      'UnrecognizedClientException',
+    ],
+    text: 'the server does not take these credentials (the access key, its secret and, if there is one, the session token)',
+    concern: 's3-credentials',
+  },
+  {
+    codes: ['RequestTimeTooSkewed', 'RequestInTheFuture'],
+    text: "this machine's clock and the server's are too far apart: set the machine's clock",
+  },
+  {
+    codes: ['BadDigest', 'XAmzContentSHA256Mismatch'],
+    text: 'the bytes changed on their way to the server',
+  },
+  {
+    codes: [
+      'InsufficientStorage',
+      'QuotaExceeded',
+      'ServiceQuotaExceeded',
+      'StorageFull',
+      'XMinioStorageFull',
+      'XMinioStorageQuotaExceeded',
+    ],
+    text: 'the store is full, or its quota is used up',
+    code: 'no-space',
+  },
+  {
+    codes: ['NoSuchBucket'],
     text: 'the server has no such bucket; it is not created here',
     concern: 's3-bucket',
   },
-  InvalidBucketName: { text: 'a bucket cannot have that name', concern: 's3-bucket' },
-  SlowDown: { text: 'the server asks to slow down, also after waiting' },
-  TimeoutError: { text: 'the server does not answer', concern: 's3-endpoint' },
-};
+  {
+    codes: ['InvalidBucketName'],
+    text: 'a bucket cannot have that name',
+    concern: 's3-bucket',
+  },
+  { codes: ['SlowDown'], text: 'the server asks to slow down, also after waiting' },
+  { codes: ['TimeoutError'], text: 'the server does not answer', concern: 's3-endpoint' },
+];
+const BY_CODE = new Map(EXPLANATIONS.flatMap((each) => each.codes.map((code) => [code, each])));
+/** What a status says that comes without a code of its own. */
+const CODES: Record<number, string> = { 429: 'SlowDown', 507: 'StorageFull' };
 
 const OTHER_REGION = new Set([
   'AuthorizationHeaderMalformed',
@@ -99,19 +108,14 @@ const UNREACHABLE = new Set([
 ]);
 const WANTS_CERTIFICATE = /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_|UNABLE_TO_|CERT_|ERR_TLS_)/;
 
-/** The HTTP status of an answer that the SDK threw; undefined for everything else. */
+/** The HTTP status of an answer that is a failure; undefined for everything else. */
 export function statusOf(error: unknown): number | undefined {
   return answerOf(error).status;
 }
 
-/** S3's own word for what went wrong: `NoSuchKey`; or the name of another error. */
-export function codeOf(error: unknown): string {
-  return answerOf(error).code;
-}
-
-/** Tells errors with that code of S3. */
+/** Tells errors with that code, S3's own word for what went wrong. */
 export function isCode(code: string): (error: unknown) => boolean {
-  return (error) => codeOf(error) === code;
+  return (error) => answerOf(error).code === code;
 }
 
 /** Whether the server says that it has no such request. */
@@ -123,7 +127,7 @@ export function isUnsupported(error: unknown): boolean {
 /** Whether the server may have refused a request for its condition, not for what else is wrong with it. */
 export function isRefusal(error: unknown): boolean {
   const { code, status } = answerOf(error);
-  const isOther = code in BY_CODE || OTHER_REGION.has(code);
+  const isOther = BY_CODE.has(code) || OTHER_REGION.has(code);
   return isUnsupported(error) || status === 304 || (status === 400 && !isOther);
 }
 
@@ -142,26 +146,25 @@ export function toS3Error(error: unknown, attempt: S3Attempt): MirrorError {
 function explain(error: unknown, attempt: S3Attempt): Explanation | undefined {
   if (error instanceof NotS3Error) return { text: error.message, concern: 's3-endpoint' };
   const answer = answerOf(error);
-  return BY_CODE[answer.code] ?? explainStatus(answer, attempt) ?? explainSystem(error);
+  const known = BY_CODE.get(answer.code) ?? BY_CODE.get(CODES[answer.status ?? 0] ?? '');
+  return known ?? explainStatus(answer, attempt) ?? explainSystem(error);
 }
 
 function explainStatus(
   { code, status, region }: Answer,
-  { permission, isWrite }: S3Attempt,
+  { permission }: S3Attempt,
 ): Explanation | undefined {
   if (OTHER_REGION.has(code) || status === 301 || status === 307) {
     const where = region === undefined ? 'another region' : `the region "${region}"`;
     return { text: `the bucket is in ${where}, or at another address`, concern: 's3-region' };
   }
   if (status === undefined) return undefined;
-  if (status === 507) return FULL;
   if (status === 401 || status === 403) {
     // Where a key may not be listed, one that is missing looks like one that is forbidden.
     const listing = permission === 's3:ListBucket' ? '' : ' and s3:ListBucket on the bucket';
     const text = `these credentials may not do that: allow ${permission}${listing}`;
-    return { text, ...(isWrite && { code: 'store-read-only' }) };
+    return /^s3:(?:Get|List)/.test(permission) ? { text } : { text, code: 'store-read-only' };
   }
-  if (status === 429) return BY_CODE['SlowDown'];
   if (status >= 500 && status !== 501) {
     return { text: `the server failed (${String(status)}), also when asked again` };
   }
@@ -185,7 +188,9 @@ function explainSystem(error: unknown): Explanation | undefined {
   return { text: 'the server cannot be reached', concern: 's3-endpoint' };
 }
 
+/** Of an error of the SDK, also of one that was explained. */
 function answerOf(error: unknown): Answer {
+  if (error instanceof MirrorError) return answerOf(error.cause);
   if (!Error.isError(error)) return { code: '', status: undefined, region: undefined };
   const { name, Code, Region, $metadata, $response } = error as Error & {
     Code?: unknown;

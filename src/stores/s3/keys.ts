@@ -25,21 +25,17 @@ export class S3Keys {
 
   manifest(number: number, nonce?: string): string {
     const suffix = nonce === undefined ? '' : `-${nonce}`;
-    return `${this.manifestPrefix(number)}${suffix}.json.gz`;
-  }
-
-  /** What the names of all manifests of a number begin with. */
-  manifestPrefix(number: number): string {
-    return `${this.manifests}${String(number).padStart(10, '0')}`;
+    return `${this.manifests}${digitsOf(number)}${suffix}.json.gz`;
   }
 
   layer(name: string): string {
     return `${this.layers}${name}.tar`;
   }
+}
 
-  claim(name: string): string {
-    return `${this.claims}${name}`;
-  }
+/** What the names of all manifests of a number begin with, in their folder. */
+export function digitsOf(number: number): string {
+  return String(number).padStart(10, '0');
 }
 
 /** The number of a manifest by its name in the folder; undefined for a foreign object. */

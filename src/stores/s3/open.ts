@@ -1,8 +1,7 @@
 /**
- * Opens the store in a bucket, with its claims. Nothing else imports what is made of the AWS toolkit,
- * and this is imported only where S3 is used: the toolkit takes a while to load.
+ * Opens the store in a bucket, with its claims. Nothing else imports what uses the AWS SDK, and this is imported only where
+ * S3 is used: the SDK takes a while to load.
  */
-import type { S3Client } from '@aws-sdk/client-s3';
 import { toMirrorError } from '../../lib/errors.ts';
 import type { ClaimRecords } from '../../locks/claims/records.ts';
 import { S3Bucket } from './bucket.ts';
@@ -12,15 +11,10 @@ import { createS3Records } from './records.ts';
 import { createS3Store } from './store.ts';
 import type { Store } from '../store.ts';
 
-export interface S3Place {
+export interface S3Place extends S3Access {
   bucket: string;
   /** What the names of all objects begin with; empty, or without a slash at its ends. */
   prefix: string;
-  /** Undefined: as the AWS tools resolve it. */
-  region: string | undefined;
-  /** Undefined: as the AWS tools resolve it. */
-  endpoint: string | undefined;
-  isPathStyle: boolean;
 }
 
 export interface OpenS3 {
@@ -29,23 +23,14 @@ export interface OpenS3 {
 }
 
 /** Asks nothing of the server yet. Throws `invalid-input` where the machine's own AWS settings are bad. */
-export async function openS3(
-  { bucket: name, prefix, ...access }: S3Place,
-  environment: S3Access['environment'],
-): Promise<OpenS3> {
-  const client = await openClient({ ...access, environment });
-  const bucket = new S3Bucket({ client, endpoint: access.endpoint, bucket: name, prefix });
+export async function openS3(place: S3Place, environment: NodeJS.ProcessEnv): Promise<OpenS3> {
+  const client = await createS3Client(place, environment).catch((error: unknown) => {
+    throw toMirrorError(error, 'invalid-input', 'The AWS settings of this machine cannot be used');
+  });
+  const bucket = new S3Bucket({ ...place, client });
   const creation = new S3Creation(bucket);
   return {
     store: createS3Store({ bucket, creation }),
     recordsOf: (key) => createS3Records({ bucket, creation, key }),
   };
-}
-
-async function openClient(access: S3Access): Promise<S3Client> {
-  try {
-    return await createS3Client(access);
-  } catch (error) {
-    throw toMirrorError(error, 'invalid-input', 'The AWS settings of this machine cannot be used');
-  }
 }

@@ -3,7 +3,7 @@ import { MirrorError } from '../../lib/errors.ts';
 import { MAX_RECORD_BYTES, type ClaimRecords } from '../../locks/claims/records.ts';
 import { checkRecords } from '../back-end.ts';
 import type { S3Bucket } from './bucket.ts';
-import { newNonce, NO_CONDITIONAL_WRITES, type S3Creation } from './create.ts';
+import { newNonce, type S3Creation } from './create.ts';
 import { S3Keys } from './keys.ts';
 
 export interface S3RecordsOptions {
@@ -14,23 +14,21 @@ export interface S3RecordsOptions {
 
 /** Records of a key; `create` throws `store-unavailable` where the server has no conditional writes. */
 export function createS3Records({ bucket, creation, key }: S3RecordsOptions): ClaimRecords {
-  const keys = new S3Keys(key);
+  const { claims } = new S3Keys(key);
   return checkRecords(key, {
     async create(name, content, signal) {
       if (await creation.isPossible(signal)) {
-        return creation.createIfAbsent(keys.claim(name), content, newNonce(), signal);
+        return creation.createIfAbsent(claims + name, content, newNonce(), signal);
       }
-      const message = `claims in ${bucket.location}: ${NO_CONDITIONAL_WRITES}`;
-      throw new MirrorError('store-unavailable', message);
+      const problem =
+        'the server has no conditional writes (`If-None-Match: *`), which claims need';
+      throw new MirrorError('store-unavailable', `claims in ${bucket.location}: ${problem}`);
     },
-    read: (name, signal) => bucket.read(keys.claim(name), MAX_RECORD_BYTES, signal),
+    read: (name, signal) => bucket.read(claims + name, MAX_RECORD_BYTES, signal),
     async write(name, content, signal) {
-      await bucket.put(keys.claim(name), content, signal);
+      await bucket.put(claims + name, content, signal);
     },
-    async list(signal) {
-      const { objects, nowMs } = await bucket.list(keys.claims, signal);
-      return objects.map(({ name, changedMs }) => ({ name, ageMs: nowMs - changedMs }));
-    },
-    remove: (name, signal) => bucket.remove(keys.claim(name), signal),
+    list: (signal) => bucket.list(claims, signal),
+    remove: (name, signal) => bucket.remove(claims + name, signal),
   });
 }

@@ -19,7 +19,7 @@ import type { S3Bucket } from './bucket.ts';
 import type { S3Upload } from './uploads.ts';
 import { newNonce, type S3Creation } from './create.ts';
 import { DEFAULT_LIMITS, downloadLayer, type RangeLimits } from './download.ts';
-import { layerOf, numberOf, S3Keys } from './keys.ts';
+import { digitsOf, layerOf, numberOf, S3Keys } from './keys.ts';
 import { COMMIT_GRACE_MS, uploadLayer } from './upload.ts';
 
 export interface S3StoreOptions {
@@ -51,7 +51,7 @@ export function createS3Store({ bucket, creation, limits: given }: S3StoreOption
     },
 
     async findManifest({ keys, signal }, below, vanished) {
-      const { objects } = await bucket.list(keys.manifests, signal);
+      const objects = await bucket.list(keys.manifests, signal);
       const numbers = objects.map(({ name }) => numberOf(name) ?? 0);
       const number = Math.max(0, ...numbers.filter((each) => each < below && !vanished.has(each)));
       if (number === 0) return undefined;
@@ -112,8 +112,7 @@ async function createManifest(
 
 /** All manifests of a number: more than one only if its writers contend, or died. */
 async function namesOf({ bucket, keys, signal }: Session, number: number): Promise<string[]> {
-  const begin = keys.manifestPrefix(number).slice(keys.manifests.length);
-  const { objects } = await bucket.list(keys.manifests, signal, begin);
+  const objects = await bucket.list(keys.manifests, signal, digitsOf(number));
   return objects
     .filter(({ name }) => numberOf(name) === number)
     .map(({ name }) => keys.manifests + name);
@@ -133,26 +132,18 @@ async function checkStored(
 
 const removal: RemovalOf<Session> = {
   async list({ bucket, keys, signal }) {
-    const manifests = await bucket.list(keys.manifests, signal);
-    const layers = await bucket.list(keys.layers, signal);
-    const uploads = await bucket.uploads.list(keys.layers, signal);
     const ages = new Map<number, number>();
-    for (const { name, changedMs } of manifests.objects) {
+    for (const { name, ageMs } of await bucket.list(keys.manifests, signal)) {
       const number = numberOf(name);
-      const ageMs = Math.max(0, manifests.nowMs - changedMs);
       // The age of the youngest of several, because retention relies on a manifest that existed for that long.
       if (number !== undefined) ages.set(number, Math.min(ageMs, ages.get(number) ?? Infinity));
     }
+    const layers = await bucket.list(keys.layers, signal);
+    const uploads = await bucket.uploads.list(keys.layers, signal);
     return {
       manifests: [...ages].map(([number, ageMs]) => ({ number, ageMs })),
-      layers: layers.objects.map(({ name, changedMs }) => ({
-        name: layerOf(name) ?? '',
-        ageMs: Math.max(0, layers.nowMs - changedMs),
-      })),
-      debris: uploads.objects.map((upload) => ({
-        name: debrisName(upload),
-        ageMs: Math.max(0, uploads.nowMs - upload.startedMs),
-      })),
+      layers: layers.map(({ name, ageMs }) => ({ name: layerOf(name) ?? '', ageMs })),
+      debris: uploads.map((upload) => ({ name: debrisName(upload), ageMs: upload.ageMs })),
     };
   },
 
@@ -164,8 +155,8 @@ const removal: RemovalOf<Session> = {
   removeLayer: ({ bucket, keys, signal }, name) => bucket.remove(keys.layer(name), signal),
 
   async removeDebris({ bucket, keys, signal }, name) {
-    const { objects } = await bucket.uploads.list(keys.layers, signal);
-    const upload = objects.find((each) => debrisName(each) === name);
+    const uploads = await bucket.uploads.list(keys.layers, signal);
+    const upload = uploads.find((each) => debrisName(each) === name);
     if (upload !== undefined) await bucket.uploads.abort(upload, signal);
   },
 };

@@ -3,13 +3,12 @@
  * file, files padded to blocks, two empty blocks at the end. Its bytes follow from the files' names, sizes
  * and contents alone, so a reader knows from the manifest where each file lies, and how its header must be.
  */
+import type { FileHandle } from 'node:fs/promises';
 import { Header } from 'tar/header';
 import { MirrorError } from '../../lib/errors.ts';
 import type { LayerFiles } from '../store.ts';
 
 const BLOCK_BYTES = 512;
-/** The name's field has 100 bytes, one of which ends it. */
-const MAX_NAME_LENGTH = 99;
 
 export interface TarEntry {
   name: string;
@@ -26,29 +25,25 @@ export interface Tar {
   bytes: number;
 }
 
+/** An entry whose content is in an open file. */
+export interface TarFile extends TarEntry {
+  handle: FileHandle;
+}
+
 /** A range of the archive: from a byte to before another. */
 export interface TarRange {
   start: number;
   end: number;
 }
 
-/** Throws `bad-snapshot` where a file's name does not fit a header. */
-export function describeTar({ name: layer, files }: LayerFiles): Tar {
+/** The archive of a layer, whose files' names have at most 99 characters. */
+export function describeTar({ files }: LayerFiles): Tar {
   let headerStart = 0;
   const entries = files.map(({ name, bytes }): TarEntry => {
-    if (name.length > MAX_NAME_LENGTH) {
-      const message = `layer ${layer}: the name ${name} is too long for a tar archive`;
-      throw new MirrorError('bad-snapshot', message);
-    }
     const start = headerStart + BLOCK_BYTES;
-    const entry = {
-      name,
-      header: encodeHeader(name, bytes),
-      headerStart,
-      start,
-      end: start + bytes,
-    };
-    headerStart = Math.ceil(entry.end / BLOCK_BYTES) * BLOCK_BYTES;
+    const end = start + bytes;
+    const entry = { name, header: encodeHeader(name, bytes), headerStart, start, end };
+    headerStart = Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES;
     return entry;
   });
   return { entries, bytes: headerStart + 2 * BLOCK_BYTES };
@@ -69,6 +64,76 @@ export function cutTar({ entries }: Tar, maxBytes: number): TarRange[] {
     }
   }
   return ranges;
+}
+
+/** How many bytes of a range are content of files. */
+export function contentBytes(entries: readonly TarEntry[], range: TarRange): number {
+  const parts = entries.map((entry) => overlap(range, entry));
+  return parts.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+/** Makes a range of the archive, at the beginning of a buffer. Throws `bad-snapshot` if a file is too short. */
+export async function readTar(
+  files: readonly TarFile[],
+  range: TarRange,
+  buffer: Buffer,
+): Promise<Buffer> {
+  const bytes = buffer.subarray(0, range.end - range.start).fill(0);
+  for (const { name, header, headerStart, start, end, handle } of files) {
+    const head = overlap(range, { start: headerStart, end: start });
+    header
+      .subarray(head.start - headerStart, head.end - headerStart)
+      .copy(bytes, head.start - range.start);
+    const content = overlap(range, { start, end });
+    for (let at = content.start; at < content.end;) {
+      const target = bytes.subarray(at - range.start, content.end - range.start);
+      const { bytesRead } = await handle.read(target, { position: at - start });
+      if (bytesRead === 0) {
+        throw new MirrorError('bad-snapshot', `${name} changed while it was stored`);
+      }
+      at += bytesRead;
+    }
+  }
+  return bytes;
+}
+
+/** Writes pieces of the archive, from one byte on, to its files. Throws `bad-snapshot` if a header isn't as expected. */
+export async function writeTar(
+  files: readonly TarFile[],
+  from: number,
+  pieces: readonly Buffer[],
+): Promise<void> {
+  const range = { start: from, end: pieces.reduce((sum, { length }) => sum + length, from) };
+  for (const { name, header, headerStart, start, end, handle } of files) {
+    const head = overlap(range, { start: headerStart, end: start });
+    const expected = header.subarray(head.start - headerStart, head.end - headerStart);
+    if (!Buffer.concat(cut(pieces, head.start - from, head.end - from)).equals(expected)) {
+      throw new MirrorError('bad-snapshot', `the header of ${name} is another than declared`);
+    }
+    const content = overlap(range, { start, end });
+    for (let at = content.start; at < content.end;) {
+      const rest = cut(pieces, at - from, content.end - from);
+      at += (await handle.writev(rest, at - start)).bytesWritten;
+    }
+  }
+}
+
+/** The bytes of some pieces, one after the other, from one to before another. */
+function cut(pieces: readonly Buffer[], start: number, end: number): Buffer[] {
+  let at = 0;
+  const wanted: Buffer[] = [];
+  for (const piece of pieces) {
+    const part = piece.subarray(Math.max(0, start - at), Math.max(0, end - at));
+    if (part.length > 0) wanted.push(part);
+    at += piece.length;
+  }
+  return wanted;
+}
+
+/** What is in both; it ends where it starts if nothing is. */
+export function overlap(one: TarRange, other: TarRange): TarRange {
+  const start = Math.max(one.start, other.start);
+  return { start, end: Math.max(start, Math.min(one.end, other.end)) };
 }
 
 /** A size of 8 GiB and more is written in base 256, as GNU tar does; any tar of today reads it. */

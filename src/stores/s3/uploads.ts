@@ -5,11 +5,11 @@ import {
   CreateMultipartUploadCommand,
   ListMultipartUploadsCommand,
   UploadPartCommand,
+  type UploadPartCommandOutput,
 } from '@aws-sdk/client-s3';
 import { MirrorError } from '../../lib/errors.ts';
-import { writing, type S3Connection, type S3Listing } from './connection.ts';
+import { writing, type S3Connection } from './connection.ts';
 import { isCode, isUnsupported, statusOf } from './errors.ts';
-import { receiptOf, type S3Receipt } from './receipt.ts';
 
 export interface S3Upload {
   name: string;
@@ -23,30 +23,24 @@ export class S3Uploads {
     this.#connection = connection;
   }
 
-  /** Unfinished uploads in a folder; none if the server doesn't list them. */
-  async list(
-    folder: string,
-    signal: AbortSignal,
-  ): Promise<S3Listing<S3Upload & { startedMs: number }>> {
-    const scope = this.#connection.objects(folder);
-    // A lifecycle rule of the bucket can end uploads as well.
-    const isUnlisted = (error: unknown) => isUnsupported(error) || statusOf(error) === 403;
-    type Markers = Record<'KeyMarker' | 'UploadIdMarker', string | undefined>;
-    return this.#connection.listPages(
-      { what: `listing uploads to ${folder}`, permission: 's3:ListBucketMultipartUploads', signal },
-      async (purpose, markers: Markers | undefined) => {
-        const command = new ListMultipartUploadsCommand({ ...scope, ...markers });
-        const page = await this.#connection.find(command, purpose, isUnlisted);
-        const objects = (page?.Uploads ?? []).map(({ Key = '', UploadId = '', Initiated }) => ({
+  /** Unfinished uploads in a folder, at most 1,000; none if the server doesn't list them. */
+  async list(folder: string, signal: AbortSignal): Promise<(S3Upload & { ageMs: number })[]> {
+    const what = `listing uploads to ${folder}`;
+    const purpose = { what, permission: 's3:ListBucketMultipartUploads', signal };
+    const command = new ListMultipartUploadsCommand(this.#connection.objects(folder));
+    try {
+      return await this.#connection.receive(command, purpose, ({ output, dateMs }) =>
+        (output.Uploads ?? []).map(({ Key = '', UploadId = '', Initiated }) => ({
           name: Key.slice(this.#connection.prefix.length),
           id: UploadId,
-          startedMs: Initiated?.getTime() ?? NaN,
-        }));
-        const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page ?? {};
-        const hasMore = page?.IsTruncated === true && KeyMarker !== undefined;
-        return { objects, next: hasMore ? { KeyMarker, UploadIdMarker } : undefined };
-      },
-    );
+          ageMs: dateMs - (Initiated?.getTime() ?? NaN),
+        })),
+      );
+    } catch (error) {
+      // A lifecycle rule of the bucket can end uploads as well.
+      if (isUnsupported(error) || statusOf(error) === 403) return [];
+      throw error;
+    }
   }
 
   /** Starts a multipart upload; undefined if the server has none. */
@@ -55,26 +49,20 @@ export class S3Uploads {
     const begun = await this.#connection.find(command, writing(name, signal), isUnsupported);
     if (begun === undefined) return undefined;
     if (begun.UploadId !== undefined) return { name, id: begun.UploadId };
-    throw new MirrorError(
-      'store-unavailable',
-      `${this.#connection.location} gives an upload no id`,
-    );
+    const message = `${this.#connection.location} gives an upload no id`;
+    throw new MirrorError('store-unavailable', message);
   }
 
   /** Sends a part; parts are numbered from 1. */
-  async putPart(
+  putPart(
     { name, id: UploadId }: S3Upload,
     PartNumber: number,
     Body: Uint8Array,
     signal: AbortSignal,
-  ): Promise<S3Receipt> {
-    const command = new UploadPartCommand({
-      ...this.#connection.object(name),
-      UploadId,
-      PartNumber,
-      Body,
-    });
-    return receiptOf(await this.#connection.request(command, writing(name, signal, Body)));
+  ): Promise<UploadPartCommandOutput> {
+    const scope = { ...this.#connection.object(name), UploadId };
+    const command = new UploadPartCommand({ ...scope, PartNumber, Body });
+    return this.#connection.request(command, writing(name, signal, Body.length));
   }
 
   /** Joins the parts, which have these ETags. The object exists only after this. */
@@ -87,13 +75,13 @@ export class S3Uploads {
     const scope = { ...this.#connection.object(name), UploadId };
     const command = new CompleteMultipartUploadCommand({ ...scope, MultipartUpload: { Parts } });
     // The server may take its time to join the parts.
-    await this.#connection.request(command, { ...writing(name, signal), silenceMs: Infinity });
+    await this.#connection.request(command, writing(name, signal, Infinity));
   }
 
   /** One that is gone already is no error. */
   async abort({ name, id: UploadId }: S3Upload, signal: AbortSignal): Promise<void> {
     const what = `giving up the upload of ${name}`;
-    const purpose = { what, permission: 's3:AbortMultipartUpload', isWrite: true, signal };
+    const purpose = { what, permission: 's3:AbortMultipartUpload', signal };
     const command = new AbortMultipartUploadCommand({ ...this.#connection.object(name), UploadId });
     await this.#connection.find(command, purpose, isCode('NoSuchUpload'));
   }

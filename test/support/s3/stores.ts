@@ -105,9 +105,9 @@ export class S3Stores {
 /** As the store makes it, but with the server's credentials. */
 function makeClient(server: S3Server, endpoint: string): S3Client {
   const { accessKeyId, secretAccessKey, sessionToken, region } = server;
-  const access = { region, endpoint, isPathStyle: true, environment: {} };
+  const access = { region, endpoint, isPathStyle: true };
   return new S3Client({
-    ...describeClient(access, region),
+    ...describeClient(access, {}),
     credentials: { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) },
   });
 }
