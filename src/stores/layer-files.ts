@@ -82,15 +82,9 @@ async function copyDeclared(
   } catch (error) {
     if (error instanceof RangeError) throw badFile(from, 'changed while it was copied');
     // Only a missing source says something about the layer.
-    if (isGone(error) && isAbout(error, from)) rethrowGone(from)(error);
+    if (isGone(error)) await checkPlainFile(from, bytes);
     throw error;
   }
-  // The source may have changed since it was checked.
-  await checkPlainFile(to, bytes);
-}
-
-function isAbout(error: unknown, path: string): boolean {
-  return Error.isError(error) && 'path' in error && error.path === path;
 }
 
 function rethrowGone(path: string): (error: unknown) => never {

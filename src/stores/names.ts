@@ -1,6 +1,5 @@
 import { MirrorError } from '../lib/errors.ts';
-import { MAX_RECORD_BYTES } from '../locks/claims/records.ts';
-import { type LayerFiles, MAX_MANIFEST_BYTES } from './store.ts';
+import type { LayerFiles } from './store.ts';
 
 const NAME = /^[A-Za-z0-9._-]{1,200}$/;
 const MAX_NUMBER = 9_999_999_999;
@@ -24,17 +23,10 @@ export function assertManifestNumber(number: number): void {
   }
 }
 
-/** Throws TypeError for a manifest that is too large for readers. The caller has to check before. */
-export function assertManifestSize(content: Uint8Array): void {
-  if (content.byteLength > MAX_MANIFEST_BYTES) {
-    throw new TypeError(`manifest of ${content.byteLength} bytes is over ${MAX_MANIFEST_BYTES}`);
-  }
-}
-
-export function assertRecordSize(content: Uint8Array): void {
-  if (content.byteLength > MAX_RECORD_BYTES) {
-    throw new TypeError(`record of ${content.byteLength} bytes is over ${MAX_RECORD_BYTES}`);
-  }
+/** Throws TypeError for content that is too large for readers. The caller has to check before. */
+export function assertSize(what: string, { byteLength }: Uint8Array, maxBytes: number): void {
+  if (byteLength > maxBytes)
+    throw new TypeError(`${what} of ${byteLength} bytes is over ${maxBytes}`);
 }
 
 /** Throws `bad-snapshot` unless names and sizes are valid: they come from a manifest. */
