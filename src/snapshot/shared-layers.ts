@@ -15,17 +15,13 @@ export async function findHeld(packs: string, layers: readonly Layer[]): Promise
 }
 
 async function holds(packs: string, { files }: Layer): Promise<boolean> {
-  for (const { name, bytes } of files) {
-    if ((await sizeOf(join(packs, name))) !== bytes) return false;
-  }
-  return true;
-}
-
-async function sizeOf(path: string): Promise<number | undefined> {
   try {
-    return (await stat(path)).size;
+    for (const { name, bytes } of files) {
+      if ((await stat(join(packs, name))).size !== bytes) return false;
+    }
+    return true;
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
+    if (systemCode(error) === 'ENOENT') return false;
     throw error;
   }
 }

@@ -88,7 +88,7 @@ async function openBucket(
   place: S3Place,
   { holder, environment }: StoreSurroundings,
 ): Promise<OpenStore> {
-  // The toolkit of AWS takes a while to load.
+  // The AWS SDK takes a while to load.
   const { openS3 } = await import('./s3/open.ts');
   const { store, recordsOf } = await openS3(place, environment);
   return withRecords(store, recordsOf, holder);

@@ -105,6 +105,7 @@ export async function writeTar(
 ): Promise<void> {
   const range = { start: from, end: pieces.reduce((sum, { length }) => sum + length, from) };
   for (const { name, header, headerStart, start, end, handle } of files) {
+    if (end < range.start || headerStart >= range.end) continue;
     const head = overlap(range, { start: headerStart, end: start });
     const expected = header.subarray(head.start - headerStart, head.end - headerStart);
     if (!Buffer.concat(cut(pieces, head.start - from, head.end - from)).equals(expected)) {
