@@ -2,9 +2,8 @@
  * The lock across the jobs of one workflow run: a claim in the Actions cache, "a job of this run is making snapshot
  * <number>". It ends when that snapshot exists. A waiting job stops waiting at its deadline.
  *
- * Entries there can neither be replaced nor removed, so there is no heartbeat and no release: a run's attempt has one
- * claim for a number, and nobody knows whether its holder lives. A job that finds it taken waits for the snapshot
- * itself, with a deadline, and continues without the claim then. docs/locks.md says what follows from that.
+ * Entries there can neither be replaced nor removed, so there is no heartbeat and no release, and nobody knows whether a
+ * holder lives. docs/locks.md says what follows from that.
  *
  * The service limits requests, and 256 jobs can start at the same time. So a job pauses at random, mostly for long, and
  * looks before it tries to create: few jobs come first, and the others see what these created. All times grow with the

@@ -1,7 +1,7 @@
 /** Calls of the Actions cache: each with a worker for itself, in a folder of its own, within its time. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
+import { MirrorError, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { removeTree } from '../../lib/files.ts';
 import { retry } from '../../lib/retry.ts';
 import type { Call } from '../back-end.ts';
@@ -12,10 +12,10 @@ import { countCacheBytes, withCacheFolder, type CacheFolder } from './folder.ts'
 import { canUnpack } from './tar-check.ts';
 import {
   TransientFailure,
+  causeOf,
+  failedToUnpack,
   parseMatchedKey,
-  parseRestoreResult,
   parseSaveResult,
-  unpackingFailed,
   type SaveResult,
 } from './toolkit-log.ts';
 import type { CacheAnswer, CacheRequest } from './protocol.ts';
@@ -128,13 +128,14 @@ export class CacheSession {
     return this.#retry(async () => {
       await removeTree(entry);
       const answer = await this.#ask({ do: 'restore', key }, onShare);
-      const result = parseRestoreResult(answer);
-      if (result !== 'damaged' && result.key === key) return 'restored';
+      const isUnpacked = !failedToUnpack(answer);
+      if (isUnpacked && parseMatchedKey(answer) === key) return 'restored';
       await removeTree(entry);
-      if (result !== 'damaged') return 'missing';
+      if (isUnpacked) return 'missing';
       const { environment, signal } = this.#options;
       if (await canUnpack(answer, this.folder, environment, signal)) return 'damaged';
-      throw unpackingFailed(answer);
+      const message = `this machine cannot unpack entries of the Actions cache, for which it needs GNU tar or bsdtar: ${causeOf(answer)}`;
+      throw new MirrorError('store-unavailable', message);
     });
   }
 

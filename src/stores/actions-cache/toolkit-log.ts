@@ -45,19 +45,11 @@ export function parseMatchedKey(answer: CacheAnswer): string | undefined {
   throw isBroken ? new TransientFailure(`${what}: ${causeOf(answer)}`) : outage(answer, what);
 }
 
-/** As `parseMatchedKey`, of a restore: `damaged` where an archive came that could not be unpacked. */
-export function parseRestoreResult(answer: CacheAnswer): { key: string | undefined } | 'damaged' {
-  if (!says(answer, /^Failed to restore: .*\btar(?:\.exe)?"? failed with /i)) {
-    return { key: parseMatchedKey(answer) };
-  }
-  checkSpace(answer, 'the archive cannot be unpacked');
-  return 'damaged';
-}
-
-/** Where it is this machine that cannot unpack what came. */
-export function unpackingFailed(answer: CacheAnswer): MirrorError {
-  const message = `this machine cannot unpack entries of the Actions cache, for which it needs GNU tar or bsdtar: ${causeOf(answer)}`;
-  return new MirrorError('store-unavailable', message);
+/** Whether an archive came that could not be unpacked. Throws `no-space` if that is why. */
+export function failedToUnpack(answer: CacheAnswer): boolean {
+  const hasFailed = says(answer, /^Failed to restore: .*\btar(?:\.exe)?"? failed with /i);
+  if (hasFailed) checkSpace(answer, 'the archive cannot be unpacked');
+  return hasFailed;
 }
 
 /** What became of a save; `unknown` where the entry may be there all the same. */
@@ -71,9 +63,7 @@ export function parseSaveResult(answer: CacheAnswer): SaveResult {
     throw new MirrorError('store-read-only', message);
   }
   if (says(answer, /^Failed to reserve cache:.*\(409\)/)) return { is: 'taken' };
-  const what = 'the Actions cache took no entry';
-  checkSpace(answer, what);
-  const error = outage(answer, what);
+  const error = outage(answer, 'the Actions cache took no entry');
   if (says(answer, /^Failed to reserve cache:|\bPath Validation Error\b/)) throw error;
   return { is: 'unknown', error };
 }
@@ -104,15 +94,14 @@ function outage(answer: CacheAnswer, what: string): MirrorError {
   if (!says(answer, RATE_LIMIT)) {
     return new MirrorError('store-unavailable', `${what}: ${causeOf(answer)}`);
   }
-  const seconds = answer.words
-    .map(({ text }) => /rate limit will reset in (\d+) seconds/.exec(text)?.[1])
-    .find((each) => each !== undefined);
+  const said = answer.words.map(({ text }) => text).join('\n');
+  const seconds = /rate limit will reset in (\d+) seconds/.exec(said)?.[1];
   const message = `${what}: it limits the rate of requests (200 uploads a minute for a repository): ${causeOf(answer)}`;
   return new TransientFailure(message, seconds === undefined ? undefined : Number(seconds) * 1_000);
 }
 
 /** The toolkit's warnings with what tar said, or all it knows; its own guess about the cause is none. */
-function causeOf({ words }: CacheAnswer): string {
+export function causeOf({ words }: CacheAnswer): string {
   const telling = words
     .map(({ level, text }) => ({
       level,

@@ -65,18 +65,11 @@ export class DiskFolders {
     return found.isDirectory() ? found : refuse('is not a folder');
   }
 
-  /** Creates the folders that are missing. */
-  async make(): Promise<Stats> {
-    // `manifests` comes last: its presence tells that all are there.
-    return this.#make(this.tmp, this.layers, this.manifests);
-  }
-
-  async makeClaims(): Promise<void> {
-    await this.#make(this.claims);
-  }
-
-  /** One by one: `recursive` reports a disk that is read-only as a parent that is missing. */
-  async #make(...paths: readonly string[]): Promise<Stats> {
+  /**
+   * Creates the folders that are missing, one by one: `recursive` reports a disk that is read-only as a parent that is
+   * missing. `manifests` comes last: its presence tells that all are there.
+   */
+  async make(paths = [this.tmp, this.layers, this.manifests]): Promise<Stats> {
     const root = await this.checkRoot();
     for (const path of [dirname(this.#key), this.#key, ...paths]) {
       try {

@@ -23,7 +23,7 @@ export function createDiskRecords({ path, key }: DiskRecordsOptions): ClaimRecor
   return checkRecords(key, {
     create: (name, content, signal) =>
       attempt(writing(`creating ${name}`, signal), async (bounded) => {
-        await folders.makeClaims();
+        await folders.make([folders.claims]);
         return folders.createIfAbsent(join(folders.claims, name), content, bounded);
       }),
 
@@ -36,7 +36,7 @@ export function createDiskRecords({ path, key }: DiskRecordsOptions): ClaimRecor
 
     write: (name, content, signal) =>
       attempt(writing(`writing ${name}`, signal), async (bounded) => {
-        await folders.makeClaims();
+        await folders.make([folders.claims]);
         const target = join(folders.claims, name);
         // The name need not be durable: if the disk's machine fails, so do the jobs that wait for it.
         await folders.withDraft(content, bounded, (draft) => renameStubbornly(draft, target));
