@@ -5,7 +5,8 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatPackedRefs, sortRefs } from '../src/mirror/refs.ts';
-import { describeLayer, listPackFiles } from '../src/snapshot/layers.ts';
+import { listPackFiles } from '../src/mirror/packs.ts';
+import { describeLayer } from '../src/snapshot/layers.ts';
 import { encodeManifest, parseManifest, type Layer } from '../src/snapshot/manifest.ts';
 import { createDiskStore } from '../src/stores/disk/store.ts';
 import { createJob, type Job } from '../test/support/action-runner.ts';

@@ -11,7 +11,7 @@ import type { JobCommit } from '../restore/job-commit.ts';
 import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
 import type { SaveResult } from '../save/decide.ts';
 import type { SaveOptions } from '../save/save-snapshot.ts';
-import { deriveLfsKey } from '../snapshot/key.ts';
+import { deriveLfsKey } from '../snapshot/identity.ts';
 import {
   layersOf,
   openCollections,

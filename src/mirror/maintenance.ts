@@ -17,7 +17,7 @@ import { removeTree } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
 import { PackIndex } from './pack-index.ts';
 import type { ObjectFormat } from './refs.ts';
-import { listPacks, packDirectory, tidyPacks, removePacks } from './packs.ts';
+import { listPacks, packDirectory, partnerOf, removePacks, tidyPacks } from './packs.ts';
 
 /** How many objects are looked up before other work gets a turn: about 20 ms. */
 const OBJECTS_IN_A_ROW = 20_000;
@@ -171,6 +171,5 @@ function readIndex(
   pack: string,
   objectFormat: ObjectFormat,
 ): Promise<PackIndex> {
-  const name = pack.replace(/\.pack$/, '.idx');
-  return PackIndex.read(join(packDirectory(directory), name), objectFormat);
+  return PackIndex.read(join(packDirectory(directory), partnerOf(pack)), objectFormat);
 }

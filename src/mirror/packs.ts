@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { MirrorError, systemCode } from '../lib/errors.ts';
 import { countBytes, removeTree, renameStubbornly } from '../lib/files.ts';
 
-const KEPT_PACK = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
+const PACK_FILE = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
 
 export function packDirectory(directory: string): string {
   return join(directory, 'objects', 'pack');
@@ -20,11 +20,22 @@ export async function countPackBytes(directory: string): Promise<number> {
   );
 }
 
-/** Names of the packs that have an index. git ignores the others. */
+/** A pack's index, an index's pack. */
+export function partnerOf(name: string): string {
+  return name.endsWith('.pack') ? name.replace(/\.pack$/, '.idx') : name.replace(/\.idx$/, '.pack');
+}
+
+/** Names of the packs in a folder that have an index, and of these indexes, sorted. git ignores others. */
+export async function listPackFiles(folder: string): Promise<string[]> {
+  const names = (await readdir(folder)).filter((name) => PACK_FILE.test(name));
+  const all = new Set(names);
+  return names.filter((name) => all.has(partnerOf(name))).sort();
+}
+
+/** Names of a mirror's packs. */
 export async function listPacks(directory: string): Promise<string[]> {
-  const names = new Set(await readdir(packDirectory(directory)));
-  const packs = [...names].filter((name) => name.endsWith('.pack'));
-  return packs.filter((name) => names.has(`${stemOf(name)}.idx`)).sort();
+  const names = await listPackFiles(packDirectory(directory));
+  return names.filter((name) => name.endsWith('.pack'));
 }
 
 export interface PackSize {
@@ -40,7 +51,7 @@ export async function measurePacks(directory: string): Promise<PackSize[]> {
   return Promise.all(
     names.map(async (name) => ({
       name,
-      bytes: await countBytes(folder, [name, `${stemOf(name)}.idx`]),
+      bytes: await countBytes(folder, [name, partnerOf(name)]),
     })),
   );
 }
@@ -50,18 +61,16 @@ export async function measurePacks(directory: string): Promise<PackSize[]> {
  * an interrupted write or removal left without its partner.
  */
 export async function tidyPacks(directory: string): Promise<void> {
-  const whole = new Set((await listPacks(directory)).map(stemOf));
-  await removeOthers(
-    packDirectory(directory),
-    (entry) => entry.isFile() && KEPT_PACK.test(entry.name) && whole.has(stemOf(entry.name)),
-  );
+  const folder = packDirectory(directory);
+  const whole = new Set(await listPackFiles(folder));
+  await removeOthers(folder, (entry) => entry.isFile() && whole.has(entry.name));
 }
 
 /** Removes all packs but these. */
 export async function removePacks(directory: string, kept: readonly string[]): Promise<void> {
   for (const name of (await listPacks(directory)).filter((each) => !kept.includes(each))) {
     // The index first: git reports an index without its pack as an error.
-    for (const file of [name.replace(/\.pack$/, '.idx'), name]) {
+    for (const file of [partnerOf(name), name]) {
       await removeTree(join(packDirectory(directory), file));
     }
   }
@@ -109,8 +118,4 @@ export async function removeOthers(
   for (const { name } of entries.filter((entry) => !isKept(entry))) {
     await removeTree(join(directory, name));
   }
-}
-
-function stemOf(name: string): string {
-  return name.replace(/\.(?:pack|idx)$/, '');
 }

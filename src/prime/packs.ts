@@ -3,8 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { linkOrCopy } from '../lib/copy.ts';
 import { makeFolder } from '../lib/files.ts';
-import { listPackFiles } from '../snapshot/layers.ts';
-import { packDirectory } from '../mirror/packs.ts';
+import { listPackFiles, packDirectory } from '../mirror/packs.ts';
 
 export interface TakenPacks {
   /** Of all packs, linked or copied. */

@@ -3,12 +3,12 @@
  * reported and becomes an event of the life cycle, never an exception; only a cancelled job throws.
  */
 import type { Job } from '../job/job.ts';
+import { sumBytes } from '../lib/bytes.ts';
 import { MirrorError, toStoreFailure } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Candidate } from '../mirror/candidate.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
 import { readSnapshot, type FoundSnapshot, type LookUp } from '../snapshot/look-up.ts';
-import { countBytes } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
 import type { Store, StoredManifest } from '../stores/store.ts';
 import { unpackSnapshot, type Verification } from './unpack-snapshot.ts';
@@ -106,17 +106,18 @@ export async function judgeNext(
 async function advanceCursor(
   { signal, account }: Job,
   cursor: StoreCursor,
-  { spec, objectFormat, key }: MirrorIdentity,
+  identity: MirrorIdentity,
 ): Promise<void> {
   const { below, store, newest } = cursor;
   if (cursor.next !== undefined) return;
-  const { url: upstream, refspecs, depth } = spec;
   try {
     const stored =
       below === undefined
         ? newest
-        : await account.measure('look-up', () => store.findManifest(key, { below, signal }));
-    cursor.next = await readSnapshot(stored, { upstream, refspecs, depth, objectFormat });
+        : await account.measure('look-up', () =>
+            store.findManifest(identity.key, { below, signal }),
+          );
+    cursor.next = await readSnapshot(stored, identity);
   } catch (error) {
     const failure = toStoreFailure(error);
     account.fallBack(`${failure.message}; going on without a snapshot from there`, failure);
@@ -170,7 +171,7 @@ export async function unpackFound(
     return await account.measure(
       'restore',
       () => withTransferDeadline(signal, work),
-      () => countBytes(snapshot.snapshot),
+      () => sumBytes(snapshot.snapshot.layers),
     );
   } catch (error) {
     if (error instanceof MirrorError && error.code === 'bad-snapshot') {

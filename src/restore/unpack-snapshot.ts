@@ -1,6 +1,7 @@
 /** From a snapshot in a store to a directory with its packs and refs, verified. */
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sumBytes } from '../lib/bytes.ts';
 import { MirrorError } from '../lib/errors.ts';
 import { removeTree, renameStubbornly } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
@@ -17,7 +18,7 @@ import type { Store } from '../stores/store.ts';
 import { ChunkDigester } from '../snapshot/chunks.ts';
 import { LayerCheck } from '../snapshot/layer-check.ts';
 import type { FoundSnapshot } from '../snapshot/look-up.ts';
-import { countBytes, type Layer, type Snapshot } from '../snapshot/manifest.ts';
+import type { Layer, Snapshot } from '../snapshot/manifest.ts';
 
 /** How a restored snapshot is checked, each including the ones before. */
 export type Verification = 'standard' | 'tip' | 'full';
@@ -71,7 +72,7 @@ async function bringLayers(
 ): Promise<void> {
   const digester = new ChunkDigester(signal);
   const brought = snapshot.layers.map(() => 0);
-  await withProgress(log, 'downloading packs', countBytes(snapshot), (onBytes) =>
+  await withProgress(log, 'downloading packs', sumBytes(snapshot.layers), (onBytes) =>
     mapEachOf([...snapshot.layers.entries()], LAYERS_AT_ONCE, signal, async (entry, bounded) => {
       const [index, layer] = entry;
       // A folder of its own for each: nothing reaches the packs before it is verified.

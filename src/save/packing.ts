@@ -14,9 +14,15 @@ import { chooseShared, planSave, type SavePlan } from '../mirror/tiers.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store } from '../stores/store.ts';
 import { describeLayer } from '../snapshot/layers.ts';
-import { partnerOf, type Layer, type Snapshot } from '../snapshot/manifest.ts';
+import type { Layer, Snapshot } from '../snapshot/manifest.ts';
 import type { SavesSinceFullWalk } from './publish.ts';
-import { countPackBytes, measurePacks, packDirectory, type PackSize } from '../mirror/packs.ts';
+import {
+  countPackBytes,
+  measurePacks,
+  packDirectory,
+  partnerOf,
+  type PackSize,
+} from '../mirror/packs.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
 
 export interface PackingOptions {

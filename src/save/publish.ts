@@ -12,7 +12,6 @@ import type { Depth } from '../mirror/refs.ts';
 import { packDirectory } from '../mirror/packs.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store, StoredManifest } from '../stores/store.ts';
-import { listPackFiles } from '../snapshot/layers.ts';
 import {
   FORMAT_VERSION,
   encodeManifest,
@@ -22,6 +21,7 @@ import {
   type Manifest,
   type Snapshot,
 } from '../snapshot/manifest.ts';
+import { findHeld } from '../snapshot/shared-layers.ts';
 
 /** After this many cheap walks everything is walked once more. */
 export const MAX_SAVES_SINCE_FULL_WALK = 20;
@@ -72,8 +72,7 @@ export async function hasHole(git: Git, directory: string, snapshot: Snapshot): 
 }
 
 async function holdsPacksOf(directory: string, { layers }: Snapshot): Promise<boolean> {
-  const here = new Set(await listPackFiles(packDirectory(directory)));
-  return layers.every(({ files }) => files.every(({ name }) => here.has(name)));
+  return (await findHeld(packDirectory(directory), layers)).length === layers.length;
 }
 
 export type Publication =

@@ -9,7 +9,7 @@ import type { Hold } from '../locks/lock.ts';
 import { hasWorktrees, layOut, parseRefs, readPackedRefs } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import { digestPackedRefs } from '../mirror/refs.ts';
-import { readSnapshot, type LookUp } from '../snapshot/look-up.ts';
+import { readSnapshot } from '../snapshot/look-up.ts';
 import type { StoredManifest } from '../stores/store.ts';
 import { underClaim } from './claimed.ts';
 import { chooseLineage, findObstacle, findUnchangedBase, type SaveResult } from './decide.ts';
@@ -109,7 +109,7 @@ async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult
   const stored = await findNewest(save);
   const unchanged = options.isForced ? undefined : findUnchangedBase(stored, record);
   if (unchanged !== undefined) return { result: 'unchanged', id: unchanged };
-  const newest = await judge(save, stored);
+  const newest = await Promise.all(stored.map((each) => readSnapshot(each, identity)));
   const obstacle = findObstacle(record, fence, newest, options, Date.now());
   if (obstacle !== undefined) return obstacle;
   const saved = { record, fence, refs: parseRefs(packedRefs, identity.objectFormat) };
@@ -127,13 +127,4 @@ async function findNewest({ job, store, mirror }: Save): Promise<(StoredManifest
   return mapEachOf(stores, stores.length, signal, (each, bounded) =>
     account.measure('look-up', () => each.findManifest(mirror.identity.key, { signal: bounded })),
   );
-}
-
-function judge(
-  { mirror }: Save,
-  stored: readonly (StoredManifest | undefined)[],
-): Promise<LookUp[]> {
-  const { spec, objectFormat } = mirror.identity;
-  const identity = { upstream: spec.url, refspecs: spec.refspecs, depth: spec.depth, objectFormat };
-  return Promise.all(stored.map((each) => readSnapshot(each, identity)));
 }

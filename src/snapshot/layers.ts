@@ -4,26 +4,18 @@
  */
 import { sumBytes } from '../lib/bytes.ts';
 import { createHash, randomBytes } from 'node:crypto';
-import { open, readdir, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../lib/errors.ts';
+import { partnerOf } from '../mirror/packs.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
 import type { OnBytes } from '../lib/progress.ts';
 import { readInto } from '../lib/files.ts';
 import { ChunkDigester, type OnChunk } from './chunks.ts';
-import { CHUNK_BYTES, partnerOf, type Layer, type LayerFile } from './manifest.ts';
+import { CHUNK_BYTES, type Layer, type LayerFile } from './manifest.ts';
 
 /** A pack and an index end in checksums of the repository's object format. */
 const TRAILER_BYTES: Record<ObjectFormat, number> = { sha1: 20, sha256: 32 };
-
-const PACK_FILE = /^pack-[0-9a-f]+\.(?:pack|idx)$/;
-
-/** Names of the packs in a folder and of their indexes, sorted. Other files of git are ignored. */
-export async function listPackFiles(directory: string): Promise<string[]> {
-  const names = (await readdir(directory)).filter((name) => PACK_FILE.test(name));
-  const whole = new Set(names);
-  return names.filter((name) => whole.has(partnerOf(name))).sort();
-}
 
 /**
  * Describes files as a new layer. It also recomputes the checksum that git wrote at the end of each file, because

@@ -1,13 +1,8 @@
 /** Reads what a store has under a number, and decides whether it is a snapshot that this job may use. */
 import { hasCode } from '../lib/errors.ts';
 import type { StoredManifest } from '../stores/store.ts';
-import {
-  findIdentityFault,
-  parseManifest,
-  snapshotId,
-  type Identity,
-  type Snapshot,
-} from './manifest.ts';
+import type { MirrorIdentity } from './identity.ts';
+import { parseManifest, snapshotId, type Snapshot } from './manifest.ts';
 
 export interface FoundSnapshot {
   number: number;
@@ -27,7 +22,7 @@ export type LookUp =
 /** Judges a stored manifest for a job that needs a snapshot of that identity. */
 export async function readSnapshot(
   stored: StoredManifest | undefined,
-  identity: Identity,
+  identity: MirrorIdentity,
 ): Promise<LookUp> {
   if (stored === undefined) return { found: 'nothing', number: 0 };
   const { number, content } = stored;
@@ -49,4 +44,16 @@ export async function readSnapshot(
     if (!hasCode(error, 'bad-snapshot')) throw error;
     return { found: 'bad-manifest', number, id, reason: error.message };
   }
+}
+
+/** Why a snapshot is not one of this identity, or undefined if it is. */
+export function findIdentityFault(
+  snapshot: Snapshot,
+  { spec, objectFormat }: MirrorIdentity,
+): string | undefined {
+  if (snapshot.upstream !== spec.url) return `it is of ${snapshot.upstream}`;
+  if (snapshot.objectFormat !== objectFormat) return `it has ${snapshot.objectFormat} ids`;
+  if (snapshot.depth !== spec.depth) return `it has the depth ${snapshot.depth}`;
+  const same = JSON.stringify(snapshot.refspecs) === JSON.stringify(spec.refspecs);
+  return same ? undefined : 'it was made with other refspecs';
 }

@@ -9,14 +9,8 @@ import { gunzip, gzip } from 'node:zlib';
 import { promisify } from 'node:util';
 import * as v from 'valibot';
 import { MirrorError, describeError } from '../lib/errors.ts';
-import {
-  digestRefs,
-  findHeadFault,
-  findRefsFault,
-  type Depth,
-  type Head,
-  type Ref,
-} from '../mirror/refs.ts';
+import { partnerOf } from '../mirror/packs.ts';
+import { digestRefs, findHeadFault, findRefsFault, type Head, type Ref } from '../mirror/refs.ts';
 import { createRefFilter } from '../mirror/refspecs.ts';
 
 export const FORMAT_VERSION = 2;
@@ -69,10 +63,16 @@ const common = {
   action: text,
 };
 
-const refSchema = v.union([
-  v.strictTuple([v.string(), v.string()]),
-  v.strictTuple([v.string(), v.string(), v.string()]),
-]);
+/** `[name, object id, peeled id of an annotated tag]`, the name as a byte string. */
+const refSchema = v.pipe(
+  v.strictTuple([v.string(), v.string(), v.optional(v.string())]),
+  v.transform(([name, oid, peeled]): Ref => ({ name, oid, peeled })),
+);
+
+const headSchema = v.pipe(
+  v.nullable(v.union([v.strictObject({ ref: text, oid: text }), v.strictObject({ oid: text })])),
+  v.transform((head): Head | undefined => head ?? undefined),
+);
 
 const snapshotSchema = v.strictObject({
   ...common,
@@ -82,11 +82,9 @@ const snapshotSchema = v.strictObject({
   objectFormat: v.picklist(['sha1', 'sha256']),
   depth: v.picklist(['full', 'tip']),
   refspecs: v.array(text),
-  head: v.nullable(
-    v.union([v.strictObject({ ref: text, oid: text }), v.strictObject({ oid: text })]),
-  ),
-  /** `[name, object id, peeled id of an annotated tag]`, names as byte strings, sorted. */
-  refs: v.pipe(v.array(refSchema), v.minLength(1)),
+  head: headSchema,
+  /** Sorted. */
+  refs: v.pipe(v.array(refSchema), v.minLength(1), v.readonly()),
   refsDigest: sha256,
   layers: v.pipe(v.array(layerSchema), v.minLength(1), v.maxLength(MAX_LAYERS)),
   /** How many saves ago all objects were walked; a walk of what is new stands behind the others. */
@@ -132,46 +130,43 @@ const manifestSchema = v.variant('kind', [snapshotSchema, lfsSchema, revocationS
 export type LayerFile = v.InferOutput<typeof fileSchema>;
 export type Layer = v.InferOutput<typeof layerSchema>;
 export type Revocation = v.InferOutput<typeof revocationSchema>;
-export type Snapshot = Omit<v.InferOutput<typeof snapshotSchema>, 'refs' | 'head'> & {
-  refs: readonly Ref[];
-  head: Head | undefined;
-};
+export type Snapshot = v.InferOutput<typeof snapshotSchema>;
 export type LfsLayer = v.InferOutput<typeof lfsLayerSchema>;
 export type LfsSnapshot = v.InferOutput<typeof lfsSchema>;
 export type Manifest = Snapshot | LfsSnapshot | Revocation;
-
-/** What a snapshot must be of to be used here. */
-export interface Identity {
-  upstream: string;
-  refspecs: readonly string[];
-  objectFormat: 'sha1' | 'sha256';
-  depth: Depth;
-}
 
 export async function encodeManifest(manifest: Manifest): Promise<Uint8Array> {
   const written = manifest.kind === 'repository' ? toWritten(manifest) : manifest;
   return promisify(gzip)(Buffer.from(JSON.stringify(written), 'utf8'));
 }
 
-/** Throws `bad-snapshot` for whatever is not a whole, consistent manifest of this number. */
-export async function parseManifest(content: Uint8Array, number: number): Promise<Manifest> {
-  const written = await decode(content);
-  if (written.number !== number)
-    throw badManifest(`it says it is number ${String(written.number)}`);
-  if (written.kind === 'revocation') return written;
-  const snapshot = written.kind === 'repository' ? fromWritten(written) : written;
-  const fault = snapshot.kind === 'repository' ? findFault(snapshot) : findLfsFault(snapshot);
-  if (fault !== undefined) throw badManifest(fault);
-  return snapshot;
+function toWritten(snapshot: Snapshot) {
+  const refs = snapshot.refs.map(({ name, oid, peeled }) =>
+    peeled === undefined ? [name, oid] : [name, oid, peeled],
+  );
+  return { ...snapshot, head: snapshot.head ?? null, refs };
 }
 
-/** Why a snapshot is not one of this identity, or undefined if it is. */
-export function findIdentityFault(snapshot: Snapshot, identity: Identity): string | undefined {
-  if (snapshot.upstream !== identity.upstream) return `it is of ${snapshot.upstream}`;
-  if (snapshot.objectFormat !== identity.objectFormat) return `it has ${snapshot.objectFormat} ids`;
-  if (snapshot.depth !== identity.depth) return `it has the depth ${snapshot.depth}`;
-  const same = JSON.stringify(snapshot.refspecs) === JSON.stringify(identity.refspecs);
-  return same ? undefined : 'it was made with other refspecs';
+/** Throws `bad-snapshot` for whatever is not a whole, consistent manifest of this number. */
+export async function parseManifest(content: Uint8Array, number: number): Promise<Manifest> {
+  const manifest = await decode(content);
+  const fault =
+    manifest.number === number
+      ? findFault(manifest)
+      : `it says it is number ${String(manifest.number)}`;
+  if (fault !== undefined) throw badManifest(fault);
+  return manifest;
+}
+
+function findFault(manifest: Manifest): string | undefined {
+  switch (manifest.kind) {
+    case 'repository':
+      return findSnapshotFault(manifest);
+    case 'lfs-objects':
+      return findLfsFault(manifest);
+    case 'revocation':
+      return undefined;
+  }
 }
 
 /** What people and the output `snapshot` call it: its number and the start of its digest. */
@@ -179,15 +174,7 @@ export function snapshotId(number: number, content: Uint8Array): string {
   return `${String(number)}-${createHash('sha256').update(content).digest('hex').slice(0, 12)}`;
 }
 
-/** Bytes of all layers. */
-export function countBytes(snapshot: Snapshot): number {
-  return snapshot.layers.reduce((sum, { bytes }) => sum + bytes, 0);
-}
-
-type Written = v.InferOutput<typeof manifestSchema>;
-type WrittenSnapshot = v.InferOutput<typeof snapshotSchema>;
-
-async function decode(content: Uint8Array): Promise<Written> {
+async function decode(content: Uint8Array): Promise<Manifest> {
   try {
     const json = await promisify(gunzip)(content, { maxOutputLength: MAX_JSON_BYTES });
     if (isAllStructure(json)) throw new RangeError('it has more structure than content');
@@ -222,19 +209,7 @@ function badManifest(reason: string, cause?: unknown): MirrorError {
   return new MirrorError('bad-snapshot', `the manifest is not usable: ${shown}`, { cause });
 }
 
-function toWritten(snapshot: Snapshot): WrittenSnapshot {
-  const refs = snapshot.refs.map(({ name, oid, peeled }): WrittenSnapshot['refs'][number] =>
-    peeled === undefined ? [name, oid] : [name, oid, peeled],
-  );
-  return { ...snapshot, head: snapshot.head ?? null, refs };
-}
-
-function fromWritten(written: WrittenSnapshot): Snapshot {
-  const refs = written.refs.map(([name, oid, peeled]): Ref => ({ name, oid, peeled }));
-  return { ...written, head: written.head ?? undefined, refs };
-}
-
-function findFault(snapshot: Snapshot): string | undefined {
+function findSnapshotFault(snapshot: Snapshot): string | undefined {
   const { head, refs, objectFormat, refsDigest, layers } = snapshot;
   const filter = createRefFilter(snapshot, head);
   const stray = refs.find(({ name }) => !filter(name));
@@ -271,9 +246,4 @@ function findLfsFault({ layers }: LfsSnapshot): string | undefined {
 function findUnpaired({ files }: Layer): string | undefined {
   const names = new Set(files.map(({ name }) => name));
   return [...names].find((name) => !names.has(partnerOf(name)));
-}
-
-/** A pack's index, an index's pack. */
-export function partnerOf(name: string): string {
-  return name.endsWith('.pack') ? name.replace(/\.pack$/, '.idx') : name.replace(/\.idx$/, '.pack');
 }

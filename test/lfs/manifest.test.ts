@@ -1,7 +1,7 @@
 /** The manifest of LFS objects, and its key: what goes in comes out, and nothing else gets in. */
 import { describe, expect, test } from '@jest/globals';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { deriveKey, deriveLfsKey } from '../../src/snapshot/key.ts';
+import { deriveLfsKey, identify } from '../../src/snapshot/identity.ts';
 import { readSnapshot } from '../../src/snapshot/look-up.ts';
 import {
   FORMAT_VERSION,
@@ -82,12 +82,7 @@ describe('a manifest is refused', () => {
 });
 
 test('it is no snapshot of a repository', async () => {
-  const identity = {
-    upstream: UPSTREAM,
-    refspecs: [],
-    objectFormat: 'sha1',
-    depth: 'full',
-  } as const;
+  const identity = identify({ url: UPSTREAM, refspecs: [], depth: 'full', cacheKey: '' }, 'sha1');
   const stored = { number: 7, content: await encodeManifest(SNAPSHOT) };
   expect(await readSnapshot(stored, identity)).toMatchObject({
     ...{ found: 'bad-manifest', reason: 'it holds lfs-objects' },
@@ -98,12 +93,7 @@ test('the key depends on upstream and cache-key alone, and no repository has it'
   const key = deriveLfsKey(UPSTREAM, '');
   expect(key).toMatch(/^lfs-github\.com_owner_name-[0-9a-f]{32}$/);
   const others = [deriveLfsKey(UPSTREAM, 'x'), deriveLfsKey(`${UPSTREAM}2`, '')];
-  const repository = {
-    upstream: UPSTREAM,
-    refspecs: [],
-    objectFormat: 'sha1',
-    depth: 'full',
-  } as const;
-  others.push(`lfs-${deriveKey({ ...repository, cacheKey: '' })}`);
+  const repository = { url: UPSTREAM, refspecs: [], depth: 'full', cacheKey: '' } as const;
+  others.push(`lfs-${identify(repository, 'sha1').key}`);
   expect(others).not.toContain(key);
 });

@@ -1,26 +1,29 @@
 import { describe, expect, test } from '@jest/globals';
 import { EVERY_REF, normalizeRefspecs } from '../../src/mirror/refspecs.ts';
-import { deriveKey, type KeyIngredients } from '../../src/snapshot/key.ts';
+import { identify, type MirrorIdentity, type MirrorSpec } from '../../src/snapshot/identity.ts';
 import { isSafeName } from '../../src/stores/names.ts';
 import { createRandom, testSeed } from '../support/random.ts';
 
 const HEADS = ['+refs/heads/*:refs/heads/*'];
 
-const plain: KeyIngredients = {
-  upstream: 'https://github.com/owner/name',
+type Ingredients = MirrorSpec & Pick<MirrorIdentity, 'objectFormat'>;
+
+const plain: Ingredients = {
+  url: 'https://github.com/owner/name',
   refspecs: HEADS,
   objectFormat: 'sha1',
   depth: 'full',
   cacheKey: '',
 };
 
-const of = (changed: Partial<KeyIngredients>): string => deriveKey({ ...plain, ...changed });
+const keyOf = ({ objectFormat, ...spec }: Ingredients): string => identify(spec, objectFormat).key;
+const of = (changed: Partial<Ingredients>): string => keyOf({ ...plain, ...changed });
 
 test('the key of an upstream with these settings never changes', () => {
   // Another value orphans every snapshot in every store: it needs a reason, and a changelog entry.
   expect(
-    deriveKey({
-      upstream: 'https://github.com/git/git',
+    keyOf({
+      url: 'https://github.com/git/git',
       refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
       objectFormat: 'sha1',
       depth: 'full',
@@ -30,13 +33,13 @@ test('the key of an upstream with these settings never changes', () => {
 });
 
 test('a mirror over SSH has its own key', () => {
-  expect(of({ upstream: 'git@github.com:owner/name.git' })).toMatch(
+  expect(of({ url: 'git@github.com:owner/name.git' })).toMatch(
     /^git_github\.com_owner_name\.git-[0-9a-f]{32}$/,
   );
 });
 
 describe('two that differ have two keys', () => {
-  const url = (rest: string) => of({ upstream: `https://${rest}` });
+  const url = (rest: string) => of({ url: `https://${rest}` });
 
   test.each<[string, string, string]>([
     ['owner and name', url('github.com/foo-bar/baz'), url('github.com/foo/bar-baz')],
@@ -46,10 +49,10 @@ describe('two that differ have two keys', () => {
     ['servers', url('github.com/owner/name'), url('github.example/owner/name')],
     ['ports', url('h:8080/owner/name'), url('h:8081/owner/name')],
     ['a port and a folder', url('h:8080/owner/name'), url('h_8080/owner/name')],
-    ['schemes', of({ upstream: 'http://h/o/n' }), of({ upstream: 'https://h/o/n' })],
+    ['schemes', of({ url: 'http://h/o/n' }), of({ url: 'https://h/o/n' })],
     ['a suffix', url('h/o/n'), url('h/o/n.git')],
-    ['HTTP and SSH', url('h/o/n.git'), of({ upstream: 'git@h:o/n.git' })],
-    ['users of SSH', of({ upstream: 'git@h:o/n.git' }), of({ upstream: 'me@h:o/n.git' })],
+    ['HTTP and SSH', url('h/o/n.git'), of({ url: 'git@h:o/n.git' })],
+    ['users of SSH', of({ url: 'git@h:o/n.git' }), of({ url: 'me@h:o/n.git' })],
     ['a dot at the front', url('.h/o/n'), url('_h/o/n')],
     ['bytes', url('h/o/\xe9'), url('h/o/\xc3\xa9')],
     ['the end of a long name', url(`h/${'a'.repeat(200)}b`), url(`h/${'a'.repeat(200)}c`)],
@@ -74,8 +77,8 @@ describe('two that differ have two keys', () => {
     ],
     [
       'an upstream that goes on with the refspecs',
-      of({ upstream: 'https://h/o/n",["a"' }),
-      of({ upstream: 'https://h/o/n', refspecs: ['a"'] }),
+      of({ url: 'https://h/o/n",["a"' }),
+      of({ url: 'https://h/o/n', refspecs: ['a"'] }),
     ],
   ])('%s', (_, one, other) => {
     expect(one).not.toBe(other);
@@ -90,16 +93,16 @@ describe('two that differ have two keys', () => {
       Array.from({ length: random.integer(5) }, () => random.pick(pieces)).join('');
     const keys = new Map<string, string>();
     for (let round = 0; round < 5_000; round++) {
-      const ingredients: KeyIngredients = {
-        upstream: text(),
+      const ingredients: Ingredients = {
+        url: text(),
         refspecs: Array.from({ length: random.integer(3) }, text),
         objectFormat: random.pick(['sha1', 'sha256']),
         depth: random.pick(['full', 'tip']),
         cacheKey: text(),
       };
-      const { upstream, refspecs, objectFormat, depth, cacheKey } = ingredients;
-      const identity = JSON.stringify([upstream, refspecs, objectFormat, depth, cacheKey]);
-      const key = deriveKey(ingredients);
+      const { url, refspecs, objectFormat, depth, cacheKey } = ingredients;
+      const identity = JSON.stringify([url, refspecs, objectFormat, depth, cacheKey]);
+      const key = keyOf(ingredients);
       expect(keys.get(key) ?? identity).toBe(identity);
       keys.set(key, identity);
     }
@@ -127,8 +130,8 @@ test.each([
   '',
   '-x',
   'CON',
-])('every store and file system takes the key of %j', (upstream) => {
-  const key = of({ upstream, cacheKey: 'x/../\n' });
+])('every store and file system takes the key of %j', (url) => {
+  const key = of({ url, cacheKey: 'x/../\n' });
   expect(key).toMatch(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,112}$/);
   expect(isSafeName(key)).toBe(true);
 });

@@ -2,15 +2,13 @@
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, test } from '@jest/globals';
 import { MirrorError } from '../../src/lib/errors.ts';
+import { partnerOf } from '../../src/mirror/packs.ts';
 import { digestRefs, sortRefs, type Head, type Ref } from '../../src/mirror/refs.ts';
 import {
   CHUNK_BYTES,
   FORMAT_VERSION,
-  countBytes,
   encodeManifest,
-  findIdentityFault,
   parseManifest,
-  partnerOf,
   snapshotId,
   type Layer,
   type LayerFile,
@@ -18,6 +16,8 @@ import {
   type Revocation,
   type Snapshot,
 } from '../../src/snapshot/manifest.ts';
+import { identify } from '../../src/snapshot/identity.ts';
+import { findIdentityFault } from '../../src/snapshot/look-up.ts';
 import { runProcess } from '../support/processes.ts';
 import { createRandom, testSeed } from '../support/random.ts';
 
@@ -566,12 +566,14 @@ describe('a decompression bomb', () => {
 });
 
 describe('a snapshot of something else', () => {
-  const identity = {
-    upstream: 'https://github.com/owner/name',
-    refspecs: ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'],
-    objectFormat: 'sha1',
+  const refspecs = ['+refs/heads/*:refs/heads/*', '+refs/tags/*:refs/tags/*'];
+  const spec = {
+    url: 'https://github.com/owner/name',
+    refspecs,
     depth: 'full',
+    cacheKey: '',
   } as const;
+  const identity = identify(spec, 'sha1');
 
   test('is distinguished from one of this upstream with these settings', () => {
     expect(findIdentityFault(createSnapshot(), identity)).toBeUndefined();
@@ -584,9 +586,9 @@ describe('a snapshot of something else', () => {
     [{ objectFormat: 'sha256' as const }, 'it has sha256 ids'],
     [{ depth: 'tip' as const }, 'it has the depth tip'],
     [{ refspecs: ['+refs/*:refs/*'] }, 'it was made with other refspecs'],
-    [{ refspecs: [...identity.refspecs, '^refs/x'] }, 'it was made with other refspecs'],
-    [{ refspecs: [identity.refspecs.join('","')] }, 'it was made with other refspecs'],
-    [{ refspecs: [...identity.refspecs].reverse() }, 'it was made with other refspecs'],
+    [{ refspecs: [...refspecs, '^refs/x'] }, 'it was made with other refspecs'],
+    [{ refspecs: [refspecs.join('","')] }, 'it was made with other refspecs'],
+    [{ refspecs: [...refspecs].reverse() }, 'it was made with other refspecs'],
   ])('is refused for %j', (changed, fault) => {
     expect(findIdentityFault({ ...createSnapshot(), ...changed }, identity)).toBe(fault);
   });
@@ -598,8 +600,4 @@ test('an id names a number and a content: others have another', async () => {
   expect(snapshotId(7, content)).toBe(snapshotId(7, Buffer.from(content)));
   expect(snapshotId(7, content)).not.toBe(snapshotId(8, content));
   expect(snapshotId(7, content)).not.toBe(snapshotId(7, content.subarray(1)));
-});
-
-test('bytes are counted over all layers', () => {
-  expect(countBytes(createSnapshot())).toBe(2 * (40 * 1024 * 1024 + 1_100));
 });

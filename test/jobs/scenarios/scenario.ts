@@ -16,7 +16,8 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_TIMES } from '../../../src/locks/claims/times.ts';
-import { describeLayer, listPackFiles } from '../../../src/snapshot/layers.ts';
+import { listPackFiles } from '../../../src/mirror/packs.ts';
+import { describeLayer } from '../../../src/snapshot/layers.ts';
 import {
   encodeManifest,
   parseManifest,
