@@ -9,7 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { toMirrorError } from '../lib/errors.ts';
 import { isPresent, makeFolder, removeTree, renameStubbornly, writeWhole } from '../lib/files.ts';
 import { RECORD_FILE } from './record.ts';
-import { removeOthers, repairPacks, tidyPacks } from './packs.ts';
+import { packDirectory, removeOthers, repairPacks, tidyPacks } from './packs.ts';
 import {
   findRefsFault,
   formatHead,
@@ -36,10 +36,20 @@ const NONCE = /^[A-Za-z0-9]{6}$/;
  * Everything that a mirror may hold. Hooks, alternates or a commit-graph would change what git runs or which content an
  * object id has, so all other entries are removed whenever a mirror is opened.
  */
-const KEPT_FILES = new Set(['HEAD', 'config', PACKED_REFS, RECORD_FILE, BASE_MANIFEST_FILE]);
-const KEPT_FOLDERS = new Set(['objects', 'refs']);
-const KEPT_OBJECTS = new Set(['info', 'pack']);
-const KEPT_REFS = new Set(['heads', 'tags']);
+const FILES: readonly string[] = ['HEAD', 'config', PACKED_REFS, RECORD_FILE, BASE_MANIFEST_FILE];
+/**
+ * Its folders, and the folders in each. They stay when a mirror is opened: without refs/ git doesn't recognise the
+ * repository, and other steps may be reading it. packs.ts says what objects/pack may hold.
+ */
+const FOLDERS: readonly (readonly [string, readonly string[]])[] = [
+  ['.', ['objects', 'refs']],
+  ['objects', ['info', 'pack']],
+  ['refs', ['heads', 'tags']],
+  ['objects/info', []],
+  ['refs/heads', []],
+  ['refs/tags', []],
+];
+
 /** Creates an empty directory next to the mirror's place, which only this user can enter. */
 export async function createStaging(path: string): Promise<string> {
   await makeFolder(dirname(path));
@@ -56,27 +66,16 @@ export async function layOut(
   objectFormat: ObjectFormat,
   depth: Depth = 'full',
 ): Promise<void> {
-  const objects = join(directory, 'objects');
-  const refs = join(directory, 'refs');
-  const isFolder = (names: ReadonlySet<string>) => (entry: Dirent) =>
-    entry.isDirectory() && names.has(entry.name);
-  const files = (await keepsShallow(directory, depth))
-    ? new Set([...KEPT_FILES, SHALLOW_FILE])
-    : KEPT_FILES;
-  await removeOthers(
-    directory,
-    (entry) => isFolder(KEPT_FOLDERS)(entry) || (entry.isFile() && files.has(entry.name)),
-  );
-  for (const folder of [objects, refs]) await makeFolder(folder);
-  await removeOthers(objects, isFolder(KEPT_OBJECTS));
-  // The folders stay: without refs/ git doesn't recognise the repository, and other steps may be reading it.
-  await removeOthers(refs, isFolder(KEPT_REFS));
-  for (const folder of ['objects/info', 'objects/pack', 'refs/heads', 'refs/tags']) {
-    await makeFolder(join(directory, folder));
+  const files = (await keepsShallow(directory, depth)) ? [...FILES, SHALLOW_FILE] : FILES;
+  for (const [name, folders] of FOLDERS) {
+    const folder = join(directory, name);
+    await makeFolder(folder);
+    const isKept = (entry: Dirent): boolean =>
+      (entry.isDirectory() && folders.includes(entry.name)) ||
+      (entry.isFile() && name === '.' && files.includes(entry.name));
+    await removeOthers(folder, isKept);
   }
-  for (const folder of [join(objects, 'info'), join(refs, 'heads'), join(refs, 'tags')]) {
-    await removeOthers(folder, () => false);
-  }
+  await makeFolder(packDirectory(directory));
   await tidyPacks(directory);
   await repairPacks(directory);
   await writeWhole(join(directory, 'config'), formatConfig(objectFormat));

@@ -1,4 +1,4 @@
-/** What git says about a mirror's objects. None of these writes. */
+/** What git says about a mirror's objects. */
 import { constants } from 'node:os';
 import { MirrorError, type ErrorCode } from '../lib/errors.ts';
 import type { ChildResult } from '../lib/process.ts';
@@ -38,21 +38,31 @@ async function askFor(
   refs: readonly Ref[],
   objectOf: (ref: Ref) => string,
 ): Promise<string[]> {
-  if (refs.length === 0) return [];
-  const command = {
-    gitDirectory: directory,
-    // Otherwise git writes each answer separately.
-    args: ['cat-file', '--buffer', `--batch-check=${format}`],
-    stdin: `${refs.map(objectOf).join('\n')}\n`,
-  };
-  const output = await readObjects(git, command, 'reading what refs point at');
-  const text = output.toString('latin1');
-  const answers = text.split('\n');
+  const answers = await describeObjects(git, directory, format, refs.map(objectOf));
   // `<object> missing`, or another answer that isn't one word.
-  if (!/[^0-9a-z\n]/.test(text) && answers.length === refs.length + 1) return answers;
-  const missing = refs.find((_, index) => !/^[0-9a-z]+$/.test(answers[index] ?? ''));
-  const what = `${missing?.name ?? 'a ref'} points at ${missing?.oid ?? 'an object'}`;
+  const lost = refs.find((_, index) => !/^[0-9a-z]+$/.test(answers[index] ?? ''));
+  if (lost === undefined) return answers;
+  const what = `${lost.name} points at ${lost.oid}`;
   throw new MirrorError('corrupt-mirror', `${what}, which is not there`);
+}
+
+/** What `git cat-file --batch-check` prints for each of these names, in that format. */
+export async function describeObjects(
+  git: Git,
+  gitDirectory: string,
+  format: string,
+  names: readonly string[],
+): Promise<string[]> {
+  if (names.length === 0) return [];
+  // Without --buffer git writes each answer separately.
+  const args = ['cat-file', '--buffer', `--batch-check=${format}`];
+  const command = { gitDirectory, args, stdin: toLines(names) };
+  const output = await readObjects(git, command, 'reading what refs point at');
+  return output.toString('latin1').split('\n').slice(0, -1);
+}
+
+function toLines(texts: readonly string[]): string {
+  return texts.map((text) => `${text}\n`).join('');
 }
 
 /**
@@ -64,7 +74,7 @@ export async function checkTrees(
   directory: string,
   oids: readonly string[],
 ): Promise<void> {
-  await walk(git, directory, ['--no-walk', '--stdin'], oids.map((oid) => `${oid}\n`).join(''));
+  await walk(git, directory, ['--no-walk', '--stdin'], oids);
 }
 
 /** Whether a commit is there, with or without its files. */
@@ -84,7 +94,7 @@ export async function walkFrom(
   directory: string,
   oids: readonly string[],
 ): Promise<void> {
-  await walk(git, directory, ['--stdin'], oids.map((oid) => `${oid}\n`).join(''));
+  await walk(git, directory, ['--stdin'], oids);
 }
 
 /** Walks what refs reach and the given ids don't. It can't see a missing object behind those ids. */
@@ -94,8 +104,8 @@ export async function walkNew(
   known: readonly string[],
 ): Promise<void> {
   // Not `--not`: git before 2.42 takes no options from stdin.
-  const stdin = known.map((oid) => `^${oid}\n`).join('');
-  await walk(git, directory, ['--all', '--ignore-missing', '--stdin'], stdin);
+  const lines = known.map((oid) => `^${oid}`);
+  await walk(git, directory, ['--all', '--ignore-missing', '--stdin'], lines);
 }
 
 /**
@@ -108,8 +118,7 @@ export async function measureUnreached(
   oids: readonly string[],
 ): Promise<number> {
   const args = ['--ignore-missing', '--stdin', '--not', '--all'];
-  const stdin = oids.map((oid) => `${oid}\n`).join('');
-  return (await measure(git, directory, args, stdin)) ?? 0;
+  return (await measure(git, directory, args, oids)) ?? 0;
 }
 
 /** Bytes on disk of all that refs reach; undefined where git can't tell. */
@@ -121,27 +130,30 @@ async function measure(
   git: Git,
   directory: string,
   args: readonly string[],
-  stdin?: string,
+  lines: readonly string[] = [],
 ): Promise<number | undefined> {
-  const command = {
-    gitDirectory: directory,
-    args: ['rev-list', '--objects', '--disk-usage', ...args],
-    timeoutMs: WALK_TIMEOUT_MS,
-    ...(stdin === undefined ? {} : { stdin }),
-  };
-  const result = await git.run(command);
+  const result = await git.run(listObjects(directory, ['--disk-usage', ...args], lines));
   const bytes = Number(result.stdout.toString('latin1').trim());
   return isSuccess(result) && Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
-async function walk(git: Git, directory: string, args: string[], stdin?: string): Promise<void> {
-  const command = {
-    gitDirectory: directory,
-    args: ['rev-list', '--objects', '--quiet', ...args],
-    timeoutMs: WALK_TIMEOUT_MS,
-    ...(stdin === undefined ? {} : { stdin }),
-  };
+async function walk(
+  git: Git,
+  directory: string,
+  args: readonly string[],
+  lines: readonly string[] = [],
+): Promise<void> {
+  const command = listObjects(directory, ['--quiet', ...args], lines);
   await readObjects(git, command, 'checking that all objects are there');
+}
+
+function listObjects(
+  gitDirectory: string,
+  options: readonly string[],
+  lines: readonly string[],
+): GitCommand {
+  const args = ['rev-list', '--objects', ...options];
+  return { gitDirectory, args, stdin: toLines(lines), timeoutMs: WALK_TIMEOUT_MS };
 }
 
 /** Indexes all packs again, from their content alone; throws `corrupt-mirror`. */

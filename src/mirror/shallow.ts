@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Git } from '../git/git.ts';
 import { writeWhole } from '../lib/files.ts';
 import { SHALLOW_FILE } from './directory.ts';
-import { readObjects } from './objects.ts';
+import { describeObjects } from './objects.ts';
 import type { Depth } from './refs.ts';
 
 /**
@@ -21,26 +21,10 @@ export async function limitHistory(
   oids: readonly string[],
 ): Promise<void> {
   if (depth === 'full') return;
-  const commits = await peelToCommits(git, gitDirectory, oids);
+  const names = oids.map((oid) => `${oid}^{commit}`);
+  const answers = await describeObjects(git, gitDirectory, '%(objectname)', names);
+  // git answers in words for what is no commit, such as a file.
+  const commits = answers.filter((answer) => /^[0-9a-f]+$/.test(answer));
   const lines = [...new Set(commits)].sort().map((oid) => `${oid}\n`);
   await writeWhole(join(gitDirectory, SHALLOW_FILE), lines.join(''));
-}
-
-/** The commits that the ids name or peel to. Ids of other objects, such as files, are ignored. */
-async function peelToCommits(
-  git: Git,
-  gitDirectory: string,
-  oids: readonly string[],
-): Promise<string[]> {
-  if (oids.length === 0) return [];
-  const command = {
-    gitDirectory,
-    args: ['cat-file', '--buffer', '--batch-check=%(objectname)'],
-    stdin: oids.map((oid) => `${oid}^{commit}\n`).join(''),
-  };
-  const output = await readObjects(git, command, 'reading what refs point at');
-  return output
-    .toString('latin1')
-    .split('\n')
-    .filter((answer) => /^[0-9a-f]+$/.test(answer));
 }

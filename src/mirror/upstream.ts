@@ -207,19 +207,10 @@ async function ask(
 /** The pause before another try, in milliseconds; undefined after what no other try would cure. */
 function pauseAfter(error: unknown, failures: number, maxStalls: number): number | undefined {
   if (!(error instanceof GitFailure) || error.code !== 'network') return undefined;
+  let [max, firstMs, longestMs] = [MAX_FAILURES, 1_000, 4_000];
   // git doesn't print Retry-After (git fact 8), and GitHub's is a minute.
-  if (error.concern === 'request-rate')
-    return chooseBackOff(failures, MAX_THROTTLED, 5_000, 60_000);
+  if (error.concern === 'request-rate') [max, firstMs, longestMs] = [MAX_THROTTLED, 5_000, 60_000];
   // A stall was a pause already.
-  if (error.result.ended === 'stalled') return chooseBackOff(failures, maxStalls, 1_000, 1_000);
-  return chooseBackOff(failures, MAX_FAILURES, 1_000, 4_000);
-}
-
-function chooseBackOff(
-  failures: number,
-  max: number,
-  firstMs: number,
-  longestMs: number,
-): number | undefined {
+  else if (error.result.ended === 'stalled') [max, longestMs] = [maxStalls, 1_000];
   return failures < max ? backOff(failures, { firstMs, longestMs }) : undefined;
 }

@@ -62,7 +62,7 @@ export function perform(round: Round, state: Exclude<State, End>): Promise<Event
     case 'fetching':
       return fetchInto(round, state.attempt);
     case 'claiming':
-      return claim(round);
+      return contend(round);
     case 'cloning':
       return clone(round, state.recloned);
   }
@@ -141,18 +141,7 @@ async function fetchInto(round: Round, attempt: 1 | 2): Promise<Event> {
     await tidyCandidate(job.git, candidate, identity.objectFormat, identity.spec.depth);
     await askAgain(round);
   }
-  await job.account.measure(
-    'fetch',
-    () => update(round, candidate),
-    (bytes) => bytes,
-  );
-  return { name: 'fetched' };
-}
-
-/** Before a clone, whose snapshot other jobs may be waiting for. */
-async function claim(round: Round): Promise<Event> {
-  await dropStaging(round);
-  return contend(round);
+  return update(round, 'fetch', candidate);
 }
 
 async function clone(round: Round, isRepeated: boolean): Promise<Event> {
@@ -162,16 +151,25 @@ async function clone(round: Round, isRepeated: boolean): Promise<Event> {
   await makeRoom(place.path);
   const candidate = await beginClone(await newStaging(round), identity.objectFormat);
   job.log.info(`Cloning ${identity.spec.url} to ${place.path}`);
-  await job.account.measure(
-    'clone',
-    () => update(round, candidate),
+  return update(round, 'clone', candidate);
+}
+
+/** Fetches, then adopts. */
+async function update(
+  round: Round,
+  phase: 'fetch' | 'clone',
+  candidate: Candidate,
+): Promise<Event> {
+  await round.job.account.measure(
+    phase,
+    () => fetchAndAdopt(round, candidate),
     (bytes) => bytes,
   );
+  round.candidate = candidate;
   return { name: 'fetched' };
 }
 
-/** Fetches, then adopts; gives the bytes that came from upstream. */
-async function update(round: Round, candidate: Candidate): Promise<number> {
+async function fetchAndAdopt(round: Round, candidate: Candidate): Promise<number> {
   const { job, identity, place, source, options } = round;
   const { spec, key } = identity;
   const asking = { ...job, upstream: upstreamOf(job, spec) };
@@ -184,7 +182,6 @@ async function update(round: Round, candidate: Candidate): Promise<number> {
     await adopt(round.staging, place.path);
     round.staging = undefined;
   }
-  round.candidate = candidate;
   return bytes;
 }
 

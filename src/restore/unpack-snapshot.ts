@@ -1,5 +1,5 @@
 /** From a snapshot in a store to a directory with its packs and refs, verified. */
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sumBytes } from '../lib/bytes.ts';
 import { MirrorError } from '../lib/errors.ts';
@@ -11,7 +11,7 @@ import { BASE_MANIFEST_FILE, layOut, writeHead, writePackedRefs } from '../mirro
 import { indexAgain, peelRefs, walkAll } from '../mirror/objects.ts';
 import { findHeadCommit, formatPackedRefs } from '../mirror/refs.ts';
 import { rehashCommit } from '../mirror/rehash.ts';
-import { packDirectory } from '../mirror/packs.ts';
+import { listPacks, packDirectory, partnerOf } from '../mirror/packs.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import { withProgress } from '../lib/progress.ts';
 import type { Store } from '../stores/store.ts';
@@ -127,15 +127,7 @@ async function verify(
 
 /** Throws the indexes away and makes them again from the packs' content. */
 async function indexPacks(git: Git, directory: string): Promise<void> {
-  const folder = packDirectory(directory);
-  const names = await readdir(folder);
-  for (const name of names.filter((each) => each.endsWith('.idx'))) {
-    await removeTree(join(folder, name));
-  }
-  const packs = names.filter((each) => each.endsWith('.pack'));
-  await indexAgain(
-    git,
-    directory,
-    packs.map((name) => join(folder, name)),
-  );
+  const packs = (await listPacks(directory)).map((name) => join(packDirectory(directory), name));
+  for (const pack of packs) await removeTree(partnerOf(pack));
+  await indexAgain(git, directory, packs);
 }

@@ -6,7 +6,7 @@
 import { sumBytes } from '../lib/bytes.ts';
 import { createDeadline, type Deadline } from '../lib/deadline.ts';
 import { hasCode, describeError } from '../lib/errors.ts';
-import { bindSignal, type Job } from '../job/job.ts';
+import type { Job } from '../job/job.ts';
 import { hasWorktrees, layOut, readRefs, wipe } from '../mirror/directory.ts';
 import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
 import { walkAll } from '../mirror/objects.ts';
@@ -14,7 +14,8 @@ import { inspectPlace } from '../mirror/occupant.ts';
 import { digestRefs, listNeededOids } from '../mirror/refs.ts';
 import { limitHistory } from '../mirror/shallow.ts';
 import { planUpkeep } from '../mirror/tiers.ts';
-import { describePacks, tryRepack } from './packing.ts';
+import { underLock } from './locked.ts';
+import { describePacks, measureOthers, tryRepack } from './packing.ts';
 import type { SavedMirror } from './pack-and-publish.ts';
 import { readBase } from './publish.ts';
 import { measurePacks, packDirectory, type PackSize } from '../mirror/packs.ts';
@@ -34,14 +35,9 @@ export async function maintainMirror(
   // A private one is gone with its job.
   if (isPrivate || signal.aborted) return;
   try {
-    const acquisition = await job.lockOf(path).acquire({ timeoutMs: 0, signal });
-    if (acquisition.outcome !== 'acquired') return;
-    const { hold } = acquisition;
-    try {
-      await maintainAlone(bindSignal(job, hold.lost), mirror, createDeadline(repackTimeoutMs));
-    } finally {
-      await hold.release();
-    }
+    await underLock(job, mirror, 0, (bound) =>
+      maintainAlone(bound, mirror, createDeadline(repackTimeoutMs)),
+    );
   } catch (error) {
     account.recover(`The mirror at ${path} is not tidied: ${describeError(error)}`, error);
   }
@@ -68,9 +64,7 @@ async function maintainAlone(job: Job, mirror: SavedMirror, deadline: Deadline):
       packDirectory(path),
       (await readBase(path, record))?.layers ?? [],
     );
-    const named = new Set(layers.flatMap(({ files }) => files.map(({ name }) => name)));
-    const others = packs.filter(({ name }) => !named.has(name));
-    const plan = planUpkeep(layers, others);
+    const plan = planUpkeep(layers, await measureOthers(path, layers));
     if (plan.repack === 'nothing') return;
     const isAll = plan.repack === 'everything';
     if (isAll && (await repackAll(job, mirror, packs, oids, deadline))) return;
