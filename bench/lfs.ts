@@ -163,6 +163,6 @@ await inFolder(async (root) => {
       await measure({ upstream, server }, methods, shape.name, rounds);
     }
   } finally {
-    await Promise.all([link.stop(), server.stop(), gitServer.stop(), cache.close(), s3?.stop()]);
+    await Promise.all([link.stop(), server.stop(), gitServer.stop(), cache.stop(), s3?.stop()]);
   }
 });

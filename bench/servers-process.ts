@@ -38,6 +38,6 @@ process.on('message', ({ id, call }: { id: number; call: keyof ServerCalls }) =>
 });
 // It ends with the process that started it.
 process.on('disconnect', () => {
-  void Promise.all([upstream.stop(), cache.close()]).finally(() => process.exit());
+  void Promise.all([upstream.stop(), cache.stop()]).finally(() => process.exit());
 });
 process.send?.({ id: 0 });

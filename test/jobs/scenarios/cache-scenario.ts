@@ -91,7 +91,7 @@ export function useCacheService(): () => ActionsCacheService {
     running().resetCounters();
   });
   afterAll(async () => {
-    await service?.close();
+    await service?.stop();
   });
   return running;
 }

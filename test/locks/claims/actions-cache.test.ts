@@ -361,7 +361,7 @@ describe('against the service', () => {
     real.resetCounters();
   });
   afterAll(async () => {
-    await real.close();
+    await real.stop();
     await directories.removeAll();
   });
 

@@ -61,7 +61,7 @@ export function useCacheBench(): CacheBench {
     await directories.removeAll();
   });
   afterAll(async () => {
-    await service.close();
+    await service.stop();
   });
 
   const bench: CacheBench = {

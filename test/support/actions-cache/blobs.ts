@@ -1,6 +1,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
@@ -12,7 +13,9 @@ import {
   generateBlobSASQueryParameters,
   type ContainerClient,
 } from '@azure/storage-blob';
+import { endToEnd, passOn } from '../http/pass-on.ts';
 import { endProcess } from '../processes.ts';
+import type { Answer } from './answer.ts';
 
 export const account = 'productionresultssa0';
 const container = 'actions-cache';
@@ -81,6 +84,24 @@ export class CacheBlobs {
 
   async remove(blob: string): Promise<void> {
     await this.#container.getBlobClient(blob).deleteIfExists();
+  }
+
+  /**
+   * Sends a request for a blob on to Azurite, with a body that may have been tampered with; `length`
+   * replaces the declared length of the body.
+   */
+  async ask(
+    { method, url = '', headers }: IncomingMessage,
+    body: AsyncIterable<Buffer>,
+    { signal, length }: { signal: AbortSignal; length: string | undefined },
+  ): Promise<Answer> {
+    const passed = endToEnd({ ...headers, host: undefined });
+    if (length !== undefined) passed['content-length'] = length;
+    // It takes the account from the path when it is called by address.
+    const path = url.startsWith(`/${account}/`) ? url : `/${account}${url}`;
+    const { port } = this;
+    const answer = await passOn(body, { method, port, path, headers: passed, signal });
+    return { status: answer.statusCode ?? 500, headers: endToEnd(answer.headers), body: answer };
   }
 
   async stop(): Promise<void> {

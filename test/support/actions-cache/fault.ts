@@ -1,12 +1,6 @@
 import { blobError, callError, jsonReply, type CacheReply } from './reply.ts';
 import { isCall, type CacheRequest, type CacheRequestKind } from './request.ts';
-import type { FaultBehaviour } from '../git-server/fault.ts';
-
-/** What goes wrong on the way of a body, as in the git server's faults. */
-type BodyFault = Extract<
-  FaultBehaviour,
-  { kind: 'stall' | 'cut' | 'shorten' | 'slow' | 'garbage-stream' }
->;
+import type { BodyFault } from '../http/damage.ts';
 
 /** What goes wrong. Bytes are counted in the body: that of an upload's request, else the answer's. */
 export type CacheFaultBehaviour =
@@ -57,31 +51,7 @@ export function replyInstead(
     }
     case 'refuse':
       return jsonReply(200, { ok: false, message: behave.message ?? '' });
-    case 'close':
-    case 'delay':
-    case 'stall':
-    case 'cut':
-    case 'shorten':
-    case 'slow':
-    case 'garbage-stream':
-      return undefined;
-  }
-}
-
-/** What it does to a body. */
-export function bodyFault(behave: CacheFaultBehaviour | undefined): BodyFault | undefined {
-  switch (behave?.kind) {
-    case 'stall':
-    case 'cut':
-    case 'shorten':
-    case 'slow':
-    case 'garbage-stream':
-      return behave;
-    case 'status':
-    case 'refuse':
-    case 'close':
-    case 'delay':
-    case undefined:
+    default:
       return undefined;
   }
 }

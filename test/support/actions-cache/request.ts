@@ -1,3 +1,4 @@
+import { unserved, type ServedRequest } from '../http/server.ts';
 import type { IncomingMessage } from 'node:http';
 
 /** `create` reserves a key, `finalize` publishes what was uploaded, `properties` asks its size. */
@@ -5,13 +6,11 @@ export type CacheRequestKind =
   'create' | 'upload' | 'finalize' | 'lookup' | 'properties' | 'download' | 'unknown';
 
 /** A request to the service, whether a call or to its blobs; filled while it is served. */
-export interface CacheRequest {
+export interface CacheRequest extends ServedRequest {
   kind: CacheRequestKind;
   method: string;
   /** Without the query, which bears the signature. */
   path: string;
-  /** Milliseconds since the epoch at its arrival. */
-  at: number;
   /** The key that is meant; of a blob, that of its entry, be it evicted or not. */
   key?: string;
   version?: string;
@@ -26,12 +25,6 @@ export interface CacheRequest {
   /** Of a download in parts, such as `bytes=0-4194303`. */
   range?: string;
   status?: number;
-  /** Body bytes from the client. */
-  bytesReceived: number;
-  /** Body bytes to the client. */
-  bytesSent: number;
-  /** Undefined while it is served. */
-  ending?: 'complete' | 'broken';
 }
 
 const servicePath = '/twirp/github.actions.results.api.v1.CacheService/';
@@ -57,9 +50,7 @@ export function describeCacheRequest(message: IncomingMessage): CacheRequest {
     kind: kindOf(method, path),
     method,
     path,
-    at: Date.now(),
-    bytesReceived: 0,
-    bytesSent: 0,
+    ...unserved(),
     ...(part !== null && { part }),
     ...(typeof range === 'string' && { range }),
   };

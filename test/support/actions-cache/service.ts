@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { counted, plain, readAll, send, shortened } from './answer.ts';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { counted, readAll } from '../http/body.ts';
+import { CutConnection, bodyFault, damaged, shortened, silence } from '../http/damage.ts';
+import { FaultyServer, type Described, type Exchange } from '../http/server.ts';
+import { plain, send } from './answer.ts';
 import { CacheBlobs } from './blobs.ts';
 import { CacheCalls } from './calls.ts';
 import { CacheEntries, type CacheEntry } from './entries.ts';
-import { isFor, bodyFault, replyInstead, type CacheFault } from './fault.ts';
-import { FaultList, type ActiveFault } from '../fault-list.ts';
-import { passOn } from './proxy.ts';
+import { isFor, replyInstead, type CacheFault } from './fault.ts';
 import { callError } from './reply.ts';
 import {
   describeCacheRequest,
@@ -23,8 +23,6 @@ import {
   type CacheJob,
   type CacheScope,
 } from './token.ts';
-import { CutConnection, damaged, silence } from '../git-server/damage.ts';
-import { waitUntil } from '../processes.ts';
 
 export async function startActionsCacheService(): Promise<ActionsCacheService> {
   const blobs = await CacheBlobs.start();
@@ -43,28 +41,16 @@ export async function startActionsCacheService(): Promise<ActionsCacheService> {
  * behind a proxy that counts and makes faults. Entries stay until they are evicted, reservations
  * until they are finalized or evicted.
  */
-export class ActionsCacheService {
-  /** In the order of their arrival. */
-  readonly requests: CacheRequest[] = [];
+export class ActionsCacheService extends FaultyServer<CacheRequest, CacheFault> {
   readonly #blobs: CacheBlobs;
   readonly #calls: CacheCalls;
   readonly #entries = new CacheEntries();
-  readonly #faults = new FaultList<CacheFault>();
   readonly #secret = randomBytes(32);
-  readonly #server: Server;
-  readonly #stopping = new AbortController();
 
   constructor(blobs: CacheBlobs) {
+    super();
     this.#blobs = blobs;
     this.#calls = new CacheCalls(this.#entries, blobs, () => this.port);
-    this.#server = createServer((message, response) => {
-      void this.#serve(message, response);
-    });
-    this.#server.keepAliveTimeout = 60_000;
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
   }
 
   /** Of Azurite. */
@@ -114,20 +100,6 @@ export class ActionsCacheService {
     return sum(this.requestsOf('download', key).map(({ bytesSent }) => bytesSent));
   }
 
-  resetCounters(): void {
-    this.requests.length = 0;
-  }
-
-  /** The first fault added that matches a request is applied to it. */
-  fault(fault: CacheFault): ActiveFault {
-    return this.#faults.add(fault);
-  }
-
-  /** For requests to come; one that stalls already goes on stalling. */
-  clearFaults(): void {
-    this.#faults.clear();
-  }
-
   /** Removes entries and reservations, everything by default, and gives their keys. */
   async evict(
     predicate: string | ((entry: Readonly<CacheEntry>) => boolean) = () => true,
@@ -156,59 +128,26 @@ export class ActionsCacheService {
     return entry;
   }
 
-  /** The first request, past or future, that matches: to act in the middle of an upload, say. */
-  async waitForRequest(
-    predicate: (request: CacheRequest) => boolean,
-    timeoutMs = 10_000,
-  ): Promise<CacheRequest> {
-    const what = 'a request to the cache service';
-    const found = await waitUntil(() => this.requests.find(predicate), { timeoutMs, what });
-    if (found === undefined) throw new Error(what);
-    return found;
-  }
-
-  async listen(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(0, '127.0.0.1', resolve);
-    });
-  }
-
   /** Ends every connection, and Azurite with all it holds. */
-  async close(): Promise<void> {
-    this.#stopping.abort();
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.#server.closeAllConnections();
-    await Promise.all([closed, this.#blobs.stop()]);
+  override async stop(): Promise<void> {
+    await Promise.all([super.stop(), this.#blobs.stop()]);
   }
 
-  async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
+  protected override describe(message: IncomingMessage): Described<CacheRequest> {
     const request = describeCacheRequest(message);
-    this.requests.push(request);
-    const gone = new AbortController();
-    response.once('close', () => {
-      request.ending = response.writableFinished ? 'complete' : 'broken';
-      if (!response.writableFinished) gone.abort();
-    });
-    const signal = AbortSignal.any([gone.signal, this.#stopping.signal]);
-    try {
-      if (isCall(request)) await this.#serveCall(request, message, response, signal);
-      else await this.#serveBlob(request, message, response, signal);
-    } catch (error) {
-      if (error instanceof CutConnection && error.reset) response.socket?.resetAndDestroy();
-      response.destroy();
-    }
+    return { request, body: counted(message as AsyncIterable<Buffer>, request) };
   }
 
-  async #serveCall(
-    request: CacheRequest,
-    message: IncomingMessage,
-    response: ServerResponse,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const body = await readAll(counted(message, request));
+  protected override async answer(exchange: Exchange<CacheRequest>): Promise<void> {
+    if (isCall(exchange.request)) await this.#serveCall(exchange);
+    else await this.#serveBlob(exchange);
+  }
+
+  async #serveCall(exchange: Exchange<CacheRequest>): Promise<void> {
+    const { request, message, response, signal } = exchange;
+    const body = await readAll(exchange.body);
     this.#calls.describe(request, body);
-    const fault = this.#faults.take((each) => isFor(each, request));
+    const fault = this.faults.take((each) => isFor(each, request));
     if (fault && !fault.afterwards && (await this.#replace(fault, request, response, signal))) {
       return;
     }
@@ -217,32 +156,27 @@ export class ActionsCacheService {
       ? await this.#calls.answer(request, body, grant)
       : callError(401, 'no token of this service');
     if (fault?.afterwards && (await this.#replace(fault, request, response, signal))) return;
-    await send(request, response, plain(answer), fault, signal);
+    await send(request, response, plain(answer), fault?.behave, signal);
   }
 
-  async #serveBlob(
-    request: CacheRequest,
-    message: IncomingMessage,
-    response: ServerResponse,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #serveBlob(exchange: Exchange<CacheRequest>): Promise<void> {
+    const { request, message, body, response, signal } = exchange;
     const owner = this.#entries.owner(request.path.replace(/^.*\//s, ''));
     if (owner) Object.assign(request, { key: owner.key, scope: owner.scope });
-    const fault = this.#faults.take((each) => isFor(each, request));
+    const fault = this.faults.take((each) => isFor(each, request));
     if (fault && !fault.afterwards && (await this.#replace(fault, request, response, signal))) {
       message.resume();
       return;
     }
     const inBody = request.kind === 'upload' && !fault?.afterwards;
     const behave = bodyFault(fault?.behave);
-    const body = counted(message, request);
-    const answer = await passOn(message, inBody ? damaged(body, behave, signal) : body, {
-      port: this.#blobs.port,
+    const declared = message.headers['content-length'];
+    const answer = await this.#blobs.ask(message, inBody ? damaged(body, behave, signal) : body, {
       signal,
-      length: inBody ? shortened(message.headers['content-length'], fault) : undefined,
+      length: inBody ? shortened(declared, behave) : undefined,
     });
     if (fault?.afterwards && (await this.#replace(fault, request, response, signal))) return;
-    await send(request, response, answer, inBody ? undefined : fault, signal);
+    await send(request, response, answer, inBody ? undefined : behave, signal);
   }
 
   /** Whether there was an answer other than that of the service. */

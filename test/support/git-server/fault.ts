@@ -1,3 +1,4 @@
+import type { BodyFault } from '../http/damage.ts';
 import type { GitRequest } from './request.ts';
 
 /** What goes wrong. Bytes are counted in the body of the answer. */
@@ -13,17 +14,7 @@ export type FaultBehaviour =
   | { kind: 'close' }
   /** Silent before the answer, headers included, as while a large pack is computed. */
   | { kind: 'delay'; forMs: number }
-  /** Silent and open after that number of bytes, for `forMs` or `until` then; by default for ever. */
-  | { kind: 'stall'; afterBytes: number; forMs?: number; until?: Promise<unknown> }
-  /** The socket is closed after that number of bytes; with `reset`, by a TCP reset. */
-  | { kind: 'cut'; afterBytes: number; reset?: boolean }
-  /** The answer ends properly, but after that number of bytes. */
-  | { kind: 'shorten'; afterBytes: number }
-  | { kind: 'slow'; bytesPerSecond: number }
-  /** Inverts `bytes` (default 16) bytes of the pack inside an intact side band. */
-  | { kind: 'garbage-pack'; afterBytes: number; bytes?: number }
-  /** Overwrites the stream itself with `Z`, framing and all. */
-  | { kind: 'garbage-stream'; afterBytes: number; bytes?: number };
+  | BodyFault;
 
 /**
  * Which requests: `probe` is what ls-remote needs (and a fetch begins with), `fetch` the POST that
@@ -94,14 +85,7 @@ export function replyInstead(behave: FaultBehaviour, service: string): Reply | u
       };
     case 'redirect':
       return { status: behave.status, headers: { Location: `${behave.to}${service}` }, body: '' };
-    case 'close':
-    case 'delay':
-    case 'stall':
-    case 'cut':
-    case 'shorten':
-    case 'slow':
-    case 'garbage-pack':
-    case 'garbage-stream':
+    default:
       return undefined;
   }
 }

@@ -1,15 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
-import {
-  createServer,
-  request as forward,
-  type IncomingMessage,
-  type Server,
-  type ServerResponse,
-} from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { buffer, json } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { FaultList, type ActiveFault } from '../fault-list.ts';
+import { FaultList, type ActiveFault } from '../http/fault-list.ts';
+import { endToEnd, passOn } from '../http/pass-on.ts';
+import { LoopbackServer } from '../http/server.ts';
 import type { GitServer } from './server.ts';
 
 export interface LfsRequest {
@@ -57,37 +52,17 @@ export async function startGitLfsServer(git: GitServer): Promise<GitLfsServer> {
  * The batch API asks for the git server's token; the URLs that it gives need none, but a key that
  * is in them. What is no matter of LFS goes to the git server and back as it is.
  */
-export class GitLfsServer {
+export class GitLfsServer extends LoopbackServer {
   /** By the SHA-256 that names them; of all repositories. */
   readonly objects = new Map<string, Uint8Array>();
   readonly requests: LfsRequest[] = [];
   readonly #faults = new FaultList<LfsFault>();
   readonly #keys = new Set<string>();
   readonly #git: GitServer;
-  readonly #server: Server;
 
   constructor(git: GitServer) {
+    super();
     this.#git = git;
-    this.#server = createServer((message, response) => {
-      this.#serve(message, response).catch(() => response.destroy());
-    });
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  async listen(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(0, '127.0.0.1', resolve);
-    });
-  }
-
-  async stop(): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.#server.closeAllConnections();
-    await closed;
   }
 
   /** Keeps an object, and gives the file that stands for it in a repository. */
@@ -154,7 +129,7 @@ export class GitLfsServer {
     return true;
   }
 
-  async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
+  protected override async handle(message: IncomingMessage, response: ServerResponse) {
     const path = message.url ?? '/';
     const [, oid = '', key = ''] = OBJECT.exec(path) ?? [];
     if (BATCH.test(path) && this.#fail('batch', '', message, response)) return;
@@ -206,13 +181,14 @@ export class GitLfsServer {
   }
 
   async #handOn(message: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { method, headers, url } = message;
-    const request = forward(`${this.#git.url}${url ?? '/'}`, { method, headers });
-    const answered = new Promise<IncomingMessage>((resolve, reject) => {
-      request.once('response', resolve).once('error', reject);
+    const { method, url = '/' } = message;
+    const answer = await passOn(message as AsyncIterable<Buffer>, {
+      method,
+      port: this.#git.port,
+      path: url,
+      headers: endToEnd(message.headers),
+      signal: this.stopping.signal,
     });
-    await pipeline(message, request);
-    const answer = await answered;
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     await pipeline(answer, response);
   }

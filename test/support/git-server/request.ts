@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { gunzipSync } from 'node:zlib';
+import { unserved, type ServedRequest } from '../http/server.ts';
 
 /**
  * What a request is for. Protocol v2 asks for `capabilities` and then `ls-refs` where v0 asks for
@@ -9,7 +10,7 @@ import { gunzipSync } from 'node:zlib';
 export type RequestKind =
   'capabilities' | 'refs' | 'ls-refs' | 'fetch' | 'post-probe' | 'receive-refs' | 'push' | 'other';
 
-export interface GitRequest {
+export interface GitRequest extends ServedRequest {
   readonly method: string;
   /** With the query. */
   readonly path: string;
@@ -30,13 +31,6 @@ export interface GitRequest {
   readonly options: readonly string[];
   /** 0 until the answer starts, and for ever if the server hung up instead. */
   status: number;
-  /** Body bytes as they came over the wire. */
-  bytesReceived: number;
-  bytesSent: number;
-  /** `broken`: the connection ended before the answer did. */
-  ending: 'open' | 'complete' | 'broken';
-  /** From its arrival until its answer had left or broken off, in milliseconds; 0 until then. */
-  durationMs: number;
 }
 
 const pathPattern =
@@ -66,10 +60,8 @@ export function describeRequest(message: IncomingMessage, body: Buffer): GitRequ
     isClone: kind === 'fetch' && haves === 0 && lines.includes('done'),
     options: kind === 'fetch' ? lines.filter((line) => !/^(want|have|command=) ?/.test(line)) : [],
     status: 0,
+    ...unserved(),
     bytesReceived: body.length,
-    bytesSent: 0,
-    ending: 'open',
-    durationMs: 0,
   };
 }
 

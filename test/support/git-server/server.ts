@@ -1,14 +1,13 @@
 import { existsSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { Readable, Transform } from 'node:stream';
+import { Readable } from 'node:stream';
+import { counted, readAll, sendBody } from '../http/body.ts';
+import { CutConnection, bodyFault, damaged, silence } from '../http/damage.ts';
+import { FaultyServer, type Described, type Exchange } from '../http/server.ts';
 import { endBackend, startBackend, type Backend } from './backend.ts';
-import { CutConnection, damaged, silence } from './damage.ts';
 import { isFor, replyInstead, unauthorized, type Fault, type Reply } from './fault.ts';
-import { FaultList, type ActiveFault } from '../fault-list.ts';
 import { describeRequest, type GitRequest } from './request.ts';
-import { waitUntil } from '../processes.ts';
 
 export interface GitServerOptions {
   /** Folder that holds `owner/name` or `owner/name.git`, bare or not. */
@@ -24,7 +23,7 @@ export interface GitServerOptions {
 
 export async function startGitServer(options: GitServerOptions): Promise<GitServer> {
   const server = new GitServer(options);
-  await server.listen();
+  await server.listen(options.port);
   return server;
 }
 
@@ -32,21 +31,17 @@ export async function startGitServer(options: GitServerOptions): Promise<GitServ
  * Smart HTTP on the loopback interface: real `git http-backend` behind Node's server, which counts,
  * asks for a token and makes faults. Like GitHub, it does not speak the dumb protocol.
  */
-export class GitServer {
-  /** In the order of their arrival. */
-  readonly requests: GitRequest[] = [];
+export class GitServer extends FaultyServer<GitRequest, Fault> {
   readonly repositories: Record<string, string>;
   /** git configuration of the serving side; may be changed at run time. */
   readonly configuration: Record<string, string>;
   /** Needed from now on; undefined lets everybody in. */
   token: string | undefined;
   readonly #options: GitServerOptions;
-  readonly #server: Server;
   readonly #backends = new Set<Backend>();
-  readonly #stopping = new AbortController();
-  readonly #faults = new FaultList<Fault>();
 
   constructor(options: GitServerOptions) {
+    super();
     this.#options = options;
     this.repositories = { ...options.repositories };
     this.configuration = {
@@ -57,18 +52,6 @@ export class GitServer {
       ...options.configuration,
     };
     this.token = options.token;
-    this.#server = createServer((message, response) => {
-      void this.#serve(message, response);
-    });
-    this.#server.keepAliveTimeout = 60_000;
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
   }
 
   repositoryUrl(repository: string): string {
@@ -98,87 +81,33 @@ export class GitServer {
     return scheme.toLowerCase() === 'basic' && credentials === expected;
   }
 
-  resetCounters(): void {
-    this.requests.length = 0;
-  }
-
-  /** The first fault added that matches a request is applied to it. */
-  fault(fault: Fault): ActiveFault {
-    return this.#faults.add(fault);
-  }
-
-  /** For requests to come; one that stalls already goes on stalling. */
-  clearFaults(): void {
-    this.#faults.clear();
-  }
-
-  /** The first request, past or future, that matches: to act in the middle of a fetch, say. */
-  async waitForRequest(
-    predicate: (request: GitRequest) => boolean,
-    timeoutMs = 10_000,
-  ): Promise<GitRequest> {
-    const what = 'a request to the git server';
-    const found = await waitUntil(() => this.requests.find(predicate), { timeoutMs, what });
-    if (found === undefined) throw new Error(what);
-    return found;
-  }
-
-  async listen(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(this.#options.port ?? 0, '127.0.0.1', resolve);
-    });
-  }
-
   /** Ends every connection and every process that serves one. */
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.#server.closeAllConnections();
+  override async stop(): Promise<void> {
+    const stopped = super.stop();
     const backends = [...this.#backends];
     backends.forEach(endBackend);
-    await Promise.all([closed, ...backends.map((backend) => backend.ended)]);
+    await Promise.all([stopped, ...backends.map((backend) => backend.ended)]);
   }
 
-  async #serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
-    const arrivedMs = performance.now();
-    const gone = new AbortController();
-    let request: GitRequest | undefined;
-    response.once('close', () => {
-      if (request) {
-        request.ending = response.writableFinished ? 'complete' : 'broken';
-        request.durationMs = performance.now() - arrivedMs;
-      }
-      if (!response.writableFinished) gone.abort();
-    });
-    try {
-      // What a client wants is small; only what it pushes is worth streaming.
-      const isUploadPack = (message.url ?? '').endsWith('/git-upload-pack');
-      const body = isUploadPack ? await readAll(message) : Buffer.alloc(0);
-      request = describeRequest(message, body);
-      this.requests.push(request);
-      const signal = AbortSignal.any([gone.signal, this.#stopping.signal]);
-      const input = isUploadPack ? Readable.from([body]) : message.pipe(counting(request));
-      await this.#answer(request, message, input, response, signal);
-    } catch (error) {
-      if (error instanceof CutConnection && error.reset) response.socket?.resetAndDestroy();
-      response.destroy();
+  // What a client wants is small, and tells what it is; only what it pushes is worth streaming.
+  protected override async describe(message: IncomingMessage): Promise<Described<GitRequest>> {
+    const incoming = message as AsyncIterable<Buffer>;
+    if (!(message.url ?? '').endsWith('/git-upload-pack')) {
+      const request = describeRequest(message, Buffer.alloc(0));
+      return { request, body: counted(incoming, request) };
     }
+    const wanted = await readAll(incoming);
+    return { request: describeRequest(message, wanted), body: Readable.from([wanted]) };
   }
 
-  async #answer(
-    request: GitRequest,
-    message: IncomingMessage,
-    input: Readable,
-    response: ServerResponse,
-    signal: AbortSignal,
-  ): Promise<void> {
+  protected override async answer(exchange: Exchange<GitRequest>): Promise<void> {
+    const { request, message, body, response, signal } = exchange;
     if (!this.isAuthorized(message)) {
       reply(request, response, unauthorized);
       return;
     }
     const url = this.repositoryUrl(request.repository);
-    const behave = this.#faults.take((fault) => isFor(fault, request, url))?.behave;
+    const behave = this.faults.take((fault) => isFor(fault, request, url))?.behave;
     const instead = behave && replyInstead(behave, request.service);
     if (instead) {
       reply(request, response, instead);
@@ -191,6 +120,7 @@ export class GitServer {
       reply(request, response, { status: 404, headers: {}, body: 'Not Found\n' });
       return;
     }
+    const input = Readable.from(body);
     const { service } = request;
     const backend = startBackend(message, input, directory, service, this.configuration);
     this.#backends.add(backend);
@@ -202,11 +132,7 @@ export class GitServer {
     request.status = answer.status;
     response.writeHead(answer.status, answer.headers);
     response.flushHeaders();
-    for await (const chunk of damaged(answer.body, behave, signal)) {
-      await write(response, chunk);
-      request.bytesSent += chunk.length;
-    }
-    response.end();
+    await sendBody(request, response, damaged(answer.body, bodyFault(behave), signal));
   }
 
   #locate(repository: string): string | undefined {
@@ -230,29 +156,4 @@ function reply(
   request.bytesSent = Buffer.byteLength(body);
   response.writeHead(status, { 'Content-Length': Buffer.byteLength(body), ...headers });
   response.end(body);
-}
-
-function counting(request: GitRequest): Transform {
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      request.bytesReceived += chunk.length;
-      done(null, chunk);
-    },
-  });
-}
-
-async function readAll(message: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of message) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
-}
-
-/** Resolves when the bytes have left for the kernel, so that a cut comes after them. */
-function write(response: ServerResponse, chunk: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    response.write(chunk, (error) => {
-      if (error) reject(error);
-      else resolve();
-    });
-  });
 }

@@ -1,11 +1,5 @@
-import type { FaultBehaviour } from '../git-server/fault.ts';
+import type { BodyFault } from '../http/damage.ts';
 import type { S3Operation, S3Request } from './request.ts';
-
-/** What goes wrong on the way of a body, as in the git server's faults. */
-type BodyFault = Extract<
-  FaultBehaviour,
-  { kind: 'stall' | 'cut' | 'shorten' | 'slow' | 'garbage-stream' }
->;
 
 /**
  * What goes wrong. Bytes are counted in the body: that of the request if it may bear one (PUT and
@@ -49,45 +43,8 @@ export interface S3Fault {
   behave: S3FaultBehaviour;
 }
 
-export interface ActiveS3Fault {
-  /** Requests it was applied to. */
-  readonly applied: number;
-  remove(): void;
-}
-
-export class S3FaultList {
-  readonly #entries: { fault: S3Fault; applied: number }[] = [];
-
-  add(fault: S3Fault): ActiveS3Fault {
-    const entry = { fault, applied: 0 };
-    this.#entries.push(entry);
-    return {
-      get applied() {
-        return entry.applied;
-      },
-      remove: () => {
-        const index = this.#entries.indexOf(entry);
-        if (index >= 0) this.#entries.splice(index, 1);
-      },
-    };
-  }
-
-  clear(): void {
-    this.#entries.length = 0;
-  }
-
-  /** The first fault that matches, which is one application of it. */
-  take(request: S3Request): S3Fault | undefined {
-    const entry = this.#entries.find(
-      ({ fault: { on, times = Infinity }, applied }) => applied < times && matches(on, request),
-    );
-    if (entry === undefined) return undefined;
-    entry.applied++;
-    return entry.fault;
-  }
-}
-
-function matches(on: S3Fault['on'], request: S3Request): boolean {
+/** Whether a fault is meant for a request. */
+export function isFor({ on }: S3Fault, request: S3Request): boolean {
   if (typeof on === 'function') return on(request);
   return on === 'any' || on === request.operation;
 }
@@ -139,27 +96,4 @@ export function webPage({ status = 200 }: Extract<S3FaultBehaviour, { kind: 'htm
     },
     body: '<!DOCTYPE html>\n<html><body>Please sign on</body></html>\n',
   };
-}
-
-/** What it does to a body. */
-export function bodyFault(behave: S3FaultBehaviour | undefined): BodyFault | undefined {
-  switch (behave?.kind) {
-    case 'stall':
-    case 'cut':
-    case 'shorten':
-    case 'slow':
-    case 'garbage-stream':
-      return behave;
-    case 'status':
-    case 'close':
-    case 'delay':
-    case 'hold':
-    case 'unconditional':
-    case 'drop':
-    case 'damage':
-    case 'other-etag':
-    case 'html':
-    case undefined:
-      return undefined;
-  }
 }

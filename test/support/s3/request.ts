@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { unserved, type ServedRequest } from '../http/server.ts';
 
 export type S3Operation =
   | 'ListBuckets'
@@ -21,7 +22,7 @@ export type S3Operation =
   | 'other';
 
 /** A request with the bucket in its path; filled while it is served. */
-export interface S3Request {
+export interface S3Request extends ServedRequest {
   readonly operation: S3Operation;
   readonly method: string;
   /** As it was sent, without the query. */
@@ -31,18 +32,10 @@ export interface S3Request {
   readonly bucket: string;
   readonly key: string;
   readonly headers: IncomingHttpHeaders;
-  /** Milliseconds since the epoch at its arrival. */
-  readonly at: number;
   /** What the server answered; undefined as long as it has not, or was not asked. */
   serverStatus?: number;
   /** What the client was told. */
   status?: number;
-  /** Body bytes from the client. */
-  bytesReceived: number;
-  /** Body bytes to the client. */
-  bytesSent: number;
-  /** `broken`: the connection ended before the answer did. */
-  ending: 'open' | 'complete' | 'broken';
 }
 
 export function describeS3Request(message: IncomingMessage): S3Request {
@@ -59,10 +52,7 @@ export function describeS3Request(message: IncomingMessage): S3Request {
     bucket,
     key,
     headers,
-    at: Date.now(),
-    bytesReceived: 0,
-    bytesSent: 0,
-    ending: 'open',
+    ...unserved(),
   };
 }
 

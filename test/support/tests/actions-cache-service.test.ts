@@ -29,7 +29,7 @@ afterEach(async () => {
 });
 
 afterAll(async () => {
-  await service.close();
+  await service.stop();
 });
 
 interface By {
@@ -426,6 +426,6 @@ test('it ends with all that it started', async () => {
   const another = await startActionsCacheService();
   const pid = another.pid!;
   expect(isRunning(pid)).toBe(true);
-  await another.close();
+  await another.stop();
   expect(isRunning(pid)).toBe(false);
 });

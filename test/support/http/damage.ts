@@ -1,5 +1,35 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { FaultBehaviour } from './fault.ts';
+
+/** What goes wrong on the way of a body; bytes are counted in it. */
+export type BodyFault =
+  /** Silent and open after that number of bytes, for `forMs` or `until` then; by default for ever. */
+  | { kind: 'stall'; afterBytes: number; forMs?: number; until?: Promise<unknown> }
+  /** The socket is closed after that number of bytes; with `reset`, by a TCP reset. */
+  | { kind: 'cut'; afterBytes: number; reset?: boolean }
+  /** It ends properly, but after that number of bytes. */
+  | { kind: 'shorten'; afterBytes: number }
+  | { kind: 'slow'; bytesPerSecond: number }
+  /** Overwrites the stream itself with `Z`, framing and all. */
+  | { kind: 'garbage-stream'; afterBytes: number; bytes?: number }
+  /** Inverts `bytes` (default 16) bytes of git's pack inside an intact side band. */
+  | { kind: 'garbage-pack'; afterBytes: number; bytes?: number };
+
+const KINDS = new Set(['stall', 'cut', 'shorten', 'slow', 'garbage-stream', 'garbage-pack']);
+
+/** What a behaviour does to a body. */
+export function bodyFault(behave: { kind: string } | undefined): BodyFault | undefined {
+  return behave !== undefined && KINDS.has(behave.kind) ? (behave as BodyFault) : undefined;
+}
+
+/** What is declared has to be true even of a body that is cut short, or the client would wait. */
+export function shortened(
+  declared: string | undefined,
+  behave: { kind: string } | undefined,
+): string | undefined {
+  const fault = bodyFault(behave);
+  if (declared === undefined || fault?.kind !== 'shorten') return undefined;
+  return String(Math.min(Number(declared), fault.afterBytes));
+}
 
 /** Thrown in the middle of a body where the connection is to end. */
 export class CutConnection extends Error {
@@ -14,7 +44,7 @@ export class CutConnection extends Error {
 /** The body as the fault lets it through; `signal` ends all waiting. */
 export function damaged(
   body: AsyncIterable<Buffer>,
-  behave: FaultBehaviour | undefined,
+  behave: BodyFault | undefined,
   signal: AbortSignal,
 ): AsyncIterable<Buffer> {
   switch (behave?.kind) {
@@ -34,12 +64,6 @@ export function damaged(
       return overwrite(body, behave.afterBytes, behave.bytes ?? 16);
     case 'garbage-pack':
       return invertPack(body, behave.afterBytes, behave.bytes ?? 16);
-    case 'status':
-    case 'empty':
-    case 'html':
-    case 'redirect':
-    case 'close':
-    case 'delay':
     case undefined:
       return body;
   }
