@@ -20,6 +20,7 @@ import type { MirrorSession } from '../restore/session.ts';
 import type { Settings } from './inputs/settings.ts';
 import { reportEarlySave, reportLfsNotSaved, reportLfsSave } from './report/report.ts';
 import { findSaveBan, isPublishedEarly, saveOptionsOf } from './save-policy.ts';
+import { restoreOptionsOf } from './step.ts';
 
 const STATE = 'lfs';
 
@@ -31,10 +32,9 @@ export async function bringLfs(
   commit: JobCommit | undefined,
 ): Promise<LfsOutcome | undefined> {
   const { job } = session;
-  const { fetchTimeoutMs, stallTimeoutMs, lockTimeoutMs } = settings;
   const early = isPublishedEarly(settings) ? saveOptionsOf(settings, job) : undefined;
-  const limits = { fetchTimeoutMs, stallTimeoutMs, lockTimeoutMs };
-  const brought = await bringLfsObjects(session, { commit, ...limits, early });
+  const options = { ...restoreOptionsOf(settings), commit, early };
+  const brought = await bringLfsObjects(session, options);
   if (brought === undefined) return undefined;
   reportEarlySave(brought.early, labelLog(job.log, 'LFS objects'));
   await writeState(job, brought.save);

@@ -6,19 +6,13 @@
  */
 import { bindSignal, type Job } from '../job/job.ts';
 import { describeError, throwIfCancelled } from '../lib/errors.ts';
-import type { Acquisition } from '../locks/lock.ts';
+import type { Acquisition, Hold } from '../locks/lock.ts';
 import type { JobCommit } from '../restore/job-commit.ts';
-import type { MirrorSession, RestoredMirror } from '../restore/session.ts';
+import type { MirrorSession, RestoredMirror, RestoreOptions } from '../restore/session.ts';
 import type { SaveResult } from '../save/decide.ts';
 import type { SaveOptions } from '../save/save-snapshot.ts';
 import { deriveLfsKey } from '../snapshot/identity.ts';
-import {
-  layersOf,
-  openCollections,
-  restoreLayers,
-  type Collection,
-  type RestoreTarget,
-} from './collection.ts';
+import { openCollections, restoreObjects, type Collection, type LfsPlace } from './collection.ts';
 import { downloadMissing } from './download-missing.ts';
 import type { LfsFailure } from './git-lfs.ts';
 import { findSound, objectsFolder, sweepWork } from './objects.ts';
@@ -26,15 +20,12 @@ import { amountOf, listObjects, type Amount, type LfsObject } from './pointers.t
 import type { PrimedObjects } from './prime-objects.ts';
 import { saveUnderLock, type LfsSave } from './save-objects.ts';
 
-export interface LfsOptions {
+export interface LfsOptions extends Pick<
+  RestoreOptions,
+  'fetchTimeoutMs' | 'stallTimeoutMs' | 'lockTimeoutMs'
+> {
   /** What the job checks out, where it is known and there; otherwise it is taken to be upstream's HEAD. */
   commit: JobCommit | undefined;
-  /** How long all downloads may take, in milliseconds. */
-  fetchTimeoutMs: number;
-  /** How long the LFS server may show no sign of life, in milliseconds; Infinity: as long as it likes. */
-  stallTimeoutMs: number;
-  /** How long to wait for another job that downloads the same objects, in milliseconds. */
-  lockTimeoutMs: number;
   /** If set, what was downloaded is saved before the step ends, once for all jobs that wait. */
   early: SaveOptions | undefined;
 }
@@ -75,11 +66,12 @@ export async function bringLfsObjects(
     const needed = await job.account.measure('lfs-check', () =>
       listNeeded(job, mirror, options.commit),
     );
-    const { url, cacheKey } = mirror.identity.spec;
+    const { url: upstream, cacheKey } = mirror.identity.spec;
     const folder = objectsFolder(mirror.path);
-    const target = { key: deriveLfsKey(url, cacheKey), folder, damaged: new Set<string>() };
+    const key = deriveLfsKey(upstream, cacheKey);
+    const place = { key, upstream, folder, damaged: new Set<string>() };
     await sweepWork(folder);
-    return await bring({ job, mirror, options, target, needed });
+    return await bring({ job, mirror, options, place, needed, sources: new Map() });
   } catch (error) {
     throwIfCancelled(job.signal);
     const reason = describeError(error);
@@ -109,98 +101,63 @@ interface Bringing {
   job: Job;
   mirror: RestoredMirror;
   options: LfsOptions;
-  target: RestoreTarget;
+  place: LfsPlace;
   needed: NeededObjects;
+  /** Where the objects came from that are here, by their ids. */
+  sources: Map<string, 'existing' | 'restored' | 'downloaded'>;
 }
 
 async function bring(bringing: Bringing): Promise<BroughtObjects> {
-  const { job, mirror, options, target, needed } = bringing;
-  const { folder } = target;
-  const lacking = new Lacking(needed.ofJob);
-  const sound = await job.account.measure('lfs-check', () =>
-    findSound(folder, needed.ofJob, job.signal),
-  );
-  const existing = lacking.take(sound);
-  const restored: LfsObject[] = [];
-  const restore = async (): Promise<Collection | undefined> => {
-    if (lacking.isEmpty) return undefined;
-    const found = await restoreFromStores(bringing, lacking);
-    restored.push(...found.objects);
-    return found.own;
-  };
-  const own = await restore();
-  const claim = await contend(bringing, lacking, own);
+  const { job, options, place, sources } = bringing;
+  const { upstream: url, folder } = place;
+  const { ofJob } = bringing.needed;
+  const sound = await job.account.measure('lfs-check', () => findSound(folder, ofJob, job.signal));
+  for (const oid of sound) sources.set(oid, 'existing');
+  const own = await restoreMissing(bringing);
+  const claim = await contend(bringing, own);
+  const hold = claim?.outcome === 'acquired' ? claim.hold : undefined;
   try {
-    if (claim?.outcome === 'not-needed') await restore();
-    const { arrived, failure } = await downloadMissing(job, {
-      ...{ url: mirror.identity.spec.url, folder, missing: lacking.objects },
-      ...{ total: needed.ofJob.length, ...options },
-    });
-    const downloaded = lacking.take(arrived);
+    if (claim?.outcome === 'not-needed') await restoreMissing(bringing);
+    const wish = { url, folder, missing: listMissing(bringing), ...options };
+    const { arrived, failure } = await downloadMissing(job, wish, ofJob.length);
+    for (const oid of arrived) sources.set(oid, 'downloaded');
     const save = describeSave(bringing);
-    const early = downloaded.length > 0 ? await saveEarly(job, options, save, claim) : undefined;
-    const hasRight = claim?.outcome === 'acquired' && claim.hold.staysTaken;
-    const isClaimed = hasRight && early?.result !== 'published';
-    const here = [...existing, ...restored, ...downloaded];
-    const outcome = {
-      needed: amountOf(needed.ofJob),
-      existing: amountOf(existing),
-      restored: amountOf(restored),
-      downloaded: amountOf(downloaded),
-      missing: amountOf(lacking.objects),
-      failure: failure?.kind,
-    };
-    return { outcome, objects: here, folder, save: { ...save, isClaimed }, early };
+    const early = arrived.size > 0 ? await saveEarly(job, options, save, hold) : undefined;
+    const isClaimed = hold?.staysTaken === true && early?.result !== 'published';
+    const objects = ofJob.filter(({ oid }) => sources.has(oid));
+    const outcome = { ...describeSources(bringing), failure: failure?.kind };
+    return { outcome, objects, folder, save: { ...save, isClaimed }, early };
   } finally {
-    if (claim?.outcome === 'acquired') await claim.hold.release();
+    await hold?.release();
   }
 }
 
-/** What is still missing. */
-class Lacking {
-  readonly #objects: Map<string, LfsObject>;
-
-  constructor(objects: readonly LfsObject[]) {
-    this.#objects = new Map(objects.map((object) => [object.oid, object]));
-  }
-
-  get isEmpty(): boolean {
-    return this.#objects.size === 0;
-  }
-
-  get objects(): LfsObject[] {
-    return [...this.#objects.values()];
-  }
-
-  /** Those of the ids that were missing until now. */
-  take(oids: ReadonlySet<string>): LfsObject[] {
-    const taken = this.objects.filter(({ oid }) => oids.has(oid));
-    for (const { oid } of taken) this.#objects.delete(oid);
-    return taken;
-  }
+function listMissing({ needed, sources }: Bringing): LfsObject[] {
+  return needed.ofJob.filter(({ oid }) => !sources.has(oid));
 }
 
-async function restoreFromStores(
-  { job, mirror, target }: Bringing,
-  lacking: Lacking,
-): Promise<{ objects: LfsObject[]; own: Collection | undefined }> {
-  const { url } = mirror.identity.spec;
-  const stores = job.store === undefined ? [] : [job.store, ...job.otherStores];
-  const collections = await openCollections(job, stores, target.key, url);
-  const objects: LfsObject[] = [];
-  let bytes = 0;
-  const restoreAll = async (): Promise<void> => {
-    for (const collection of collections) {
-      const missing = new Set(lacking.objects.map(({ oid }) => oid));
-      const restored = await restoreLayers(job, collection, missing, target);
-      objects.push(...lacking.take(restored.oids));
-      bytes += restored.bytes;
-    }
+function describeSources(bringing: Bringing) {
+  const { ofJob } = bringing.needed;
+  const bySource = Map.groupBy(ofJob, ({ oid }) => bringing.sources.get(oid) ?? 'missing');
+  return {
+    needed: amountOf(ofJob),
+    existing: amountOf(bySource.get('existing') ?? []),
+    restored: amountOf(bySource.get('restored') ?? []),
+    downloaded: amountOf(bySource.get('downloaded') ?? []),
+    missing: amountOf(bySource.get('missing') ?? []),
   };
-  const missing = new Set(lacking.objects.map(({ oid }) => oid));
-  const isWorthIt = collections.some((each) => layersOf(each, missing).length > 0);
-  if (isWorthIt) await job.account.measure('lfs-restore', restoreAll, () => bytes);
-  return { objects, own: collections.find(({ store }) => store === job.store) };
+}
+
+/** Restores what the stores have; returns what the job's own store has, if it was asked. */
+async function restoreMissing(bringing: Bringing): Promise<Collection | undefined> {
+  const { job, place, sources } = bringing;
+  const missing = listMissing(bringing);
+  if (missing.length === 0 || job.store === undefined) return undefined;
+  const collections = await openCollections(job, [job.store, ...job.otherStores], place);
+  const restored = await restoreObjects(job, collections, missing, place);
+  // A layer may bring others, which were here.
+  for (const { oid } of missing) if (restored.has(oid)) sources.set(oid, 'restored');
+  return collections.find(({ store }) => store === job.store);
 }
 
 /**
@@ -208,30 +165,28 @@ async function restoreFromStores(
  * finds a new snapshot then.
  */
 async function contend(
-  { job, options, target }: Bringing,
-  lacking: Lacking,
+  bringing: Bringing,
   own: Collection | undefined,
 ): Promise<Acquisition | undefined> {
-  const { claimOf, signal, log, account } = job;
-  const { early, lockTimeoutMs: timeoutMs } = options;
-  if (early === undefined || lacking.isEmpty || own === undefined || claimOf === undefined) {
-    return undefined;
-  }
-  const { key } = target;
+  const { claimOf, signal, log, account } = bringing.job;
+  const { early, lockTimeoutMs: timeoutMs } = bringing.options;
+  const isDone = listMissing(bringing).length === 0;
+  if (early === undefined || isDone || own === undefined || claimOf === undefined) return undefined;
   const onWait = (holder = 'another job'): void => {
     log.info(`Waiting for ${holder}, which downloads LFS objects`);
   };
   return account.measure('claim', () =>
-    claimOf(key, own.number + 1).acquire({ timeoutMs, signal, onWait }),
+    claimOf(bringing.place.key, own.number + 1).acquire({ timeoutMs, signal, onWait }),
   );
 }
 
-function describeSave({ mirror, target, needed }: Bringing): LfsSave {
-  const { path, isPrivate, identity } = mirror;
+function describeSave({ mirror, place, needed }: Bringing): LfsSave {
+  const { path, isPrivate } = mirror;
+  const { key, upstream, damaged } = place;
   const all = new Map([...needed.ofHead, ...needed.ofJob].map((each) => [each.oid, each.size]));
   return {
-    ...{ key: target.key, upstream: identity.spec.url, mirror: path, isPrivate },
-    ...{ needed: [...all], damaged: [...target.damaged], isClaimed: false },
+    ...{ key, upstream, path, isPrivate },
+    ...{ needed: [...all], damaged: [...damaged], isClaimed: false },
   };
 }
 
@@ -240,10 +195,9 @@ async function saveEarly(
   job: Job,
   { early }: LfsOptions,
   save: LfsSave,
-  claim: Acquisition | undefined,
+  hold: Hold | undefined,
 ): Promise<SaveResult | undefined> {
   if (early === undefined || job.store === undefined) return undefined;
-  const hold = claim?.outcome === 'acquired' ? claim.hold : undefined;
   const bound = hold === undefined ? job : bindSignal(job, hold.lost);
   try {
     const claimed = { ...save, isClaimed: hold !== undefined };

@@ -1,6 +1,7 @@
 /** LFS objects in the stores: snapshots that hold nothing but layers of objects. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Job } from '../job/job.ts';
+import { sumBytes } from '../lib/bytes.ts';
 import { MirrorError, hasCode, toStoreFailure } from '../lib/errors.ts';
 import { makeFolder, removeTree } from '../lib/files.ts';
 import { mapEachOf } from '../lib/parallel.ts';
@@ -8,8 +9,8 @@ import { withProgress, type OnBytes } from '../lib/progress.ts';
 import { nameLayer } from '../snapshot/layers.ts';
 import { parseManifest, snapshotId, type LfsLayer } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
-import type { LayerFiles, Store, StoredManifest } from '../stores/store.ts';
-import { unpackBundle, workFolder } from './objects.ts';
+import type { LayerFiles, Store } from '../stores/store.ts';
+import { bundleObjects, sweepWork, unpackBundle, workFolder } from './objects.ts';
 import { objectsOf } from './plan.ts';
 import { countBytes, type LfsObject } from './pointers.ts';
 
@@ -25,6 +26,16 @@ export interface Collection {
   layers: readonly LfsLayer[];
 }
 
+/** The objects of one upstream. */
+export interface LfsPlace {
+  key: string;
+  upstream: string;
+  /** Where they are on this machine. */
+  folder: string;
+  /** Names of layers that were found damaged; added to. */
+  damaged: Set<string>;
+}
+
 /** The file of a layer. */
 const BUNDLE = 'lfs-objects';
 
@@ -32,16 +43,14 @@ const BUNDLE = 'lfs-objects';
 export async function openCollections(
   job: Job,
   stores: readonly Store[],
-  key: string,
-  upstream: string,
+  place: Pick<LfsPlace, 'key' | 'upstream'>,
 ): Promise<Collection[]> {
-  const { signal, account } = job;
-  const found = await mapEachOf(stores, stores.length, signal, async (each, bounded) => {
+  const found = await mapEachOf(stores, stores.length, job.signal, async (each) => {
     try {
-      return await openCollection({ ...job, signal: bounded }, each, key, upstream);
+      return await openCollection(job, each, place);
     } catch (error) {
       const failure = toStoreFailure(error);
-      account.fallBack(`${failure.message}; no LFS objects are restored from there`, failure);
+      job.account.fallBack(`${failure.message}; no LFS objects are restored from there`, failure);
       return undefined;
     }
   });
@@ -52,81 +61,72 @@ export async function openCollections(
 export async function openCollection(
   { account, signal }: Job,
   store: Store,
-  key: string,
-  upstream: string,
+  { key, upstream }: Pick<LfsPlace, 'key' | 'upstream'>,
 ): Promise<Collection> {
   const stored = await account.measure('look-up', () => store.findManifest(key, { signal }));
-  if (stored === undefined) return { store, number: 0, id: '', createdAt: 0, layers: [] };
+  const empty = { store, number: 0, id: '', createdAt: 0, layers: [] };
+  if (stored === undefined) return empty;
   const { number, content } = stored;
-  const id = snapshotId(number, content);
+  const known = { ...empty, number, id: snapshotId(number, content) };
   try {
-    return { store, number, id, ...(await readManifest(stored, upstream)) };
+    const manifest = await parseManifest(content, number);
+    if (manifest.kind !== 'lfs-objects') {
+      throw new MirrorError('bad-snapshot', `it holds ${manifest.kind}`);
+    }
+    if (manifest.upstream !== upstream) {
+      throw new MirrorError('bad-snapshot', `it is of ${manifest.upstream}`);
+    }
+    return { ...known, createdAt: Date.parse(manifest.createdAt), layers: manifest.layers };
   } catch (error) {
     if (!hasCode(error, 'bad-snapshot')) throw error;
     account.fallBack(`LFS snapshot ${String(number)} is not used: ${error.message}`, error);
-    return { store, number, id, createdAt: 0, layers: [] };
+    return known;
   }
-}
-
-async function readManifest({ number, content }: StoredManifest, upstream: string) {
-  const manifest = await parseManifest(content, number);
-  if (manifest.kind !== 'lfs-objects') {
-    throw new MirrorError('bad-snapshot', `it holds ${manifest.kind}`);
-  }
-  if (manifest.upstream !== upstream) {
-    throw new MirrorError('bad-snapshot', `it is of ${manifest.upstream}`);
-  }
-  return { createdAt: Date.parse(manifest.createdAt), layers: manifest.layers };
-}
-
-/** The layers that hold at least one of these objects. Pure. */
-export function layersOf(
-  { layers }: Pick<Collection, 'layers'>,
-  missing: ReadonlySet<string>,
-): LfsLayer[] {
-  return layers.filter(({ objects }) => objects.some(([oid]) => missing.has(oid)));
-}
-
-export interface RestoreTarget {
-  key: string;
-  /** Where the objects go. */
-  folder: string;
-  /** Names of layers that were found damaged; added to. */
-  damaged: Set<string>;
 }
 
 /**
- * Restores the layers that hold a missing object, all of each. Returns the ids of all objects that are here
- * now; a layer that is gone or damaged is reported, and what of it is right is used.
+ * Restores the layers that hold a missing object, all of each, from one store after the other. Returns the ids of
+ * all objects that came. A layer that is gone or damaged is reported, and what of it is right is used.
  */
-export async function restoreLayers(
+export async function restoreObjects(
   job: Job,
-  collection: Collection,
-  missing: ReadonlySet<string>,
-  target: RestoreTarget,
-): Promise<{ oids: Set<string>; bytes: number }> {
-  const layers = layersOf(collection, missing).filter(({ name }) => !target.damaged.has(name));
-  const oids = new Set<string>();
-  const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0);
-  let before = 0;
-  await withProgress(job.log, 'bringing LFS objects', bytes, async (onBytes) => {
-    for (const layer of layers) {
-      const onLayer: OnBytes = (done) => {
-        onBytes(before + done);
-      };
-      const brought = await restoreLayer(job, collection.store, layer, target, onLayer);
-      for (const oid of brought) oids.add(oid);
-      before += layer.bytes;
-    }
-  });
-  return { oids, bytes };
+  collections: readonly Collection[],
+  missing: readonly LfsObject[],
+  place: LfsPlace,
+): Promise<Set<string>> {
+  const lacking = new Set(missing.map(({ oid }) => oid));
+  const restored = new Set<string>();
+  const isUseful = ({ name, objects }: LfsLayer): boolean =>
+    !place.damaged.has(name) && objects.some(([oid]) => lacking.has(oid) && !restored.has(oid));
+  if (!collections.some(({ layers }) => layers.some(isUseful))) return restored;
+  let bytes = 0;
+  const restoreFrom = async ({ store, layers }: Collection): Promise<void> => {
+    const useful = layers.filter(isUseful);
+    const total = sumBytes(useful);
+    await withProgress(job.log, 'bringing LFS objects', total, async (onBytes) => {
+      let before = 0;
+      for (const layer of useful) {
+        const onLayer: OnBytes = (done) => {
+          onBytes(before + done);
+        };
+        for (const oid of await restoreLayer(job, store, layer, place, onLayer)) restored.add(oid);
+        before += layer.bytes;
+      }
+    });
+    bytes += total;
+  };
+  const restoreAll = async (): Promise<void> => {
+    for (const each of collections) await restoreFrom(each);
+  };
+  await job.account.measure('lfs-restore', restoreAll, () => bytes);
+  return restored;
 }
 
 async function restoreLayer(
   { account, signal }: Job,
   store: Store,
   layer: LfsLayer,
-  { key, folder, damaged }: RestoreTarget,
+  { key, folder, damaged }: LfsPlace,
   onBytes: OnBytes,
 ): Promise<Set<string>> {
   const incoming = join(workFolder(folder), 'layer');
@@ -160,11 +160,29 @@ export function describeLayer(objects: readonly LfsObject[]): LfsLayer {
   return { name: nameLayer(listed), bytes: countBytes(objects), objects: listed };
 }
 
-/** What a store has to know of a layer. */
-export function filesOf({ name, bytes }: LfsLayer): LayerFiles {
-  return { name, files: [{ name: BUNDLE, bytes }] };
+/** Stores a new layer of objects that are in the folder. Throws `corrupt-mirror` if one of them is gone or wrong. */
+export async function storeLayer(
+  { log, signal }: Job,
+  store: Store,
+  layer: LfsLayer,
+  { key, folder }: Pick<LfsPlace, 'key' | 'folder'>,
+): Promise<void> {
+  const bundle = join(workFolder(folder), 'bundle', BUNDLE);
+  try {
+    await withProgress(log, 'reading LFS objects', layer.bytes, (onBytes) =>
+      bundleObjects(folder, objectsOf(layer), bundle, { signal, onBytes }),
+    );
+    await withProgress(log, 'saving LFS objects', layer.bytes, (onBytes) =>
+      withTransferDeadline(signal, (bounded) =>
+        store.putLayer(key, filesOf(layer), dirname(bundle), { signal: bounded, onBytes }),
+      ),
+    );
+  } finally {
+    await sweepWork(folder);
+  }
 }
 
-export function bundlePath(folder: string): string {
-  return join(workFolder(folder), 'bundle', BUNDLE);
+/** What a store has to know of a layer. */
+function filesOf({ name, bytes }: LfsLayer): LayerFiles {
+  return { name, files: [{ name: BUNDLE, bytes }] };
 }

@@ -2,26 +2,20 @@
 import type { Job } from '../job/job.ts';
 import { formatBytes } from '../lib/bytes.ts';
 import { throwIfCancelled, toMirrorError } from '../lib/errors.ts';
-import { downloadObjects, type Download } from './git-lfs.ts';
+import { downloadObjects, type Download, type MissingObjects } from './git-lfs.ts';
 import { countBytes, type LfsObject } from './pointers.ts';
 
-export interface MissingObjects {
-  /** Of the repository. */
-  url: string;
-  /** Where the objects of this machine are. */
-  folder: string;
-  missing: readonly LfsObject[];
-  /** How many the job needs, for people. */
-  total: number;
-  /** In milliseconds, as in the settings. */
-  fetchTimeoutMs: number;
-  stallTimeoutMs: number;
-}
-
-/** Warns of what didn't arrive, which the checkout downloads then. Throws only if the job was cancelled. */
-export async function downloadMissing(job: Job, wish: MissingObjects): Promise<Download> {
+/**
+ * Warns of what didn't arrive, which the checkout downloads then; `total` is how many the job needs. Throws only
+ * if the job was cancelled.
+ */
+export async function downloadMissing(
+  job: Job,
+  wish: MissingObjects,
+  total: number,
+): Promise<Download> {
   const { account, log } = job;
-  const { url, missing, total } = wish;
+  const { url, missing } = wish;
   if (missing.length === 0) return { arrived: new Set(), failure: undefined };
   log.info(`Downloading ${formatAmount(missing)} from the LFS server of ${url}`);
   const { arrived, failure } = await account.measure(
@@ -40,16 +34,11 @@ export async function downloadMissing(job: Job, wish: MissingObjects): Promise<D
 }
 
 /** A failure of this disk is a failure like others: what was here before is still primed. */
-async function tryDownload(
-  job: Job,
-  { url, folder, missing, fetchTimeoutMs: timeoutMs, stallTimeoutMs: stallMs }: MissingObjects,
-): Promise<Download> {
-  const { git, signal } = job;
+async function tryDownload(job: Job, wish: MissingObjects): Promise<Download> {
   try {
-    const options = { git, access: job.accessOf(url), signal, timeoutMs, stallMs };
-    return await downloadObjects(folder, missing, options);
+    return await downloadObjects(job, wish);
   } catch (thrown) {
-    throwIfCancelled(signal);
+    throwIfCancelled(job.signal);
     const error = toMirrorError(thrown, 'unknown', 'downloading LFS objects');
     const kind = error.code === 'no-space' ? 'no-space' : 'unknown';
     return { arrived: new Set(), failure: { kind, error } };

@@ -7,9 +7,9 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { UpstreamAccess } from '../git/environment.ts';
 import type { Git } from '../git/git.ts';
 import { watchRepository } from '../git/signs-of-life.ts';
+import type { Job } from '../job/job.ts';
 import { formatDuration } from '../lib/durations.ts';
 import { MirrorError, type Concern, type ErrorCode } from '../lib/errors.ts';
 import { makeFolder, removeTree } from '../lib/files.ts';
@@ -29,45 +29,48 @@ export type LfsFailure =
   | 'git-lfs-unusable'
   | 'unknown';
 
+export interface Failure {
+  kind: LfsFailure;
+  error: MirrorError;
+}
+
 export interface Download {
   /** Ids of the objects that arrived whole. */
   arrived: Set<string>;
   /** Undefined if all did. */
-  failure: { kind: LfsFailure; error: MirrorError } | undefined;
+  failure: Failure | undefined;
 }
 
-export interface DownloadOptions {
-  git: Git;
-  access: UpstreamAccess;
-  signal: AbortSignal;
-  /** For all of it, in milliseconds. */
-  timeoutMs: number;
-  /** How long the server may show no sign of life, in milliseconds; Infinity: as long as it likes. */
-  stallMs: number;
+export interface MissingObjects {
+  /** Of the repository. */
+  url: string;
+  /** Where the objects of this machine are. */
+  folder: string;
+  missing: readonly LfsObject[];
+  /** In milliseconds, as in the settings. */
+  fetchTimeoutMs: number;
+  stallTimeoutMs: number;
 }
 
 /** `git lfs fetch` takes a URL and a commit since then. */
 const OLDEST_GIT_LFS = 3;
 
 /** Downloads objects into the folder. Throws only if the job was cancelled or this disk failed. */
-export async function downloadObjects(
-  folder: string,
-  objects: readonly LfsObject[],
-  options: DownloadOptions,
-): Promise<Download> {
+export async function downloadObjects(job: Job, wish: MissingObjects): Promise<Download> {
+  const { folder, missing } = wish;
   const work = workFolder(folder);
   const [repository, storage] = [join(work, 'pointers.git'), join(work, 'storage')];
   try {
     for (const path of [repository, storage]) await makeFolder(path);
     await layOut(repository, 'sha1');
-    const unusable = await findUnusable(options.git, repository);
+    const unusable = await findUnusable(job.git, repository);
     if (unusable !== undefined) {
       return { arrived: new Set(), failure: { kind: 'git-lfs-unusable', error: unusable } };
     }
-    await commitPointers(options.git, repository, objects);
-    const result = await fetchPointers(repository, storage, options);
-    const arrived = await adoptObjects(storage, folder, objects, options.signal);
-    const failure = arrived.size === objects.length ? undefined : diagnose(result);
+    await commitPointers(job.git, repository, missing);
+    const result = await fetchPointers(job, repository, storage, wish);
+    const arrived = await adoptObjects(storage, folder, missing, job.signal);
+    const failure = arrived.size === missing.length ? undefined : diagnose(result);
     return { arrived, failure };
   } finally {
     await removeTree(work);
@@ -102,12 +105,14 @@ async function commitPointers(
 }
 
 async function fetchPointers(
+  job: Job,
   gitDirectory: string,
   storage: string,
-  { git, access, timeoutMs, stallMs }: DownloadOptions,
+  { url, fetchTimeoutMs: timeoutMs, stallTimeoutMs: stallMs }: MissingObjects,
 ): Promise<ChildResult> {
+  const access = job.accessOf(url);
   const watch = await watchRepository(gitDirectory);
-  return git.run({
+  return job.git.run({
     gitDirectory,
     args: ['lfs', 'fetch', access.url, BRANCH],
     ...{ access, timeoutMs, stallMs, lfsStorage: storage },
@@ -184,11 +189,15 @@ const RULES: readonly Rule[] = [
   },
 ];
 
+/** If no rule matches. */
+const UNREACHABLE: Omit<Rule, 'pattern'> = {
+  kind: 'network',
+  code: 'network',
+  message: 'the LFS server could not be reached, answered with an error, or broke off',
+};
+
 /** Names why objects did not arrive. Pure. */
-export function diagnose({ ended, stderr, durationMs, stallMs }: ChildResult): {
-  kind: LfsFailure;
-  error: MirrorError;
-} {
+function diagnose({ ended, stderr, durationMs, stallMs }: ChildResult): Failure {
   if (ended === 'timeout') {
     const message = `git-lfs did not end within ${formatDuration(durationMs)}`;
     const error = new MirrorError('timeout', message, { concern: 'fetch-timeout' });
@@ -199,11 +208,7 @@ export function diagnose({ ended, stderr, durationMs, stallMs }: ChildResult): {
     const error = new MirrorError('network', message, { concern: 'stall-timeout' });
     return { kind: 'timeout', error };
   }
-  const rule = RULES.find(({ pattern }) => pattern.test(stderr));
-  if (rule === undefined) {
-    const message = 'the LFS server could not be reached, answered with an error, or broke off';
-    return { kind: 'network', error: new MirrorError('network', message) };
-  }
+  const rule = RULES.find(({ pattern }) => pattern.test(stderr)) ?? UNREACHABLE;
   const { kind, code, message, concern } = rule;
   return { kind, error: new MirrorError(code, message, { concern }) };
 }

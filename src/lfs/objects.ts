@@ -6,11 +6,11 @@
  * have changed it. git-lfs itself compares sizes only, and would check out a wrong content.
  */
 import { createHash } from 'node:crypto';
-import { chmod, open, readdir, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, glob, open, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { READ_PLAIN, linkOrCopy } from '../lib/copy.ts';
 import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
-import { isPresent, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
+import { makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { OnBytes } from '../lib/progress.ts';
 import type { LfsObject } from './pointers.ts';
@@ -56,16 +56,11 @@ export async function findSound(
   return sound;
 }
 
-/** Which of these objects are here, by their names alone. */
-export async function findPresent(
-  folder: string,
-  objects: readonly LfsObject[],
-): Promise<Set<string>> {
-  const present = new Set<string>();
-  for (const { oid } of objects) {
-    if (await isPresent(objectPath(folder, oid))) present.add(oid);
-  }
-  return present;
+/** Ids of all objects that are here, by their names alone. */
+export async function listPresent(folder: string): Promise<Set<string>> {
+  const oids = new Set<string>();
+  for await (const path of glob('objects/*/*/*', { cwd: folder })) oids.add(basename(path));
+  return oids;
 }
 
 /** Moves downloaded objects into the folder, those with the right content. Returns their ids. */
@@ -115,24 +110,19 @@ export async function bundleObjects(
   { signal, onBytes }: { signal: AbortSignal; onBytes: OnBytes },
 ): Promise<void> {
   await makeFolder(dirname(bundle));
-  const target = await open(bundle, 'wx', 0o600);
+  await using target = await open(bundle, 'wx', 0o600);
   let done = 0;
-  try {
-    for (const object of objects) {
-      const path = objectPath(folder, object.oid);
-      const isWhole = await withFile(path, (source) => copyOut(source, 0, object, target, signal));
-      if (isWhole !== true) {
-        // The next job downloads it again.
-        await rm(path, { force: true });
-        throw new MirrorError('corrupt-mirror', `${path} was removed or changed during this job`);
-      }
-      done += object.size;
-      onBytes(done);
+  for (const object of objects) {
+    const path = objectPath(folder, object.oid);
+    if (!(await isSound(path, object, signal, target))) {
+      // The next job downloads it again.
+      await rm(path, { force: true });
+      throw new MirrorError('corrupt-mirror', `${path} was removed or changed during this job`);
     }
-    await target.sync();
-  } finally {
-    await target.close();
+    done += object.size;
+    onBytes(done);
   }
+  await target.sync();
 }
 
 /** Takes a bundle apart into the folder. Returns the ids of the objects whose content was right. */
@@ -142,69 +132,55 @@ export async function unpackBundle(
   folder: string,
   signal: AbortSignal,
 ): Promise<Set<string>> {
-  const source = await open(bundle, READ_PLAIN);
+  await using source = await open(bundle, READ_PLAIN);
   const sound = new Set<string>();
   let position = 0;
   const placed = objects.map((object) => {
     position += object.size;
     return { object, start: position - object.size };
   });
-  try {
-    await mapEachOf(placed, FILES_AT_ONCE, signal, async ({ object, start }, bounded) => {
-      const path = `${bundle}.${object.oid}`;
-      const target = await open(path, 'wx', 0o600);
-      const isRight = await copyOut(source, start, object, target, bounded).finally(() =>
-        target.close(),
-      );
-      if (!isRight) return;
-      await adopt(path, folder, object.oid);
-      sound.add(object.oid);
-    });
-  } finally {
-    await source.close();
-  }
+  await mapEachOf(placed, FILES_AT_ONCE, signal, async ({ object, start }, bounded) => {
+    const path = `${bundle}.${object.oid}`;
+    const target = await open(path, 'wx', 0o600);
+    const isRight = await copyOut(source, start, object, target, bounded).finally(() =>
+      target.close(),
+    );
+    if (!isRight) return;
+    await adopt(path, folder, object.oid);
+    sound.add(object.oid);
+  });
   return sound;
 }
 
 /** Removes objects that no job needed for a month, and the work of killed jobs. */
 export async function tidyObjects(folder: string, nowMs: number): Promise<void> {
-  if (!(await isPresent(folder))) return;
   await sweepWork(folder);
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  for (const entry of entries.filter((each) => each.isFile())) {
-    const path = join(entry.parentPath, entry.name);
+  for (const oid of await listPresent(folder)) {
+    const path = objectPath(folder, oid);
     if (nowMs - (await stat(path)).mtimeMs > UNUSED_MS) await rm(path, { force: true });
   }
 }
 
-async function isSound(path: string, object: LfsObject, signal: AbortSignal): Promise<boolean> {
-  const isRight = await withFile(path, async (file) => {
-    const { size, mtimeMs } = await file.stat();
-    if (size !== object.size) return false;
-    const isNamed = await copyOut(file, 0, object, undefined, signal);
-    // Used today: `tidyObjects` looks at the time.
-    if (isNamed && Date.now() - mtimeMs > DAY_MS) await touch(path);
-    return isNamed;
-  });
-  return isRight === true;
+/** Whether a file has the content of an object, which is also written to `target`. */
+async function isSound(
+  path: string,
+  object: LfsObject,
+  signal: AbortSignal,
+  target?: FileHandle,
+): Promise<boolean> {
+  // One that can't be opened is as good as absent.
+  await using file = await open(path, READ_PLAIN).catch(() => undefined);
+  if (file === undefined) return false;
+  const { size, mtimeMs } = await file.stat();
+  if (size !== object.size || !(await copyOut(file, 0, object, target, signal))) return false;
+  // Used today: `tidyObjects` looks at the time.
+  if (Date.now() - mtimeMs > DAY_MS) await touch(path);
+  return true;
 }
 
 async function touch(path: string): Promise<void> {
   const now = new Date();
   await utimes(path, now, now).catch(() => undefined); // Another user's file: it is used all the same.
-}
-
-/** Undefined for a file that can't be opened: it is then as good as absent. */
-async function withFile<T>(
-  path: string,
-  work: (file: FileHandle) => Promise<T>,
-): Promise<T | undefined> {
-  const file = await open(path, READ_PLAIN).catch(() => undefined);
-  try {
-    return file === undefined ? undefined : await work(file);
-  } finally {
-    await file?.close();
-  }
 }
 
 /**

@@ -4,7 +4,7 @@ import type { LfsLayer } from '../snapshot/manifest.ts';
 import { countBytes, type LfsObject } from './pointers.ts';
 
 /** A larger layer is never stored again only to have fewer of them. */
-export const MAX_MERGED_BYTES = 64 * 1024 * 1024;
+const MAX_MERGED_BYTES = 64 * 1024 * 1024;
 
 export interface LfsSavePlan {
   shared: LfsLayer[];
