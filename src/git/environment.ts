@@ -1,10 +1,8 @@
 /**
- * The environment that git runs in. It is built from an allow-list: inherited GIT_TEMPLATE_DIR, GIT_CONFIG_*,
- * GIT_SSH_COMMAND and others execute code or redirect commands (git fact 16).
- *
- * The machine's system and global configuration isn't read either, because many keys change what a mirror holds (git
- * fact 10). Keys that only concern the connection are passed on (connection.ts). Configuration is passed by environment,
- * which neither `ps` nor GIT_TRACE2 shows and no file keeps (git fact 15).
+ * The environment that git runs in, from an allow-list: inherited GIT_TEMPLATE_DIR, GIT_CONFIG_*, GIT_SSH_COMMAND and
+ * others execute code or redirect commands (git fact 16). Of the machine's configuration, many keys change what a mirror
+ * holds (git fact 10), so only those of the connection are passed on (connection.ts). Configuration is passed by
+ * environment, which neither `ps` nor GIT_TRACE2 shows and no file keeps (git fact 15).
  */
 import { join } from 'node:path';
 

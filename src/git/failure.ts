@@ -36,8 +36,7 @@ const RULES: readonly Rule[] = [
       /no space left on device|disk quota exceeded|not enough space on the disk|out of diskspace/i,
   },
   {
-    // Before the next rule: ssh goes on without the key (a file of that name, see ssh.ts), and is
-    // refused.
+    // Before the next rule: ssh goes on without the key (see ssh.ts), and is refused.
     kind: 'authentication',
     pattern: /^load key "key": /im,
     explanation: 'ssh cannot use the key',
@@ -109,15 +108,13 @@ const RULES: readonly Rule[] = [
     pattern: /returned error: 30[12378]\b|unable to update url base from redirection/i,
   },
   {
-    // The pack that came was damaged on its way. Its deltas against objects of the mirror that
-    // cannot be read are `unresolved deltas` instead.
+    // Damaged on its way. Deltas against unreadable objects of the mirror are `unresolved deltas`.
     kind: 'network',
     pattern:
       /(?:pack has bad object|pack is corrupted|pack signature mismatch|pack has junk)[^]*invalid index-pack output/i,
   },
   {
-    // Over SSH what upstream's git says comes without a mark; but it works in its own folder, and
-    // ours gets whole paths.
+    // Over SSH upstream's lines have no mark; but its git works in its own folder, and ours gets whole paths.
     kind: 'network',
     includesRemote: true,
     pattern:

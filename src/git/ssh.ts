@@ -1,10 +1,7 @@
 /**
  * What git needs to reach upstream over SSH: the key and the known hosts as files in a private folder, and the command
- * that uses them. It is set up as in actions/checkout, so a key that works there works here. The folder is removed
- * before the step ends.
- *
- * The machine's ssh_config is read (for a proxy or a jump host), and options that must have a certain value are
- * overridden.
+ * that uses them, as in actions/checkout. The machine's ssh_config is read (for a proxy or a jump host), and options that
+ * must have a certain value are overridden.
  */
 import { glob, mkdtemp, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -43,10 +40,7 @@ const FOLDER = 'mirror-action-ssh-';
 const KEY = 'key';
 const KNOWN_HOSTS = 'known_hosts';
 
-/**
- * A dead network is noticed after 30 s * 10, also during a fetch. The SSH server answers these requests, not the git
- * behind it, so git may compute a large pack for any time.
- */
+/** Notices a dead network after 30 s * 10. The SSH server answers, while the git behind it may compute for any time. */
 const ALIVE_INTERVAL_S = 30;
 const ALIVE_COUNT = 10;
 /** Until keys are exchanged. Linux would wait two minutes for a firewall that drops packets. */

@@ -1,7 +1,4 @@
-/**
- * Ends for work that a signal, a silence or a hung call should end. What a signal's reason says is what is
- * thrown, where it is an error of the family; any other abort is a cancelled job.
- */
+/** Ends for work that a signal, a silence or a hung call should end. They throw the signal's reason (lib/errors.ts). */
 import { reasonOf, throwIfCancelled, type MirrorError } from './errors.ts';
 
 /** How long work that tidies up after a cancel may take. A cancelled job has 7.5 s in all. */
@@ -50,10 +47,7 @@ export async function withGrace<T>(
   }
 }
 
-/**
- * Runs work under a signal that also fires once nothing was noted for `silenceMs`; it then throws what
- * `silent` gives. `Infinity` waits for ever.
- */
+/** Runs work under a signal that also fires, with `silent()`, once nothing was noted for `silenceMs`; Infinity: never. */
 export async function unlessSilent<T>(
   signal: AbortSignal,
   silenceMs: number,

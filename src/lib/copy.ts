@@ -7,8 +7,7 @@ import type { OnBytes } from './progress.ts';
 const MIB = 1024 * 1024;
 /**
  * Linux allocates the page cache in pieces of one write, and large pieces may be memory that a virtual
- * machine's host has reclaimed: restoring 326 MiB took 1.4 s with writes of 1 MiB, and 0.7 s with these. With
- * memory at hand, the copy alone takes 0.14 s and 0.22 s.
+ * machine's host has reclaimed: restoring 326 MiB took 1.4 s with writes of 1 MiB, and 0.7 s with these.
  */
 const COPY_BUFFER_BYTES = MIB / 4;
 /** A sync cannot be aborted, so data is synced as it arrives, never much of it at once. */
@@ -50,10 +49,9 @@ export async function linkOrCopy(
 }
 
 /**
- * Copies a plain file that should have that many bytes. Never follows a link, and never makes a hard link:
- * writing in place through one name would change the other. Throws what the file system says, `cancelled`
- * soon after the signal, and RangeError if the file is longer or shorter; the caller removes what was
- * copied until then. A target that exists is an error.
+ * Copies a plain file that should have that many bytes; never follows or makes a link. Throws what the file
+ * system says, `cancelled` soon after the signal, and RangeError if the file is longer or shorter; the caller
+ * removes what was copied until then. A target that exists is an error.
  */
 export async function copyPlainFile(
   from: string,
@@ -70,10 +68,7 @@ export async function copyPlainFile(
   options.onBytes?.(bytes);
 }
 
-/**
- * Shares the blocks where the file system can (Btrfs, XFS, APFS): 10 GB then take no time. Returns the
- * number of bytes, or undefined where it cannot.
- */
+/** Shares the blocks where the file system can (Btrfs, XFS, APFS). Returns the bytes, or undefined where it cannot. */
 async function cloneFile(
   source: FileHandle,
   from: string,
@@ -111,10 +106,7 @@ async function copyInPieces(
   }
 }
 
-/**
- * Copies to the source's end, or stops once it is longer than declared. Reading while it writes makes it
- * about as fast as `copyFile`. Returns the number of bytes read.
- */
+/** Reads while it writes, as fast as `copyFile`; stops once the source is longer than declared. Returns the bytes read. */
 async function pump(
   source: FileHandle,
   target: FileHandle,

@@ -20,7 +20,7 @@ import { watchForStall, type StallOptions } from './stall.ts';
 export interface ChildOptions extends OutputOptions, StallOptions {
   environment: NodeJS.ProcessEnv;
   workingDirectory: string;
-  /** Total time it may take, in milliseconds. */
+  /** Total time it may take, in milliseconds: at most 24 days, as for every timer of Node. */
   timeoutMs: number;
   signal: AbortSignal;
   /** A stream is passed on as it comes. */
@@ -44,8 +44,6 @@ export interface ChildResult {
 const TERM_GRACE_MS = 2_000;
 /** After SIGKILL only an uninterruptible disk keeps a process; waiting longer helps nobody. */
 const KILL_GRACE_MS = 1_000;
-/** setTimeout fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
  * $1… is the command. Descriptor 3 is the pipe from this process: the reader gets its end of file
@@ -88,7 +86,7 @@ export async function runChild(
     end('cancelled');
   };
 
-  timers.push(setTimeout(end, Math.min(options.timeoutMs, LONGEST_TIMER_MS), 'timeout'));
+  timers.push(setTimeout(end, options.timeoutMs, 'timeout'));
   options.signal.addEventListener('abort', cancel, { once: true });
   if (options.signal.aborted) cancel();
   const stall = watchForStall(child.pid ?? 0, options, () => {
@@ -174,25 +172,22 @@ function signalTree(
   }
 }
 
-/** What a brief command takes; it has no deadline and no signal. */
-export type BriefOptions = Pick<ChildOptions, 'environment' | 'workingDirectory'>;
-
 /**
- * Runs a short local command to its end, such as `git config --get`, by the toolkit's own `exec`. That has
- * neither a signal nor a process id to end a command by, so a fetch or whatever else may wait goes by
- * `runChild`. So does a command that reads stdin: `exec` leaves it open, and given an input it throws where
- * nobody can catch it when the command ends first. Throws only if the command cannot be started.
+ * Runs a short local command to its end, such as `git config --get`, by the toolkit's own `exec`. That can
+ * neither be cancelled nor end its stdin: whatever may wait, or reads stdin, goes by `runChild`. Throws only
+ * if the command cannot be started.
  */
 export async function runBrief(
   [file, ...args]: readonly [string, ...string[]],
-  { environment, workingDirectory }: BriefOptions,
+  { environment, workingDirectory }: Pick<ChildOptions, 'environment' | 'workingDirectory'>,
 ): Promise<ChildResult> {
   const startedAt = performance.now();
   // `exec` splits this text at spaces outside quotes.
   const command = `"${file.replaceAll('"', String.raw`\"`)}"`;
   const { exitCode, stdout, stderr } = await getExecOutput(command, args, {
     cwd: workingDirectory,
-    env: definedOnly(environment),
+    // `spawn`, which gets it, leaves out what is undefined.
+    env: environment as Record<string, string>,
     ignoreReturnCode: true,
     // The command, and what it prints, would go into the log.
     silent: true,
@@ -204,11 +199,4 @@ export async function runBrief(
     stderr: stderr.slice(-STDERR_BYTES),
     durationMs: performance.now() - startedAt,
   };
-}
-
-function definedOnly(environment: NodeJS.ProcessEnv): Record<string, string> {
-  const entries = Object.entries(environment);
-  return Object.fromEntries(
-    entries.filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
 }

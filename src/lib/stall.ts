@@ -22,8 +22,6 @@ export interface StallWatch {
 
 /** How often is looked in the time that makes a stall. */
 const LOOKS = 8;
-/** setInterval fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
-const LONGEST_INTERVAL_MS = 2 ** 31 - 1;
 
 export function watchForStall(
   pid: number,
@@ -49,7 +47,7 @@ export function watchForStall(
     if (sign !== 'done') lastSign = sign;
     quietLooks += 1;
   };
-  const timer = setInterval(() => void look(), Math.min(stallMs / LOOKS, LONGEST_INTERVAL_MS));
+  const timer = setInterval(() => void look(), stallMs / LOOKS);
   return {
     note,
     end: () => {

@@ -6,10 +6,7 @@ import type { Git } from '../git/git.ts';
 import type { ObjectFormat } from '../mirror/refs.ts';
 import { BRANCHES, REMOTE_BRANCHES } from './refs.ts';
 
-/**
- * Makes an empty repository with the git that will use it: file modes, links and case as this file system
- * has them, and the machine's templates, as in a checkout that was not primed.
- */
+/** Makes an empty repository as a checkout would: with the machine's templates, and as this file system is. */
 export async function initialize(
   git: Git,
   gitDirectory: string,
@@ -44,12 +41,9 @@ export async function configure(
 const MAX_WORKERS = 16;
 
 /**
- * How many processes should write the files of a checkout: one for each processor, unless the machine's
- * configuration says otherwise. 4,000 files of 74 MB took one process 1.0 s, and two 0.3 s (median of seven
- * rounds). Undefined for git's own choice, which is one.
- *
- * One as well where `commits` have an `.lfsconfig`: parallel workers may write it after the files that
- * git-lfs filters, which then ignores its settings.
+ * How many processes should write the files of a checkout: one for each processor. 4,000 files of 74 MB took
+ * one process 1.0 s, and two 0.3 s. Undefined for git's own choice, where the machine's configuration makes one,
+ * or `commits` have an `.lfsconfig`: workers may write it after the files that git-lfs filters by it.
  */
 export async function chooseWorkers(
   git: Git,
@@ -78,12 +72,10 @@ async function hasLfsConfig(
 
 /**
  * Puts HEAD at a commit of this workspace only, which has no files. actions/checkout deletes a repository
- * if `git reset --hard HEAD` fails, so HEAD must point at something. At one of upstream's commits that
- * reset would write all its files before sparse checkout is set up, and before the filters and credentials
- * of LFS are: it would fail, or leave pointers that no later checkout replaces.
+ * if `git reset --hard HEAD` fails. At one of upstream's commits that reset would write all its files before
+ * sparse checkout and LFS are set up: it would fail, or leave pointers that no later checkout replaces.
  *
- * The commit is as young as possible: when git leaves it, git checks whether a ref contains it, and that
- * walk ends at older commits.
+ * The commit is new: when git leaves it, git looks for refs that contain it, and ends at older commits.
  */
 export async function detachHead(git: Git, gitDirectory: string): Promise<void> {
   const run = async (...args: string[]): Promise<string> => {

@@ -97,13 +97,16 @@ export function parseBoolean(text: string): boolean | undefined {
   return /^(?:false|False|FALSE)$/.test(text) ? false : undefined;
 }
 
-/** In milliseconds. */
+/** Timers of Node fire at once above this: a signed 32-bit number of milliseconds, 24 days. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** In milliseconds; more than a timer can wait is as long as it can. */
 export function readDuration(read: ReadInput, name: InputName, leastMs: number): number {
   const least = leastMs === 0 ? '' : `, at least ${String(leastMs / 1_000)}s`;
   const expected = `a duration such as 90s, 10m, 1h, or a number of seconds${least}`;
   return readAs(read, name, expected, (text) => {
     const durationMs = parseDuration(text) ?? -1;
-    return durationMs < leastMs ? undefined : durationMs;
+    return durationMs < leastMs ? undefined : Math.min(durationMs, LONGEST_TIMER_MS);
   });
 }
 
@@ -114,19 +117,19 @@ export function readCount(read: ReadInput, name: InputName): number {
   });
 }
 
-/** Undefined unless it is an http or https URL that holds nothing but an address. */
-export function parsePlainUrl(text: string): URL | undefined {
+/**
+ * The URL in an input, in one spelling: URL lower-cases the host and drops default ports. It must be an http or
+ * https URL that holds nothing but an address.
+ */
+export function parsePlainUrl(name: InputName, text: string, example: string): string {
   const url = URL.canParse(text) && !hasControlCharacters(text) ? new URL(text) : undefined;
   const isPlain =
     url !== undefined &&
     ['http:', 'https:'].includes(url.protocol) &&
     [url.username, url.password, url.search, url.hash].every((part) => part === '');
-  return isPlain ? url : undefined;
-}
-
-/** The URL in one spelling: URL lower-cases the host and drops default ports. */
-export function formatPlainUrl(url: URL): string {
-  return (url.origin + url.pathname).replace(/\/+$/, '');
+  if (isPlain) return (url.origin + url.pathname).replace(/\/+$/, '');
+  const expected = `an http or https URL without user, query or fragment: ${example}`;
+  throw invalidInput(name, hideSecrets(text), expected);
 }
 
 /** The text of a bad URL without its user, password, query and fragment: any may hold a secret. */

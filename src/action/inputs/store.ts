@@ -4,14 +4,13 @@ import { deriveCacheScopes } from '../cache-scopes.ts';
 import { isWithin, parseAbsolutePath } from './paths.ts';
 import {
   DEFAULTS,
-  formatPlainUrl,
   hideSecrets,
   invalidInput,
+  parseBoolean,
   parsePlainUrl,
   readAs,
   readBoolean,
   readChoice,
-  type InputName,
   type ReadInput,
 } from './reader.ts';
 import { formatEpoch, readEvent, type Runner } from './runner.ts';
@@ -66,25 +65,16 @@ function parseDiskPath(text: string, { workspace, home }: Runner): string {
   return path;
 }
 
-const OF_BUCKETS: readonly InputName[] = [
-  's3-endpoint',
-  's3-region',
-  's3-prefix',
-  's3-force-path-style',
-];
+const OF_BUCKETS = ['s3-endpoint', 's3-region', 's3-prefix', 's3-force-path-style'] as const;
 
 /** Without the bucket they would have no effect, and the workflow's author expects S3. */
 function refuseWithoutBucket(read: ReadInput): void {
   for (const name of OF_BUCKETS) {
     const text = read(name);
-    if (text !== DEFAULTS[name] && !isFalse(name, read)) {
+    if (text !== DEFAULTS[name] && parseBoolean(text) !== false) {
       throw invalidInput(name, hideSecrets(text), 'nothing, since `s3-bucket` is not set');
     }
   }
-}
-
-function isFalse(name: InputName, read: ReadInput): boolean {
-  return name === 's3-force-path-style' && !readBoolean(read, name);
 }
 
 /** Names of buckets, and of access points; servers other than AWS allow capitals and `_`. */
@@ -104,7 +94,10 @@ function parseBucket(read: ReadInput): Place {
     bucket,
     prefix: parsePrefix(read('s3-prefix')),
     region: region === '' ? undefined : region,
-    endpoint: endpoint === '' ? undefined : parseEndpoint(endpoint),
+    endpoint:
+      endpoint === ''
+        ? undefined
+        : parsePlainUrl('s3-endpoint', endpoint, 'https://s3.example.org'),
     isPathStyle: readBoolean(read, 's3-force-path-style'),
   };
 }
@@ -118,11 +111,4 @@ function parsePrefix(text: string): string {
     throw invalidInput('s3-prefix', text, expected);
   }
   return prefix;
-}
-
-function parseEndpoint(text: string): string {
-  const url = parsePlainUrl(text);
-  if (url !== undefined) return formatPlainUrl(url);
-  const expected = 'an http or https URL without user, query or fragment: https://s3.example.org';
-  throw invalidInput('s3-endpoint', hideSecrets(text), expected);
 }

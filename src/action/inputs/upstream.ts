@@ -13,7 +13,6 @@ import {
 import type { Server } from '../../submodules/url.ts';
 import {
   DEFAULTS,
-  formatPlainUrl,
   hasControlCharacters,
   hideSecrets,
   invalidInput,
@@ -90,14 +89,8 @@ function parseAddress(read: ReadInput, environment: NodeJS.ProcessEnv, isSsh: bo
   };
 }
 
-const SERVER_EXPECTED = 'an http or https URL without user, query or fragment: https://github.com';
-
 function parseServer(text: string): string {
-  const url = parsePlainUrl(text);
-  if (url === undefined) {
-    throw invalidInput('github-server-url', hideSecrets(text), SERVER_EXPECTED);
-  }
-  return formatPlainUrl(url);
+  return parsePlainUrl('github-server-url', text, DEFAULT_SERVER);
 }
 
 /** ssh passes the host to commands of the user's configuration, and takes `-…` for an option. */
