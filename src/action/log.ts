@@ -9,57 +9,46 @@ import { PROGRESS_INTERVAL_MS } from '../lib/progress.ts';
  * A group is written with its first line, so that no group is empty. If work takes longer, its title is written
  * anyway, for people who watch.
  */
-class ActionsLog implements Log {
+function createActionsLog(): Log {
   /** Of a group that has not shown yet. */
-  #title: string | undefined;
-  #isOpen = false;
-  #timer: NodeJS.Timeout | undefined;
-
-  debug(message: string): void {
-    // The runner hides these lines otherwise.
-    if (isDebug()) this.#show();
-    debug(toLogText(message));
-  }
-
-  info(message: string): void {
-    this.#show();
-    info(toLogText(message));
-  }
-
-  notice(message: string): void {
-    this.#show();
-    notice(toLogText(message));
-  }
-
-  warning(message: string): void {
-    this.#show();
-    warning(toLogText(message));
-  }
-
-  group(title: string): void {
-    this.endGroup();
-    this.#title = title;
-    this.#timer = setTimeout(() => {
-      this.#show();
-    }, PROGRESS_INTERVAL_MS).unref();
-  }
-
-  endGroup(): void {
-    clearTimeout(this.#timer);
-    this.#title = undefined;
-    if (this.#isOpen) endGroup();
-    this.#isOpen = false;
-  }
-
-  #show(): void {
-    if (this.#title === undefined) return;
-    startGroup(toLogText(this.#title));
-    this.#title = undefined;
-    this.#isOpen = true;
-  }
+  let pending: string | undefined;
+  let isOpen = false;
+  let timer: NodeJS.Timeout | undefined;
+  const show = () => {
+    if (pending === undefined) return;
+    startGroup(toLogText(pending));
+    pending = undefined;
+    isOpen = true;
+  };
+  const shown = (write: (text: string) => void) => (message: string) => {
+    show();
+    write(toLogText(message));
+  };
+  const close = () => {
+    clearTimeout(timer);
+    pending = undefined;
+    if (isOpen) endGroup();
+    isOpen = false;
+  };
+  return {
+    debug: (message) => {
+      // The runner hides these lines otherwise.
+      if (isDebug()) show();
+      debug(toLogText(message));
+    },
+    info: shown(info),
+    notice: shown(notice),
+    warning: shown(warning),
+    group: (title) => {
+      close();
+      pending = title;
+      timer = setTimeout(show, PROGRESS_INTERVAL_MS).unref();
+    },
+    endGroup: close,
+  };
 }
 
-export const actionsLog: Log = new ActionsLog();
+export const actionsLog = createActionsLog();
 
 /**
  * Text as lines that are no commands to the runner: it takes `::` at the begin of a line for one,

@@ -11,14 +11,7 @@ import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
 import { bringLfs } from './lfs.ts';
 import type { MainOutcome } from './report/outcome.ts';
-import {
-  maskSecrets,
-  reportDisabled,
-  reportEarlySave,
-  reportFailure,
-  reportMirror,
-  reportStores,
-} from './report/report.ts';
+import { reportDisabled, reportEarlySave, reportFailure, reportMirror } from './report/report.ts';
 import { isPublishedEarly, saveOptionsOf } from './save-policy.ts';
 import { toSavedState, writeStepState, type MirrorState } from './step-state.ts';
 import { listenForCancel, openJob, openKey, restoreOptionsOf, specOf } from './step.ts';
@@ -34,7 +27,6 @@ async function start(): Promise<void> {
   let job: Job | undefined;
   try {
     settings = readSettings();
-    maskSecrets(settings.upstream);
     await using key = await openKey(settings);
     await using opened = await openJob(settings, signal, key?.command);
     job = opened;
@@ -45,7 +37,6 @@ async function start(): Promise<void> {
 }
 
 async function run(opened: Job, chosen: Settings): Promise<void> {
-  reportStores(opened);
   const { choice, state, ...repository } = await bringRepository(opened, chosen);
   const states = [state];
   const onOpen = async (session: MirrorSession, path: string): Promise<void> => {

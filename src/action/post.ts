@@ -12,14 +12,7 @@ import { isDisabled } from './inputs/runner.ts';
 import { readSettings, type Settings } from './inputs/settings.ts';
 import { saveLfs } from './lfs.ts';
 import { actionsLog } from './log.ts';
-import {
-  maskSecrets,
-  reportDisabled,
-  reportNotSaved,
-  reportSaves,
-  reportStores,
-  reportVerdict,
-} from './report/report.ts';
+import { reportDisabled, reportNotSaved, reportSaves, reportVerdict } from './report/report.ts';
 import type { MirrorSave } from './report/outcome.ts';
 import { REPACK_TIMEOUT_MS, findSaveBan, saveOptionsOf } from './save-policy.ts';
 import { readStepState, type MirrorState } from './step-state.ts';
@@ -46,11 +39,9 @@ async function start(): Promise<void> {
 
 async function run(repository: MirrorState, submodules: readonly MirrorState[]): Promise<void> {
   const settings = readSettings();
-  maskSecrets(settings.upstream);
   const { temporaryFolder } = settings.runner;
   try {
     await using job = await openJob(settings, signal);
-    reportStores(job);
     const save = (state: MirrorState) => saveMirror(job, settings, state);
     // First, and alone: its lines are in groups.
     const saved = await save(repository);

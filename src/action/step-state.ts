@@ -16,7 +16,7 @@ const mirrorSchema = v.strictObject({
   name: v.string(),
   spec: v.strictObject({
     url: v.string(),
-    refspecs: v.array(v.string()),
+    refspecs: v.pipe(v.array(v.string()), v.readonly()),
     depth: v.picklist(['full', 'tip']),
     cacheKey: v.string(),
   }),
@@ -40,13 +40,8 @@ export function toSavedState(
   primed: PrimeResult | undefined,
 ): MirrorState {
   const { spec, objectFormat } = identity;
-  const { url, depth, cacheKey } = spec;
-  const refspecs = [...spec.refspecs];
   const primedFolder = primed?.result === 'primed' ? primed.path : null;
-  return {
-    ...{ name, spec: { url, refspecs, depth, cacheKey } },
-    ...{ objectFormat, path, isPrivate, isClaimed, primedFolder },
-  };
+  return { name, spec, objectFormat, path, isPrivate, isClaimed, primedFolder };
 }
 
 export function writeStepState(mirrors: readonly MirrorState[]): void {

@@ -15,6 +15,7 @@ import { findTemporaryFolder } from './inputs/runner.ts';
 import type { Settings } from './inputs/settings.ts';
 import { actionsLog } from './log.ts';
 import { describeConcern } from './report/advice.ts';
+import { describeStores } from './report/outcome.ts';
 import { isPublishedEarly } from './save-policy.ts';
 
 /**
@@ -69,6 +70,7 @@ export async function openJob(
   const surroundings = { holder, contenders, environment, temporaryFolder };
   const opened = await openStore(settings.store, surroundings);
   const git = await openGit({ environment, workingDirectory: temporaryFolder, signal, log });
+  log.info(`Store: ${describeStores(opened)}`);
   return {
     ...{ git, ...opened, log, signal, temporaryFolder },
     account: new Account(log, describeConcern),

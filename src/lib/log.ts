@@ -23,21 +23,14 @@ export const silentLog: Log = {
 
 /** A log whose lines begin with a name, for work that runs in parallel with other work: groups are left out. */
 export function labelLog(log: Log, name: string): Log {
-  const label = (message: string): string => `${name}: ${message}`;
+  const labelled = (level: 'debug' | 'info' | 'notice' | 'warning') => (message: string) => {
+    log[level](`${name}: ${message}`);
+  };
   return {
-    debug: (message) => {
-      log.debug(label(message));
-    },
-    info: (message) => {
-      log.info(label(message));
-    },
-    notice: (message) => {
-      log.notice(label(message));
-    },
-    warning: (message) => {
-      log.warning(label(message));
-    },
-    group: () => undefined,
-    endGroup: () => undefined,
+    ...silentLog,
+    debug: labelled('debug'),
+    info: labelled('info'),
+    notice: labelled('notice'),
+    warning: labelled('warning'),
   };
 }

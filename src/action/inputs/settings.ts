@@ -2,7 +2,8 @@
  * All inputs and the runner's environment as one frozen, validated record. A bad value throws
  * `invalid-input`, which names the input, its value and what is expected.
  */
-import { getInput } from '@actions/core';
+import { getInput, setSecret } from '@actions/core';
+import { basicCredential } from '../../git/environment.ts';
 import type { PrimeTarget } from '../../prime/prime-workspace.ts';
 import type { Verification } from '../../restore/unpack-snapshot.ts';
 import type { StoreChoice } from '../../stores/open.ts';
@@ -54,9 +55,23 @@ export interface Settings {
   environment: NodeJS.ProcessEnv;
 }
 
-/** Reads this process's inputs and environment. */
+/** Reads this process's inputs and environment, and keeps their secrets out of the log. */
 export function readSettings(): Readonly<Settings> {
-  return Object.freeze(parseSettings(getInput, process.env));
+  const settings = Object.freeze(parseSettings(getInput, process.env));
+  maskSecrets(settings.upstream);
+  return settings;
+}
+
+function maskSecrets({ token, ssh }: Pick<UpstreamSettings, 'token' | 'ssh'>): void {
+  if (token !== '') {
+    setSecret(token);
+    // As HTTP sends it.
+    setSecret(basicCredential(token));
+  }
+  // The runner masks line by line. The first and last line of all keys are the same, and a short rest
+  // would mask other words.
+  const lines = ssh?.privateKey.split('\n') ?? [];
+  lines.filter((line) => line.length >= 8 && !line.startsWith('-----')).forEach(setSecret);
 }
 
 /** The settings that inputs and an environment make. */

@@ -32,7 +32,11 @@ export function describeState({ provenance, recloned }: RestoredMirror): string 
 }
 
 /** Where snapshots are looked for, the first being where they are saved. */
-export function describeStores({ store, otherStores, noStoreReason }: Job): string {
+export function describeStores({
+  store,
+  otherStores,
+  noStoreReason,
+}: Pick<Job, 'store' | 'otherStores' | 'noStoreReason'>): string {
   if (store === undefined) return `none: ${noStoreReason}`;
   return [store, ...otherStores].map(({ location }) => location).join(', else ');
 }

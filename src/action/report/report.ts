@@ -1,9 +1,7 @@
-/** The only writer of outputs, job summary, masks and the step's outcome. */
-import { setFailed, setOutput, setSecret, summary } from '@actions/core';
-import type { UpstreamSettings } from '../inputs/upstream.ts';
+/** The only writer of outputs, job summary and the step's outcome. */
+import { setFailed, setOutput, summary } from '@actions/core';
 import { actionsLog } from '../log.ts';
 import { MirrorError, describeError } from '../../lib/errors.ts';
-import { basicCredential } from '../../git/environment.ts';
 import type { Job } from '../../job/job.ts';
 import { labelLog, type Log } from '../../lib/log.ts';
 import { adviseOn, describeFailure } from './advice.ts';
@@ -11,7 +9,6 @@ import {
   describeLfs,
   describeMirror,
   describeSave,
-  describeStores,
   describeSubmodules,
   explainClone,
   type MainOutcome,
@@ -21,19 +18,6 @@ import {
 import { summarizeFailure, summarizeLfsSave, summarizeMirror, summarizeSaves } from './summary.ts';
 import { DISABLED, summarizeFailed, summarizeMain, summarizePost } from './summary-json.ts';
 import type { SaveResult } from '../../save/decide.ts';
-
-/** Keeps a token and a private key out of the log. */
-export function maskSecrets({ token, ssh }: Pick<UpstreamSettings, 'token' | 'ssh'>): void {
-  if (token !== '') {
-    setSecret(token);
-    // As HTTP sends it.
-    setSecret(basicCredential(token));
-  }
-  // The runner masks line by line. The first and last line of all keys are the same, and a short rest
-  // would mask other words.
-  const lines = ssh?.privateKey.split('\n') ?? [];
-  lines.filter((line) => line.length >= 8 && !line.startsWith('-----')).forEach(setSecret);
-}
 
 /** What main leaves: outputs, the log's last lines and the job summary. */
 export async function reportMirror(outcome: MainOutcome): Promise<void> {
@@ -69,11 +53,6 @@ function logSummaryJson(summary: object): void {
   actionsLog.group('Summary for programs');
   actionsLog.info(`summary-json: ${JSON.stringify(summary)}`);
   actionsLog.endGroup();
-}
-
-/** What was chosen, before anything is done with it. */
-export function reportStores(job: Job): void {
-  actionsLog.info(`Store: ${describeStores(job)}`);
 }
 
 /** Main's line on a snapshot that was saved at its end; undefined where post has to try. */
