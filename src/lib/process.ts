@@ -20,7 +20,7 @@ import { watchForStall, type StallOptions } from './stall.ts';
 export interface ChildOptions extends OutputOptions, StallOptions {
   environment: NodeJS.ProcessEnv;
   workingDirectory: string;
-  /** Total time it may take, in milliseconds: at most 24 days, as for every timer of Node. */
+  /** Total time it may take, in milliseconds; Infinity for as long as it likes. */
   timeoutMs: number;
   signal: AbortSignal;
   /** A stream is passed on as it comes. */
@@ -42,6 +42,8 @@ export interface ChildResult {
 
 /** The runner gives 7.5 s from SIGINT to SIGTERM: git gets 2 s of it to remove its temporary files. */
 const TERM_GRACE_MS = 2_000;
+/** setTimeout fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** After SIGKILL only an uninterruptible disk keeps a process; waiting longer helps nobody. */
 const KILL_GRACE_MS = 1_000;
 
@@ -86,7 +88,7 @@ export async function runChild(
     end('cancelled');
   };
 
-  timers.push(setTimeout(end, options.timeoutMs, 'timeout'));
+  timers.push(setTimeout(end, Math.min(options.timeoutMs, LONGEST_TIMER_MS), 'timeout'));
   options.signal.addEventListener('abort', cancel, { once: true });
   if (options.signal.aborted) cancel();
   const stall = watchForStall(child.pid ?? 0, options, () => {

@@ -23,6 +23,9 @@ export interface StallWatch {
 /** How often is looked in the time that makes a stall. */
 const LOOKS = 8;
 
+/** setInterval fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
+const LONGEST_INTERVAL_MS = 2 ** 31 - 1;
+
 export function watchForStall(
   pid: number,
   { stallMs = Infinity, signsOfLife }: StallOptions,
@@ -47,7 +50,7 @@ export function watchForStall(
     if (sign !== 'done') lastSign = sign;
     quietLooks += 1;
   };
-  const timer = setInterval(() => void look(), stallMs / LOOKS);
+  const timer = setInterval(() => void look(), Math.min(stallMs / LOOKS, LONGEST_INTERVAL_MS));
   return {
     note,
     end: () => {

@@ -151,6 +151,11 @@ describe('a child that ends by itself', () => {
     expect(countTimers()).toBeLessThanOrEqual(before);
   });
 
+  test('may have longer than clocks can count', async () => {
+    const result = await runNode('setTimeout(() => {}, 100)', { timeoutMs: 35_999_996_400_000 });
+    expect(result).toMatchObject({ ended: 'exited', exitCode: 0 });
+  });
+
   test('that cannot be started is an exception', async () => {
     await expect(runNode('', { workingDirectory: join(marker, 'absent') })).rejects.toThrow(
       'ENOENT',

@@ -97,16 +97,13 @@ export function parseBoolean(text: string): boolean | undefined {
   return /^(?:false|False|FALSE)$/.test(text) ? false : undefined;
 }
 
-/** Timers of Node fire at once above this: a signed 32-bit number of milliseconds, 24 days. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
-/** In milliseconds; more than a timer can wait is as long as it can. */
+/** In milliseconds. */
 export function readDuration(read: ReadInput, name: InputName, leastMs: number): number {
   const least = leastMs === 0 ? '' : `, at least ${String(leastMs / 1_000)}s`;
   const expected = `a duration such as 90s, 10m, 1h, or a number of seconds${least}`;
   return readAs(read, name, expected, (text) => {
     const durationMs = parseDuration(text) ?? -1;
-    return durationMs < leastMs ? undefined : Math.min(durationMs, LONGEST_TIMER_MS);
+    return durationMs < leastMs ? undefined : durationMs;
   });
 }
 
