@@ -13,9 +13,9 @@ export async function underLock<T>(
 ): Promise<T | undefined> {
   if (isPrivate) return work(job);
   const { account, signal } = job;
-  const acquisition = await account.measure('lock', () =>
-    job.lockOf(path).acquire({ timeoutMs, signal }),
-  );
+  const acquire = () => job.lockOf(path).acquire({ timeoutMs, signal });
+  // A lock that is not waited for is no phase.
+  const acquisition = await (timeoutMs === 0 ? acquire() : account.measure('lock', acquire));
   if (acquisition.outcome !== 'acquired') return undefined;
   try {
     return await work(bindSignal(job, acquisition.hold.lost));
