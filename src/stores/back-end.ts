@@ -202,21 +202,20 @@ function withAges<T extends { ageMs: number }>(items: readonly T[]): T[] {
   return items.map((item) => ({ ...item, ageMs: Math.max(0, item.ageMs) }));
 }
 
-/** Records whose names and sizes are checked; foreign names are left out of the list. */
+/** Records whose names and sizes are checked, with copies of what callers may change; foreign names are left out of the list. */
 export function checkRecords(key: string, records: ClaimRecords): ClaimRecords {
   assertNames('key', key);
-  const check = (name: string, content: Uint8Array = Buffer.of()): void => {
+  const check = (name: string, content: Uint8Array = Buffer.of()): Uint8Array => {
     assertNames('record', name);
     assertSize('record', content, MAX_RECORD_BYTES);
+    return Uint8Array.from(content);
   };
   return {
     async create(name, content, signal) {
-      check(name, content);
-      return records.create(name, content, signal);
+      return records.create(name, check(name, content), signal);
     },
     async write(name, content, signal) {
-      check(name, content);
-      await records.write(name, content, signal);
+      await records.write(name, check(name, content), signal);
     },
     async read(name, signal) {
       check(name);

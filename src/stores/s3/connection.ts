@@ -14,7 +14,7 @@ import { endWith, unlessSilent } from '../../lib/abort.ts';
 import { formatDuration } from '../../lib/durations.ts';
 import { throwIfCancelled, type MirrorError } from '../../lib/errors.ts';
 import { BrokenOffError } from './body.ts';
-import { NotS3Error, toS3Error } from './errors.ts';
+import { isCode, NotS3Error, toS3Error } from './errors.ts';
 
 /** A request without an answer for this long is given up and not repeated. */
 const SILENCE_MS = 20_000;
@@ -135,9 +135,9 @@ export class S3Connection {
           note();
           dateMs = Date.parse(headers['date'] ?? '');
         });
-        const sending = this.#client.send(command, { abortSignal: bounded });
+        const send = (): Promise<O> => this.#client.send(command, { abortSignal: bounded });
         // The SDK sleeps between two attempts.
-        const output = await endWith(sending, bounded);
+        const output = await endWith(againByTheClock(send), bounded);
         const body = (): Readable =>
           addAbortSignal(bounded, (output as { Body?: unknown }).Body as Readable);
         return use({ output, dateMs, body, note });
@@ -147,6 +147,17 @@ export class S3Connection {
       throw toS3Error(error, { what, permission, location });
     }
   }
+}
+
+/**
+ * The SDK learns from an answer how far this machine's clock is off, and repeats the request itself if it was off from the
+ * start, but not always if the clock was set in the meantime.
+ */
+async function againByTheClock<T>(send: () => Promise<T>): Promise<T> {
+  return send().catch((error: unknown) => {
+    if (isCode('RequestTimeTooSkewed')(error)) return send();
+    throw error;
+  });
 }
 
 /** Looks at each answer before the SDK reads it. The SDK would treat a web page as an empty list: throws NotS3Error. */
