@@ -1,6 +1,6 @@
 /** What the inputs and the event say about saving. Pure. */
 import type { Job } from '../job/job.ts';
-import type { SaveOptions } from '../save/save-snapshot.ts';
+import type { SaveOptions } from '../save/save.ts';
 import type { Settings } from './inputs/settings.ts';
 import { VERSION } from './version.ts';
 

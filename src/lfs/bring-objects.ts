@@ -10,7 +10,7 @@ import type { Acquisition, Hold } from '../locks/lock.ts';
 import type { JobCommit } from '../restore/job-commit.ts';
 import type { MirrorSession, RestoredMirror, RestoreOptions } from '../restore/session.ts';
 import type { SaveResult } from '../save/decide.ts';
-import type { SaveOptions } from '../save/save-snapshot.ts';
+import type { SaveOptions } from '../save/save.ts';
 import { deriveLfsKey } from '../snapshot/identity.ts';
 import { openCollections, restoreObjects, type Collection, type LfsPlace } from './collection.ts';
 import { downloadMissing } from './download-missing.ts';

@@ -11,7 +11,7 @@ import { TOO_YOUNG, type SaveResult } from '../save/decide.ts';
 import { SAVE_LOCK_TIMEOUT_MS, underLock } from '../save/locked.ts';
 import { describeWriter, publishManifest } from '../save/publish.ts';
 import { retain } from '../save/retention.ts';
-import type { SaveOptions } from '../save/save-snapshot.ts';
+import type { SaveOptions } from '../save/save.ts';
 import type { LfsSnapshot } from '../snapshot/manifest.ts';
 import type { Store } from '../stores/store.ts';
 import {

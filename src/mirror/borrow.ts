@@ -5,18 +5,14 @@ import { removeTree } from '../lib/files.ts';
 import { SHALLOW_FILE, layOut } from './directory.ts';
 import type { Depth, ObjectFormat } from './refs.ts';
 
-export interface Lender {
-  path: string;
-  objectFormat: ObjectFormat;
-  depth: Depth;
-}
-
 /**
- * A new repository in a folder that has a mirror's objects and its limit of history. Its caller removes it, before the
+ * A new repository in a folder that has the objects of the mirror at a path and its limit of history. Its caller removes it, before the
  * mirror's lock is released.
  */
 export async function borrowObjects(
-  { path, objectFormat, depth }: Lender,
+  path: string,
+  objectFormat: ObjectFormat,
+  depth: Depth,
   folder: string,
 ): Promise<string> {
   const gitDirectory = await mkdtemp(join(folder, 'commit-'));

@@ -159,15 +159,12 @@ export async function fetchObjects(
   };
   const { stderr } = await ask(asking, command, `fetching from ${access.url}`, deadline, Infinity);
   // git leaves such refs out of its own check for missing objects, and exits with 0.
-  if (SHALLOW_REJECTED.test(stderr)) throw shallowUpstream(access.url);
+  if (!SHALLOW_REJECTED.test(stderr)) return;
+  const message = `${access.url} is a shallow repository: it lacks a part of its history; nothing is primed or saved`;
+  throw new MirrorError('shallow-upstream', message);
 }
 
 const SHALLOW_REJECTED = /^warning: rejected .* because shallow roots are not allowed/m;
-
-function shallowUpstream(url: string): MirrorError {
-  const message = `${url} is a shallow repository: it lacks a part of its history; nothing is primed or saved`;
-  return new MirrorError('shallow-upstream', message);
-}
 
 const FETCH_OPTIONS = ['--no-tags', '--no-write-fetch-head', '--progress'];
 

@@ -8,7 +8,6 @@ import type { Acquisition, Hold } from '../locks/lock.ts';
 import type { MirrorIdentity } from '../snapshot/identity.ts';
 import type { Event } from './lifecycle.ts';
 import type { ClaimOutcome, RestoreOptions } from './session.ts';
-import type { SnapshotSource } from './snapshot-source.ts';
 
 /** Of one job, over both rounds. */
 export interface CloneClaim {
@@ -16,32 +15,30 @@ export interface CloneClaim {
   hold: Hold | undefined;
 }
 
-interface Contender {
+/** What both rounds of a restore share. */
+export interface Work {
   job: Job;
   identity: MirrorIdentity;
   options: RestoreOptions;
-  source: Pick<SnapshotSource, 'fence'>;
   claim: CloneClaim;
 }
 
-/** Takes the claim if it is free, without waiting. */
-export async function contend(contender: Contender): Promise<Event> {
-  if (!contender.options.isPublishedEarly) return { name: 'claim-settled' };
-  const acquisition = await acquire(contender, 0);
-  if (acquisition === undefined) return { name: 'claim-settled' };
-  const isHeld = acquisition.outcome === 'timed-out' || acquisition.outcome === 'not-needed';
-  if (isHeld) return { name: 'claim-held' };
-  note(contender.claim, acquisition);
+/** Takes the claim on the snapshot after that fence if it is free, without waiting. */
+export async function contend(work: Work, fence: number | null): Promise<Event> {
+  const acquisition = work.options.isPublishedEarly ? await acquire(work, fence, 0) : undefined;
+  const outcome = acquisition?.outcome;
+  if (outcome === 'timed-out' || outcome === 'not-needed') return { name: 'claim-held' };
+  note(work.claim, acquisition);
   return { name: 'claim-settled' };
 }
 
 /** Waits until the snapshot exists, the claim is free, or the time for it is over. */
-export async function waitForClaim(contender: Contender): Promise<void> {
-  const acquisition = await acquire(contender, contender.options.lockTimeoutMs);
-  if (acquisition !== undefined) note(contender.claim, acquisition);
+export async function waitForClaim(work: Work, fence: number | null): Promise<void> {
+  note(work.claim, await acquire(work, fence, work.options.lockTimeoutMs));
 }
 
-function note(claim: CloneClaim, acquisition: Acquisition): void {
+function note(claim: CloneClaim, acquisition: Acquisition | undefined): void {
+  if (acquisition === undefined) return;
   const { outcome } = acquisition;
   claim.outcome = outcome === 'not-needed' ? 'waited' : outcome;
   if (outcome === 'acquired') claim.hold = acquisition.hold;
@@ -49,11 +46,11 @@ function note(claim: CloneClaim, acquisition: Acquisition): void {
 
 /** Undefined where the store has no claims, or could not be asked. */
 async function acquire(
-  { job, identity, source }: Contender,
+  { job, identity }: Work,
+  fence: number | null,
   timeoutMs: number,
 ): Promise<Acquisition | undefined> {
   const { claimOf, store, signal, log, account } = job;
-  const { fence } = source;
   if (claimOf === undefined || store === undefined || fence === null) return undefined;
   const onWait = (holder = 'another job'): void => {
     if (timeoutMs > 0)

@@ -30,8 +30,7 @@ export async function openCommit(
     return { gitDirectory: path, oid, [Symbol.asyncDispose]: () => Promise.resolve() };
   }
   const { spec, objectFormat } = identity;
-  const lender = { path, objectFormat, depth: spec.depth };
-  const gitDirectory = await borrowObjects(lender, job.temporaryFolder);
+  const gitDirectory = await borrowObjects(path, objectFormat, spec.depth, job.temporaryFolder);
   const remove = (): Promise<void> => removeTree(gitDirectory);
   try {
     const deadline = createDeadline(fetchTimeoutMs, stallTimeoutMs);

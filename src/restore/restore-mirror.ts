@@ -7,7 +7,7 @@ import { MirrorError, toMirrorError } from '../lib/errors.ts';
 import { enterPlace, makePrivatePlace, type Place } from '../mirror/place.ts';
 import { digestRefs, type ObjectFormat } from '../mirror/refs.ts';
 import { identify, type MirrorIdentity, type MirrorSpec } from '../snapshot/identity.ts';
-import { waitForClaim, type CloneClaim } from './clone-claim.ts';
+import { waitForClaim, type Work } from './clone-claim.ts';
 import {
   START,
   advance,
@@ -53,27 +53,21 @@ async function openSession(
   identity: MirrorIdentity,
   options: RestoreOptions,
 ): Promise<MirrorSession> {
-  const claim: CloneClaim = { outcome: 'not-needed', hold: undefined };
-  const work: Work = { job, identity, options, claim };
+  const work: Work = {
+    ...{ job, identity, options },
+    claim: { outcome: 'not-needed', hold: undefined },
+  };
   try {
     const first = await runRound(work, START);
     if ('mirror' in first) return first;
-    await waitForClaim({ ...work, source: first });
+    await waitForClaim(work, first.fence);
     const second = await runRound(work, startAgain(first.end));
     if ('mirror' in second) return second;
     throw new Error('the second round waits for nobody');
   } catch (error) {
-    await claim.hold?.release();
+    await work.claim.hold?.release();
     throw error;
   }
-}
-
-/** What both rounds of a restore share. */
-interface Work {
-  job: Job;
-  identity: MirrorIdentity;
-  options: RestoreOptions;
-  claim: CloneClaim;
 }
 
 /** Why a round ended without a session, and the fence that it worked under. */

@@ -17,10 +17,8 @@ import {
 import { adopt, createStaging, hasRoomForCopy, sweep, wipe } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import type { Place } from '../mirror/place.ts';
-import type { MirrorIdentity } from '../snapshot/identity.ts';
-import { contend, type CloneClaim } from './clone-claim.ts';
+import { contend, type Work } from './clone-claim.ts';
 import type { End, Event, State } from './lifecycle.ts';
-import type { RestoreOptions } from './session.ts';
 import {
   describeSource,
   judgeNext,
@@ -32,14 +30,11 @@ import { startProbe, upstreamOf, type UpstreamProbe } from './upstream-probe.ts'
 import { packDirectory } from '../mirror/packs.ts';
 
 /** One round at a place, and what its steps have made so far. */
-export interface Round {
+export interface Round extends Readonly<Work> {
   /** Ends when the place's lock is lost, too. */
   readonly job: Job;
-  readonly identity: MirrorIdentity;
-  readonly options: RestoreOptions;
   readonly place: Place;
   readonly source: SnapshotSource;
-  readonly claim: CloneClaim;
   /** Ids of snapshots that were found bad: they are to be replaced, whatever they hold. */
   readonly rejected: Set<string>;
   probe: UpstreamProbe;
@@ -62,7 +57,7 @@ export function perform(round: Round, state: Exclude<State, End>): Promise<Event
     case 'fetching':
       return fetchInto(round, state.attempt);
     case 'claiming':
-      return contend(round);
+      return contend(round, round.source.fence);
     case 'cloning':
       return clone(round, state.recloned);
   }

@@ -8,7 +8,7 @@ import { createDeadline, type Deadline } from '../lib/deadline.ts';
 import { hasCode, describeError } from '../lib/errors.ts';
 import type { Job } from '../job/job.ts';
 import { hasWorktrees, layOut, readRefs, wipe } from '../mirror/directory.ts';
-import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
+import { mergePacks, repackEverything, type RepackOptions } from '../mirror/maintenance.ts';
 import { walkAll } from '../mirror/objects.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
 import { digestRefs, listNeededOids } from '../mirror/refs.ts';
@@ -16,7 +16,7 @@ import { limitHistory } from '../mirror/shallow.ts';
 import { planUpkeep } from '../mirror/tiers.ts';
 import { underLock } from './locked.ts';
 import { describePacks, measureOthers, tryRepack } from './packing.ts';
-import type { SavedMirror } from './pack-and-publish.ts';
+import type { SavedMirror } from './save.ts';
 import { readBase } from './publish.ts';
 import { measurePacks, packDirectory, type PackSize } from '../mirror/packs.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
@@ -44,6 +44,7 @@ export async function maintainMirror(
 }
 
 async function maintainAlone(job: Job, mirror: SavedMirror, deadline: Deadline): Promise<void> {
+  const { git, account } = job;
   const { path, identity } = mirror;
   const { key, spec, objectFormat } = identity;
   const occupant = await inspectPlace(path, key, spec.url);
@@ -59,7 +60,7 @@ async function maintainAlone(job: Job, mirror: SavedMirror, deadline: Deadline):
   if (digestRefs(head, refs) !== record.refsDigest) return;
   const oids = listNeededOids(head, refs);
   try {
-    await limitHistory(job.git, path, spec.depth, oids);
+    await limitHistory(git, path, spec.depth, oids);
     const layers = await findHeld(
       packDirectory(path),
       (await readBase(path, record))?.layers ?? [],
@@ -68,10 +69,14 @@ async function maintainAlone(job: Job, mirror: SavedMirror, deadline: Deadline):
     if (plan.repack === 'nothing') return;
     const isAll = plan.repack === 'everything';
     if (isAll && (await repackAll(job, mirror, packs, oids, deadline))) return;
-    await merge(job, mirror, plan.merged, deadline);
+    const names = plan.merged.map(({ name }) => name);
+    const restOfTime = (): number => deadline.remainingMs();
+    await repack(job, mirror, plan.merged, restOfTime, (options) =>
+      mergePacks(git, path, names, options),
+    );
   } catch (error) {
     if (!hasCode(error, 'corrupt-mirror')) throw error;
-    job.account.fallBack(`${error.message}; the mirror at ${path} is removed`, error);
+    account.fallBack(`${error.message}; the mirror at ${path} is removed`, error);
     await wipe(path);
   }
 }
@@ -79,31 +84,31 @@ async function maintainAlone(job: Job, mirror: SavedMirror, deadline: Deadline):
 /** In half of the time: where it is not enough, the other half is for what takes less. */
 async function repackAll(
   job: Job,
-  { path, identity: { objectFormat } }: SavedMirror,
+  mirror: SavedMirror,
   packs: readonly PackSize[],
   oids: readonly string[],
   deadline: Deadline,
 ): Promise<boolean> {
-  const { git, account, signal } = job;
-  // New packs have checksums of their own: nothing damaged is to get some.
-  await describePacks(job, { path, objectFormat }, packs);
-  const options = { objectFormat, timeoutMs: deadline.remainingMs() / 2, signal };
-  const isDone = await tryRepack(job, path, sumBytes(packs), () =>
+  const { git, account } = job;
+  const { path } = mirror;
+  const halfTime = (): number => deadline.remainingMs() / 2;
+  const isDone = await repack(job, mirror, packs, halfTime, (options) =>
     repackEverything(git, path, oids, options),
   );
   if (isDone) await account.measure('walk', () => walkAll(git, path));
   return isDone;
 }
 
-async function merge(
+async function repack(
   job: Job,
-  { path, identity: { objectFormat } }: SavedMirror,
+  mirror: SavedMirror,
   packs: readonly PackSize[],
-  deadline: Deadline,
-): Promise<void> {
-  const { git, signal } = job;
-  const names = packs.map(({ name }) => name);
-  await describePacks(job, { path, objectFormat }, packs);
-  const options = { objectFormat, timeoutMs: deadline.remainingMs(), signal };
-  await tryRepack(job, path, sumBytes(packs), () => mergePacks(git, path, names, options));
+  remainingMs: () => number,
+  work: (options: RepackOptions) => Promise<void>,
+): Promise<boolean> {
+  // New packs have checksums of their own: nothing damaged is to get some.
+  await describePacks(job, mirror, packs);
+  const { objectFormat } = mirror.identity;
+  const options = { objectFormat, timeoutMs: remainingMs(), signal: job.signal };
+  return tryRepack(job, mirror.path, sumBytes(packs), () => work(options));
 }

@@ -1,15 +1,12 @@
 /** One save, once it is decided: packs, checks, uploads, and removes old snapshots. Under the mirror's lock. */
-import type { Job } from '../job/job.ts';
 import { hasCode } from '../lib/errors.ts';
 import { wipe } from '../mirror/directory.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
-import { listNeededOids, type Ref } from '../mirror/refs.ts';
+import { listNeededOids } from '../mirror/refs.ts';
 import { limitHistory } from '../mirror/shallow.ts';
-import type { MirrorIdentity } from '../snapshot/identity.ts';
 import type { Layer, Snapshot } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
-import type { Store } from '../stores/store.ts';
-import type { Lineage, SavePolicy, SaveResult } from './decide.ts';
+import type { Lineage, SaveResult } from './decide.ts';
 import {
   describeNewPacks,
   measureUnreachable,
@@ -26,38 +23,7 @@ import {
   writeBase,
 } from './publish.ts';
 import { retain } from './retention.ts';
-
-/** A mirror as main left it. */
-export interface SavedMirror {
-  identity: MirrorIdentity;
-  path: string;
-  /** A private mirror has no lock: no other job knows it. */
-  isPrivate: boolean;
-}
-
-export interface SaveOptions extends SavePolicy {
-  maxSnapshots: number;
-  /** A repack that takes longer is given up, and the packs are saved as they are. */
-  repackTimeoutMs: number;
-  /** For people: the run that saves, and the version of the action. */
-  run: string;
-  action: string;
-}
-
-/** One save, alone at the mirror's place. */
-export interface Save {
-  job: Job;
-  store: Store;
-  mirror: SavedMirror;
-  options: SaveOptions;
-}
-
-/** The mirror's state that is to be saved. */
-export interface Saved {
-  record: MirrorRecord;
-  refs: readonly Ref[];
-  fence: number;
-}
+import type { Save, Saved } from './save.ts';
 
 /** Wipes the mirror where it finds damage. */
 export async function packAndPublish(
@@ -65,27 +31,25 @@ export async function packAndPublish(
   saved: Saved,
   lineage: Lineage,
 ): Promise<SaveResult> {
-  const { job, store, mirror, options } = save;
-  const { account, git } = job;
-  const { path, identity } = mirror;
+  const { account, git } = save.job;
+  const { path, identity } = save.mirror;
   const { record, refs, fence } = saved;
   const { base, layers } = lineage;
-  const { key, objectFormat, spec } = identity;
-  const packing = { job, store, path, key, objectFormat, repackTimeoutMs: options.repackTimeoutMs };
+  const { depth } = identity.spec;
   const oids = listNeededOids(record.head ?? undefined, refs);
   let hasSoundPacks = false;
   let content: Content;
   try {
-    await limitHistory(git, path, spec.depth, oids);
-    const unreachableBytes = await measureUnreachable(git, path, spec.depth, base, oids);
-    const planned = await planPacking(packing, layers, unreachableBytes);
-    const layer = await describeNewPacks(packing, planned.shared);
+    await limitHistory(git, path, depth, oids);
+    const unreachableBytes = await measureUnreachable(save, base, oids);
+    const planned = await planPacking(save, layers, unreachableBytes);
+    const layer = await describeNewPacks(save, planned.shared);
     hasSoundPacks = true;
     const walked = await account.measure('walk', () =>
-      checkConnectivity(git, path, spec.depth, record, base),
+      checkConnectivity(git, path, depth, record, base),
     );
     const found = { shared: planned.shared, layer, walked, unreachableBytes };
-    content = await repackAsPlanned(packing, found, planned, oids);
+    content = await repackAsPlanned(save, found, planned, oids);
   } catch (error) {
     if (!hasCode(error, 'corrupt-mirror')) throw error;
     try {

@@ -4,18 +4,16 @@
  */
 import { sumBytes } from '../lib/bytes.ts';
 import { hasCode, describeError, throwIfCancelled } from '../lib/errors.ts';
-import type { Git } from '../git/git.ts';
 import type { Job } from '../job/job.ts';
 import { hasRoomForCopy } from '../mirror/directory.ts';
 import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
 import { measureReached, measureUnreached, walkAll } from '../mirror/objects.ts';
-import type { Depth, ObjectFormat } from '../mirror/refs.ts';
 import { chooseShared, planSave, type SavePlan } from '../mirror/tiers.ts';
 import { withProgress } from '../lib/progress.ts';
-import type { Store } from '../stores/store.ts';
 import { describeLayer } from '../snapshot/layers.ts';
 import type { Layer, Snapshot } from '../snapshot/manifest.ts';
 import type { SavesSinceFullWalk } from './publish.ts';
+import type { Save, SavedMirror } from './save.ts';
 import {
   countPackBytes,
   measurePacks,
@@ -24,14 +22,6 @@ import {
   type PackSize,
 } from '../mirror/packs.ts';
 import { findHeld } from '../snapshot/shared-layers.ts';
-
-export interface PackingOptions {
-  path: string;
-  key: string;
-  objectFormat: ObjectFormat;
-  /** A repack that takes longer is given up, and the packs are saved as they are. */
-  repackTimeoutMs: number;
-}
 
 /** What a snapshot consists of, and the proof that all its objects are there. */
 export interface Content {
@@ -48,24 +38,16 @@ export interface Planned extends SavePlan<Layer> {
   stored: readonly Layer[];
 }
 
-/** One save, alone at the mirror's place. */
-export interface Packing extends PackingOptions {
-  job: Job;
-  store: Store;
-}
-
 /**
  * Bytes of the mirror that refs no longer reach. In a tip mirror all that was left behind; else of a base and of what a
  * fetch brought since, as far as rewritten refs show.
  */
 export async function measureUnreachable(
-  git: Git,
-  path: string,
-  depth: Depth,
+  { job: { git }, mirror: { path, identity } }: Save,
   base: Snapshot | undefined,
   oids: readonly string[],
 ): Promise<number> {
-  if (depth === 'tip') {
+  if (identity.spec.depth === 'tip') {
     const held = await countPackBytes(path);
     return Math.max(0, held - ((await measureReached(git, path)) ?? held));
   }
@@ -78,19 +60,24 @@ export async function measureUnreachable(
 
 /** Names those of the layers again that the mirror has and the store still has. */
 export async function planPacking(
-  { job, store, path, key }: Packing,
+  { job, store, mirror: { path, identity } }: Save,
   layers: readonly Layer[],
   unreachableBytes: number,
 ): Promise<Planned> {
   const held = await findHeld(packDirectory(path), layers);
-  const isThere = await Promise.all(held.map(({ name }) => store.hasLayer(key, name, job.signal)));
+  const isThere = await Promise.all(
+    held.map(({ name }) => store.hasLayer(identity.key, name, job.signal)),
+  );
   const stored = held.filter((_, index) => isThere[index]);
   return { ...planSave(stored, await measureOthers(path, stored), unreachableBytes), stored };
 }
 
 /** The layer of all packs that are in none of the shared ones; throws `corrupt-mirror`. */
-export async function describeNewPacks(packing: Packing, shared: readonly Layer[]): Promise<Layer> {
-  return describePacks(packing.job, packing, await measureOthers(packing.path, shared));
+export async function describeNewPacks(
+  { job, mirror }: Save,
+  shared: readonly Layer[],
+): Promise<Layer> {
+  return describePacks(job, mirror, await measureOthers(mirror.path, shared));
 }
 
 /**
@@ -98,23 +85,25 @@ export async function describeNewPacks(packing: Packing, shared: readonly Layer[
  * `oids` are those of the refs. Walks a new pack of everything again. Throws `corrupt-mirror`.
  */
 export async function repackAsPlanned(
-  packing: Packing,
+  save: Save,
   found: Content,
   planned: Planned,
   oids: readonly string[],
 ): Promise<Content> {
   if (planned.repack === 'nothing') return found;
   const isOfAll = planned.repack === 'everything';
-  const { job, path, objectFormat, repackTimeoutMs: timeoutMs } = packing;
+  const { job, mirror, options } = save;
+  const { path, identity } = mirror;
   const { signal, account, git } = job;
   const { files, bytes } = found.layer;
   const packs = files.map(({ name }) => name).filter((name) => name.endsWith('.pack'));
-  const options = { objectFormat, timeoutMs, signal };
+  const { objectFormat } = identity;
+  const limits = { objectFormat, timeoutMs: options.repackTimeoutMs, signal };
   const isDone = await tryRepack(job, path, bytes, () =>
-    isOfAll ? repackEverything(git, path, oids, options) : mergePacks(git, path, packs, options),
+    isOfAll ? repackEverything(git, path, oids, limits) : mergePacks(git, path, packs, limits),
   );
-  if (!isDone) return { ...found, ...(await withoutRepack(packing, planned.stored)) };
-  const layer = await describeNewPacks(packing, planned.shared);
+  if (!isDone) return { ...found, ...(await withoutRepack(save, planned.stored)) };
+  const layer = await describeNewPacks(save, planned.shared);
   if (!isOfAll) return { ...found, shared: planned.shared, layer };
   await account.measure('walk', () => walkAll(git, path));
   return { shared: planned.shared, layer, walked: 0, unreachableBytes: 0 };
@@ -122,12 +111,13 @@ export async function repackAsPlanned(
 
 /** After a repack that failed, perhaps while it removed packs: names what is left. */
 async function withoutRepack(
-  packing: Packing,
+  save: Save,
   stored: readonly Layer[],
 ): Promise<Pick<Content, 'shared' | 'layer'>> {
-  const held = await findHeld(packDirectory(packing.path), stored);
-  const shared = chooseShared(held, sumBytes(await measureOthers(packing.path, held)));
-  return { shared, layer: await describeNewPacks(packing, shared) };
+  const { path } = save.mirror;
+  const held = await findHeld(packDirectory(path), stored);
+  const shared = chooseShared(held, sumBytes(await measureOthers(path, held)));
+  return { shared, layer: await describeNewPacks(save, shared) };
 }
 
 /** The packs that are in none of these layers. */
@@ -139,7 +129,7 @@ export async function measureOthers(path: string, layers: readonly Layer[]): Pro
 /** Recomputes the checksums of some packs; throws `corrupt-mirror`. */
 export async function describePacks(
   { account, log, signal }: Job,
-  { path, objectFormat }: Pick<PackingOptions, 'path' | 'objectFormat'>,
+  { path, identity: { objectFormat } }: SavedMirror,
   packs: readonly PackSize[],
 ): Promise<Layer> {
   const names = packs.flatMap(({ name }) => [partnerOf(name), name]);

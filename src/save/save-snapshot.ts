@@ -13,16 +13,10 @@ import { readSnapshot } from '../snapshot/look-up.ts';
 import type { StoredManifest } from '../stores/store.ts';
 import { underClaim } from './claimed.ts';
 import { chooseLineage, findObstacle, findUnchangedBase, type SaveResult } from './decide.ts';
-import {
-  packAndPublish,
-  type Save,
-  type SavedMirror,
-  type SaveOptions,
-} from './pack-and-publish.ts';
+import { packAndPublish } from './pack-and-publish.ts';
+import type { Save, SavedMirror, SaveOptions } from './save.ts';
 import { SAVE_LOCK_TIMEOUT_MS, underLock } from './locked.ts';
 import { readBase } from './publish.ts';
-
-export type { SavedMirror, SaveOptions };
 
 /**
  * Saves, under the mirror's lock. `isClaimed` says that main's claim on this snapshot is still this
