@@ -50,7 +50,7 @@ export function createMemoryStore({ now = Date.now }: MemoryStoreOptions = {}): 
 
     createManifest({ manifests }, number, content) {
       const isFree = !manifests.has(number);
-      if (isFree) manifests.set(number, { content: content.slice(), createdMs: now() });
+      if (isFree) manifests.set(number, { content: Uint8Array.from(content), createdMs: now() });
       return Promise.resolve(isFree);
     },
 
