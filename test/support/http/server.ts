@@ -150,7 +150,13 @@ export abstract class FaultyServer<
       request.durationMs = performance.now() - arrivedMs;
     });
     const signal = AbortSignal.any([gone.signal, this.stopping.signal]);
-    // Whatever an answer waits for, it ends with the server.
-    await Promise.race([this.answer({ ...described, message, response, signal }), this.#stopped]);
+    try {
+      // Whatever an answer waits for, it ends with the server.
+      await Promise.race([this.answer({ ...described, message, response, signal }), this.#stopped]);
+    } catch (error) {
+      // The response says so only later, maybe after the server has stopped.
+      if (!response.writableFinished) request.ending = 'broken';
+      throw error;
+    }
   }
 }
