@@ -21,7 +21,7 @@ export default {
   },
   testTimeout: 60_000,
   // More than two cores can run at once: many tests wait for something.
-  maxWorkers: 4,
+  maxWorkers: 5,
   // A process starts others more slowly the more memory it holds, and modules of suites that have ended stay.
   workerIdleMemoryLimit: '150MB',
   // Of tests in one suite that may run at the same time.

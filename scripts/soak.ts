@@ -38,6 +38,8 @@ const SUITES: Record<string, Record<string, string>> = {
   'test/jobs/faults/full-disk.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/mirror/main-job.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/mirror/post.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/secrets.test.ts': { CORRUPTIONS: '1' },
+  'test/jobs/checkout/prime.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/checkout/checkout-again.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/checkout/checkout-moved.test.ts': { CORRUPTIONS: '1' },
   'test/jobs/checkout/checkout-submodules.test.ts': { CORRUPTIONS: '1' },

@@ -14,6 +14,7 @@ import { git } from '../support/git.ts';
 import { canListProcesses, isRunning } from '../support/processes.ts';
 import { addCommits, repositorySizes } from '../support/repository-fixture.ts';
 import { isMaskCommand } from '../support/runner-commands.ts';
+import { chooseCases } from './scenarios/rounds.ts';
 import {
   expectMirrorOf,
   failureOf,
@@ -321,7 +322,7 @@ describe('another host', () => {
 describe('a server URL that holds the token', () => {
   const [first, rest] = [canary.slice(0, 12), canary.slice(12)];
 
-  test.each([
+  const urls = [
     ['as a password', `https://x-access-token:${canary}@github.com`],
     ['as a user', `https://${canary}@github.com`],
     ['with characters that end a password', `https://user:a@${canary}@github.com`],
@@ -332,7 +333,9 @@ describe('a server URL that holds the token', () => {
     ['in a fragment', `https://github.com/#${canary}`],
     ['of another scheme', `ssh://git:${canary}@github.com`],
     ['with a line end', `https://user:${first}\n${rest}@github.com`],
-  ])('%s: refused, and not printed', async (_, url) => {
+  ];
+
+  test.each(chooseCases(urls))('%s: refused, and not printed', async (_, url = '') => {
     const told = [...spellings, ...[first, rest].filter(() => url.includes('\n'))];
     for (const options of [
       { inputs: { 'github-server-url': url } },

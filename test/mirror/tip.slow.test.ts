@@ -78,7 +78,9 @@ async function expectNextJobs(world: World, machine: Machine, refs?: string[]): 
   await expectTipOf(other.path, world.upstream, refs);
 }
 
-describe.each<Format>(['sha1', 'sha256'])('a tip mirror with %s', (format) => {
+const FORMATS = chooseCases<Format>(['sha1', 'sha256']);
+
+describe.each(FORMATS)('a tip mirror with %s', (format) => {
   test('has the newest commit, whether cloned, restored or there already', async () => {
     const world = await createWorld(format);
     const first = await world.newMachine();
