@@ -42,12 +42,12 @@ const OF_ONE_RUN: Placeholders = [
   [/(?:^([\w/]+: )? {2}git: .*\n)+/gm, '$1  git: <progress>\n'],
   [/git says: .*?(?=; (?:cleaning|cloning|check|set) |$)/gm, 'git says: <words>'],
   // On a machine that was busy.
-  [/^(?:Lock|Look-up|Repack|Tidy|Wait): <time>\n/gm, ''],
+  [/^(?:[\w/]+: )?(?:Lock|Look-up|Repack|Tidy|Wait): <time>\n/gm, ''],
   [/^\| (?:Lock|Look-up|Repack|Tidy|Wait) \| <time> .*\n/gm, ''],
-  [/^ {2}(?:downloading|reading|saving) packs: .*\n/gm, ''],
+  [/^(?:[\w/]+: )? {2}(?:downloading|reading|saving) packs: .*\n/gm, ''],
   [/^::group::.*\n::endgroup::\n/gm, ''],
   // A restore runs in parallel, and either may end first.
-  [/^(Probe: <time>\n)(Restoring .*\n)?(Restore: .*\n)/gm, '$2$3$1'],
+  [/^(([\w/]+: )?Probe: <time>\n)(\2Restoring .*\n)?(\2Restore: .*\n)/gm, '$3$4$1'],
   [/\n<details><summary>Phases<\/summary>\n\n(?:\| .*\n){2}\n<\/details>\n/g, ''],
 ];
 
