@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { PassThrough } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { formatDuration } from '../../lib/durations.ts';
-import { MirrorError, reasonOf, toMirrorError } from '../../lib/errors.ts';
+import { MirrorError, reasonOf, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { runChild, type ChildResult } from '../../lib/process.ts';
 import { watchForStall } from '../../lib/stall.ts';
 import type { CacheAnswer, CacheMessage, CacheOrder, CacheWord } from './protocol.ts';
@@ -56,6 +56,8 @@ export class WorkerPool {
 
   /** Runs work with a worker for itself. If it throws, the worker has ended. */
   async use<T>(signal: AbortSignal, work: (ask: Ask) => Promise<T>): Promise<T> {
+    // It may have been cancelled while the caller made its folder.
+    throwIfCancelled(signal);
     this.#idle = this.#idle.filter(({ isRunning }) => isRunning);
     const worker = this.#idle.pop() ?? new Worker(this.#options);
     const stop = () => {
