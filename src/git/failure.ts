@@ -125,7 +125,7 @@ const RULES: readonly Rule[] = [
     // No single words: names of repositories are in the messages (`inflate`, `openssl`).
     kind: 'corrupt-mirror',
     pattern:
-      /missing (?:object|blob|tree|commit|necessary)|bad (?:object|tree|commit|packed object)|could not (?:parse|read) [0-9a-f]{40}|(?:could not|unable to) get (?:type|size) of|unable to (?:read|parse) (?:[0-9a-f]{40}|sha1|object|tree|packed)|is corrupt|corrupt (?:loose|packed)|^(?:error|fatal): (?:serious )?inflate|object file .* is empty|unresolved deltas|did not send all necessary objects|packfile .* (?:cannot be|does not match|is far too)|index file .* (?:is too|corrupt)|wrong index|sha1 mismatch|hash mismatch|unable to create '.*\.lock'|not a git repository: '|unable to find [0-9a-f]{40}|error in object|delta base|unexpected line in .*packed-refs|failed to (?:read|unpack|traverse)/im,
+      /missing (?:object|blob|tree|commit|necessary)|bad (?:object|tree|commit|packed object)|could not (?:parse|read) [0-9a-f]{40}|(?:could not|unable to) get (?:type|size) of|unable to (?:read|parse) (?:[0-9a-f]{40}|sha1|object|tree|packed)|is corrupt|corrupt (?:loose|packed)|^(?:error|fatal): (?:serious )?inflate|object file .* is empty|unresolved deltas|did not send all necessary objects|packfile .* (?:cannot be|does not match|is far too)|index file .* (?:is too|corrupt)|wrong index|sha1 mismatch|hash mismatch|unable to create '.*\.lock'|not a git repository: '|unable to find [0-9a-f]{40}|error in object|inconsistent object length|delta base|unexpected line in .*packed-refs|failed to (?:read|unpack|traverse)/im,
   },
   {
     kind: 'network',

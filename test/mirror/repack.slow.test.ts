@@ -226,6 +226,20 @@ describe('what is damaged or missing', () => {
     120_000,
   );
 
+  test('an object whose length is not what its pack says stops a repack', async () => {
+    const mirror = await createMirror();
+    const packs = await listPacks(mirror);
+    const file = join(packDirectory(mirror), packs[0] ?? '');
+    const listed = await git(mirror, ['verify-pack', '-v', file]);
+    const [, offset] = /^[0-9a-f]+ blob +\d+ \d+ (\d+)$/m.exec(listed) ?? [];
+    flipBit(file, Number(offset), 2);
+    await expect(mergePacks(mirrorGit, mirror, packs, options)).rejects.toMatchObject({
+      code: 'corrupt-mirror',
+      message: expect.stringContaining('inconsistent object length') as unknown,
+    });
+    expect(await listPacks(mirror)).toEqual(packs);
+  });
+
   test('an object that is in no pack stops a repack of all', async () => {
     const mirror = await createMirror();
     const objects = await objectsOf(mirror);
