@@ -3,11 +3,11 @@
  * that uses them, as in actions/checkout. The machine's ssh_config is read (for a proxy or a jump host), and options that
  * must have a certain value are overridden.
  */
-import { glob, mkdtemp, open, readFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError, systemCode, toMirrorError } from '../lib/errors.ts';
 import { findExecutable } from '../lib/executable.ts';
-import { removeTree } from '../lib/files.ts';
+import { listFolder, removeTree } from '../lib/files.ts';
 import { runBrief } from '../lib/process.ts';
 import { composeKnownHosts } from './known-hosts.ts';
 
@@ -83,12 +83,9 @@ export async function openSsh(identity: SshIdentity, options: SshOptions): Promi
 
 /** Removes the folders that killed steps left behind. Returns their number. */
 export async function sweepSsh(temporaryFolder: string): Promise<number> {
-  let count = 0;
-  for await (const name of glob(`${FOLDER}*`, { cwd: temporaryFolder })) {
-    await removeTree(join(temporaryFolder, name));
-    count += 1;
-  }
-  return count;
+  const left = (await listFolder(temporaryFolder)).filter(({ name }) => name.startsWith(FOLDER));
+  for (const { name } of left) await removeTree(join(temporaryFolder, name));
+  return left.length;
 }
 
 /**

@@ -1,4 +1,5 @@
 /** What Node's fs leaves to its callers: renames that Windows refuses for a moment, durable writes. */
+import type { Dirent } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +22,16 @@ export async function renameStubbornly(from: string, to: string): Promise<void> 
     }
   }
   await rename(from, to);
+}
+
+/** What a folder holds; nothing where there is no folder. */
+export async function listFolder(path: string): Promise<Dirent[]> {
+  try {
+    return await readdir(path, { withFileTypes: true });
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /**

@@ -8,10 +8,10 @@
  * replaces the mirror.
  */
 import { randomBytes } from 'node:crypto';
-import { glob, mkdir, rmdir } from 'node:fs/promises';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describeError } from '../lib/errors.ts';
-import { isPresent, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
+import { isPresent, listFolder, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
 import type { Job } from '../job/job.ts';
 import { SHALLOW_FILE } from '../mirror/directory.ts';
 import type { Ref } from '../mirror/refs.ts';
@@ -152,7 +152,7 @@ const STAGING_NAME = /^\.mirror-action-priming-[0-9a-f]{16}$/;
 
 /** Removes what a killed step left in the folder. Only one job at a time works in a workspace. */
 async function sweepStaging({ log }: Job, folder: string): Promise<void> {
-  for await (const entry of glob(`${STAGING}*`, { cwd: folder, withFileTypes: true })) {
+  for (const entry of await listFolder(folder)) {
     if (!entry.isDirectory() || !STAGING_NAME.test(entry.name)) continue;
     const path = join(folder, entry.name);
     try {
