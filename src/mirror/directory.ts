@@ -4,10 +4,17 @@
  * belongs to a process that has ended.
  */
 import type { Dirent } from 'node:fs';
-import { mkdtemp, readdir, readFile, rename, rmdir, statfs } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rmdir, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { toMirrorError } from '../lib/errors.ts';
-import { isPresent, makeFolder, removeTree, renameStubbornly, writeWhole } from '../lib/files.ts';
+import {
+  isPresent,
+  listFolder,
+  makeFolder,
+  removeTree,
+  renameStubbornly,
+  writeWhole,
+} from '../lib/files.ts';
 import { RECORD_FILE } from './record.ts';
 import { packDirectory, removeOthers, repairPacks, tidyPacks } from './packs.ts';
 import {
@@ -93,7 +100,7 @@ async function keepsShallow(directory: string, depth: Depth): Promise<boolean> {
 /** Whether the mirror has worktrees, whose files and new objects `layOut` would remove. */
 export async function hasWorktrees(directory: string): Promise<boolean> {
   const folder = join(directory, 'worktrees');
-  return (await isPresent(folder)) && (await readdir(folder)).length > 0;
+  return (await listFolder(folder)).length > 0;
 }
 
 function formatConfig(objectFormat: ObjectFormat): string {
@@ -175,8 +182,9 @@ async function moveAside(path: string): Promise<string | undefined> {
  */
 export async function sweep(path: string): Promise<number> {
   const parent = dirname(path);
-  const entries = (await isPresent(parent)) ? await readdir(parent, { withFileTypes: true }) : [];
-  const left = entries.filter((entry) => entry.isDirectory() && isLeftover(entry.name, path));
+  const left = (await listFolder(parent)).filter(
+    (entry) => entry.isDirectory() && isLeftover(entry.name, path),
+  );
   for (const { name } of left) await removeTree(join(parent, name));
   return left.length;
 }
