@@ -197,7 +197,7 @@ class CheckedStore<S> implements Store {
   }
 }
 
-/** A store that tells the time by the second may round up. */
+/** None below 0: a store may tell the time by the second, or list what is younger than its `now`. */
 function withAges<T extends { ageMs: number }>(items: readonly T[]): T[] {
   return items.map((item) => ({ ...item, ageMs: Math.max(0, item.ageMs) }));
 }

@@ -83,11 +83,7 @@ const removal: RemovalOf<Session> = {
     const nowMs = await folders.nowMs();
     const aged = async (folder: string): Promise<{ name: string; ageMs: number }[]> => {
       const entries = await listTimes(folder);
-      // Those created after `now` was taken have no age.
-      return entries.map(({ name, changedMs }) => ({
-        name,
-        ageMs: Math.max(0, nowMs - changedMs),
-      }));
+      return entries.map(({ name, changedMs }) => ({ name, ageMs: nowMs - changedMs }));
     };
     const manifests = (await aged(folders.manifests)).flatMap(({ name, ageMs }) => {
       const number = numberOf(name);
