@@ -130,7 +130,7 @@ function judge({ account }: Job, result: LookUp, store: Store): Judgement {
     case 'nothing':
       return { name: 'snapshot-absent' };
     case 'snapshot':
-      return { name: 'snapshot-found', found: { snapshot: result.snapshot, store } };
+      return { name: 'snapshot-found', found: { snapshot: result, store } };
     case 'revocation':
       account.fallBack(
         `Snapshots up to ${String(result.number)} were revoked: ${result.reason}`,
@@ -171,7 +171,7 @@ export async function unpackFound(
     return await account.measure(
       'restore',
       () => withTransferDeadline(signal, work),
-      () => sumBytes(snapshot.snapshot.layers),
+      () => sumBytes(snapshot.manifest.layers),
     );
   } catch (error) {
     if (error instanceof MirrorError && error.code === 'bad-snapshot') {

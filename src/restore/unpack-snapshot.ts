@@ -41,7 +41,7 @@ export interface UnpackOptions {
  */
 export async function unpackSnapshot(
   { git, store, key, verification, log, signal }: UnpackOptions,
-  { number, id, content, snapshot }: FoundSnapshot,
+  { number, id, content, manifest: snapshot }: FoundSnapshot,
   directory: string,
 ): Promise<Candidate> {
   const { objectFormat, head } = snapshot;

@@ -59,7 +59,7 @@ export function findObstacle(
   const sound = newest
     .filter((each) => each.found === 'snapshot')
     .filter(({ id }) => !state.rejected.includes(id));
-  const same = sound.find(({ snapshot }) => snapshot.snapshot.refsDigest === state.refsDigest);
+  const same = sound.find(({ manifest }) => manifest.refsDigest === state.refsDigest);
   if (same !== undefined && !isForced) return { result: 'unchanged', id: same.id };
   const number = newest[0]?.number ?? 0;
   if (number > fence) return { result: 'superseded', number };
@@ -91,6 +91,6 @@ export function chooseLineage(
   const [first] = newest;
   if (first?.found !== 'snapshot' || rejected.includes(first.id))
     return { base: undefined, layers: [] };
-  const names = new Set(first.snapshot.snapshot.layers.map(({ name }) => name));
+  const names = new Set(first.manifest.layers.map(({ name }) => name));
   return { base: undefined, layers: own?.layers.filter(({ name }) => names.has(name)) ?? [] };
 }

@@ -9,13 +9,13 @@ export interface FoundSnapshot {
   id: string;
   /** The manifest's bytes. */
   content: Uint8Array;
-  snapshot: Snapshot;
+  manifest: Snapshot;
 }
 
 /** What is stored under a number; `createdAt` (milliseconds) is by its writer's clock. */
 export type LookUp =
   | { found: 'nothing'; number: 0 }
-  | { found: 'snapshot'; number: number; id: string; createdAt: number; snapshot: FoundSnapshot }
+  | ({ found: 'snapshot'; createdAt: number } & FoundSnapshot)
   | { found: 'revocation'; number: number; id: string; createdAt: number; reason: string }
   | { found: 'bad-manifest'; number: number; id: string; reason: string };
 
@@ -38,8 +38,7 @@ export async function readSnapshot(
     }
     const fault = findIdentityFault(manifest, identity);
     if (fault !== undefined) return { found: 'bad-manifest', number, id, reason: fault };
-    const snapshot = { number, id, content, snapshot: manifest };
-    return { found: 'snapshot', number, id, createdAt, snapshot };
+    return { found: 'snapshot', number, id, createdAt, content, manifest };
   } catch (error) {
     if (!hasCode(error, 'bad-snapshot')) throw error;
     return { found: 'bad-manifest', number, id, reason: error.message };

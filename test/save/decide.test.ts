@@ -47,8 +47,8 @@ function found(
   const id = `${String(number)}-id`;
   const content = new Uint8Array();
   const createdAt = NOW - ageMs;
-  const held = { number, id, content, snapshot: snapshot(number, refsDigest, layers) };
-  return { found: 'snapshot', number, id, createdAt, snapshot: held };
+  const manifest = snapshot(number, refsDigest, layers);
+  return { found: 'snapshot', number, id, createdAt, content, manifest };
 }
 
 const nothing: LookUp = { found: 'nothing', number: 0 };
