@@ -1,12 +1,20 @@
-/** The table of failures in docs/troubleshooting.md. Its type requires an entry for each error code. Pure. */
+/** The table of failures in docs/troubleshooting.md. Its types require an entry for each code. Pure. */
 import { ADVICE } from '../../src/action/report/advice.ts';
+import type { FallbackKind } from '../../src/job/account.ts';
 import type { ErrorCode } from '../../src/lib/errors.ts';
 
 interface Failure {
   /** What the message says. */
   says: string;
   /** What happens to the job. */
-  then: 'main fails' | 'main goes on' | 'post skips' | 'main clones' | 'either';
+  then:
+    | 'main fails'
+    | 'main goes on'
+    | 'post skips'
+    | 'main clones'
+    | 'fetch is replaced'
+    | 'place is refused'
+    | 'either';
 }
 
 const FAILURES: Record<ErrorCode, Failure> = {
@@ -14,7 +22,7 @@ const FAILURES: Record<ErrorCode, Failure> = {
   'not-found': { says: 'upstream has no such repository, or does not show it', then: 'main fails' },
   moved: { says: 'upstream redirects to another address', then: 'main fails' },
   network: { says: 'upstream could not be reached, or the connection broke', then: 'main fails' },
-  timeout: { says: 'a fetch or clone exceeded its deadline', then: 'main fails' },
+  timeout: { says: 'a listing, fetch or clone exceeded its deadline', then: 'fetch is replaced' },
   'empty-upstream': { says: 'upstream has no refs, or none that match `refs`', then: 'main fails' },
   'depth-refused': {
     says: 'upstream has no way to leave out history, as a server of static files',
@@ -28,13 +36,13 @@ const FAILURES: Record<ErrorCode, Failure> = {
     says: 'the lock file was removed or replaced, or another job took over the claim',
     then: 'either',
   },
-  unknown: { says: 'git or a server failed in an unexpected way', then: 'main fails' },
+  unknown: { says: 'git or a server failed in an unexpected way', then: 'fetch is replaced' },
   'invalid-input': { says: 'an input or a variable of the runner is invalid', then: 'main fails' },
   'git-unusable': { says: 'git is not installed or too old', then: 'main fails' },
   'ssh-unusable': { says: 'ssh is not installed or cannot be set up', then: 'main fails' },
   'mirror-refused': {
-    says: 'the folder at `mirror-path` is not a mirror of this repository',
-    then: 'main fails',
+    says: 'the folder at `mirror-path` is not a mirror of this repository with these settings',
+    then: 'place is refused',
   },
   'bad-snapshot': {
     says: 'a snapshot is damaged, incomplete or of another repository',
@@ -44,19 +52,34 @@ const FAILURES: Record<ErrorCode, Failure> = {
   'store-read-only': { says: 'this job may read the store but not write it', then: 'post skips' },
 };
 
+/** Fallbacks that are no errors. */
+const FALLBACKS: Record<Exclude<FallbackKind, ErrorCode>, string> = {
+  'snapshot-revoked':
+    '| a save found that the newest snapshots lack objects, and revoked them | Main clones. | Nothing: the clone is saved. |',
+  'unusable-mirror':
+    '| the mirror on this machine is incomplete or damaged | Main restores a snapshot or clones. | If it happens again, check the disk of this runner. |',
+};
+
 const CONSEQUENCES: Record<Failure['then'], string> = {
   'main fails': 'The step fails and nothing is saved.',
-  'main goes on': 'A warning. Main continues without a snapshot; post saves nothing.',
+  'main goes on':
+    'A warning. Main continues without a snapshot. Post saves nothing if the store could not even be asked for its newest snapshot, or fails again.',
   'post skips': 'One line in the log of post. Nothing is saved.',
   'main clones':
     'A warning. Main uses an older snapshot or clones. The step fails only if the clone does.',
+  'fetch is replaced':
+    'If a fetch fails, main clones. If listing the refs or cloning fails, the step fails and nothing is saved.',
+  'place is refused':
+    'The step fails and nothing is saved. If the default place or the lock is unavailable, a warning: the job makes a mirror of its own.',
   either: 'In main the step fails. In post nothing is saved.',
 };
 
 export function describeFailures(): string {
   const rows = (Object.keys(FAILURES) as ErrorCode[]).map((code) => {
     const { says, then } = FAILURES[code];
-    return `| ${says} | ${CONSEQUENCES[then]} | ${ADVICE[code]} |`;
+    return `| \`${code}\` | ${says} | ${CONSEQUENCES[then]} | ${ADVICE[code]} |`;
   });
-  return ['| failure | what happens | what to do |', '| --- | --- | --- |', ...rows].join('\n');
+  const fallbacks = Object.entries(FALLBACKS).map(([code, cells]) => `| \`${code}\` ${cells}`);
+  const head = ['| code | failure | what happens | what to do |', '| --- | --- | --- | --- |'];
+  return [...head, ...rows, ...fallbacks].join('\n');
 }
