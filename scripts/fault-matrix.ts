@@ -110,7 +110,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'The holder of a lock or claim dies',
-    expected: 'a lock is free at once; a claim is taken over within its life and one poll',
+    expected:
+      'a lock is free at once; on a disk or in S3 a claim is taken over within its life and one poll',
     tests: [
       ['locks/machine', 'holders that die, stop or wait'],
       ['locks/claims/claims', 'among processes'],
@@ -306,7 +307,8 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
   },
   {
     fault: 'Upstream hangs, stalls half-way, computes silently, or limits requests',
-    expected: 'a sign of life is waited for, a stall is retried, all within `fetch-timeout`',
+    expected:
+      'a sign of life is waited for, a stall is retried, each fetch ends within `fetch-timeout`',
     tests: [
       ['mirror/upstream-waiting', ''],
       ['jobs/mirror/slow-upstream', ''],
