@@ -1,6 +1,6 @@
 /**
- * A lock: the right that jobs contend for, so that one holder at a time restores, clones, fetches
- * or archives a mirror.
+ * A lock: the right that jobs contend for, so that only one job at a time restores, clones, fetches
+ * or saves a mirror.
  *
  * Calling sequence: `acquire`, look again at what the lock guards (the last holder has changed it),
  * work, `release`. `release` is called exactly once, whatever happened.
