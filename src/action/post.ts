@@ -61,7 +61,8 @@ async function run(repository: MirrorState, submodules: readonly MirrorState[]):
 async function saveMirror(opened: Job, chosen: Settings, state: MirrorState): Promise<MirrorSave> {
   const { name, spec } = state;
   const job = name === '' ? opened : nameJob(opened, name);
-  await warnOfLostSaving(state);
+  // Advice only: a `.git` that cannot be read by now must not keep anything from being saved.
+  await warnOfLostSaving(state).catch(() => undefined);
   const result = await save(job, chosen, state).catch((error: unknown) => ({
     ...{ result: 'failed' as const, error },
   }));

@@ -1,5 +1,7 @@
 /** Checkouts in a workspace that was primed with `fetch-depth: 1`: one commit with its files, and no history. */
 import { describe, expect, test } from '@jest/globals';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { addCommits } from '../../support/repository-fixture.ts';
 import {
   expectSameBehaviour,
@@ -18,7 +20,7 @@ import {
   TOKEN,
   type Wish,
 } from '../scenarios/checkout-scenario.ts';
-import { succeed, useScenarios } from '../scenarios/scenario.ts';
+import { succeed, useScenarios, verdict } from '../scenarios/scenario.ts';
 import { TIP, describeTipReplays, mainOf } from '../scenarios/tip-replays.ts';
 import { chooseCases } from '../scenarios/rounds.ts';
 
@@ -88,6 +90,14 @@ describe('a checkout that asks for more', () => {
     await expectSameRefs(pair, await mainOf(scenario));
     await expectSameBehaviour(pair, scenario);
   });
+});
+
+test('a `.git` that is a file by then keeps post from nothing', async () => {
+  const scenario = await createUpstream(scenarios);
+  const job = await prime(scenario, {}, scenario.newMachine(), TIP);
+  await rm(join(job.workspace, '.git'), { recursive: true });
+  await writeFile(join(job.workspace, '.git'), 'gitdir: elsewhere\n');
+  expect(verdict(await succeed(job.post()))).toMatch(/^Saved snapshot 1-/);
 });
 
 test('the workspace costs upstream what changed since the last snapshot, on any machine', async () => {
