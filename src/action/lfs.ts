@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { getState, saveState } from '@actions/core';
 import * as v from 'valibot';
 import type { Job } from '../job/job.ts';
+import { describeError } from '../lib/errors.ts';
 import { labelLog } from '../lib/log.ts';
 import { bringLfsObjects, type LfsOutcome } from '../lfs/bring-objects.ts';
 import { primeLfsObjects } from '../lfs/prime-objects.ts';
@@ -37,7 +38,9 @@ export async function bringLfs(
   const brought = await bringLfsObjects(session, options);
   if (brought === undefined) return undefined;
   reportEarlySave(brought.early, labelLog(job.log, 'LFS objects'));
-  await writeState(job, brought.save);
+  await writeState(job, brought.save).catch((error: unknown) => {
+    job.account.fallBack(`LFS objects will not be saved: ${describeError(error)}`, error);
+  });
   if (primed.result !== 'primed') return brought.outcome;
   const objects = await primeLfsObjects(job, brought, join(primed.path, '.git'));
   return { ...brought.outcome, primed: objects };

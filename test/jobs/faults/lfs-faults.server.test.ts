@@ -380,6 +380,18 @@ onSmallDisks('a full disk leaves the LFS objects to the checkout', async () => {
   await succeed(job.post());
 });
 
+onSmallDisks('a RUNNER_TEMP that cannot be written costs no job its LFS objects', async () => {
+  const scenario = await lfs.create(CONTENTS);
+  const temporary = disks.memory(1024 * 1024);
+  disks.makeReadOnly(temporary);
+  const job = lfs.job(scenario, { environment: { RUNNER_TEMP: temporary } });
+  const { main } = await runLfs(job);
+  expect(warningsOf(main)).toEqual([
+    expect.stringMatching(/^LFS objects will not be saved: .*EROFS/),
+  ]);
+  expect(primedOids(job)).toEqual(OIDS);
+});
+
 test('the token is nowhere, with every variable for debugging and a server that fails', async () => {
   const canary = `ghs_${randomBytes(18).toString('hex')}`;
   const scenario = await lfs.create(CONTENTS);
