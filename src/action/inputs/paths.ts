@@ -38,10 +38,11 @@ function isBelow(path: string, folder: string): boolean {
   return names !== '..' && !names.startsWith(`..${sep}`) && !isAbsolute(names);
 }
 
-/** The real path of the part that exists, followed by the rest as written. */
+/** The real path of the part that exists, in the case that the disk has it in, followed by the rest as written. */
 function followLinks(path: string): string {
   try {
-    return realpathSync(path);
+    // Node's own implementation keeps the case as written, which macOS ignores.
+    return realpathSync.native(path);
   } catch {
     const parent = dirname(path);
     return parent === path ? path : join(followLinks(parent), basename(path));

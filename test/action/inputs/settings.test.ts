@@ -1,7 +1,8 @@
 /** Inputs as people write them, good and bad, and action.yml checked against settings. */
 import { symlink, writeFile } from 'node:fs/promises';
 import { userInfo } from 'node:os';
-import { join, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { MirrorError } from '../../../src/lib/errors.ts';
@@ -618,6 +619,17 @@ describe('a bad value is refused by a message that names the input, the value an
     );
     expect(message).toContain('outside the workspace');
   });
+});
+
+test('a disk-path in the workspace is refused in any case that the disk takes for the same', async () => {
+  const workspace = await directories.create('workspace');
+  const other = join(dirname(workspace), basename(workspace).toUpperCase());
+  const given = { 'disk-path': join(other, 'store') };
+  // As it is on macOS and Windows.
+  const isSame = existsSync(other);
+  const read = () => settingsOf(given, { GITHUB_WORKSPACE: workspace });
+  if (isSame) expect(read).toThrow(/outside the workspace/);
+  else expect(read).not.toThrow();
 });
 
 describe('an input that is given as an empty string', () => {
