@@ -79,6 +79,8 @@ async function adopt(path: string, folder: string, oid: string): Promise<void> {
   const target = objectPath(folder, oid);
   await makeFolder(dirname(target));
   await chmod(path, 0o444);
+  // Windows does not replace a read-only file, which an object is.
+  await rm(target, { force: true });
   await renameStubbornly(path, target);
 }
 
@@ -90,13 +92,12 @@ export async function placeObjects(
   signal: AbortSignal,
 ): Promise<number> {
   const target = join(gitDirectory, 'lfs');
-  let copiedBytes = 0;
-  await mapEachOf(objects, FILES_AT_ONCE, signal, async ({ oid, size }, bounded) => {
+  const copied = await mapEachOf(objects, FILES_AT_ONCE, signal, async ({ oid, size }, bounded) => {
     const to = objectPath(target, oid);
     await makeFolder(dirname(to));
-    copiedBytes += await linkOrCopy(objectPath(folder, oid), to, size, bounded);
+    return linkOrCopy(objectPath(folder, oid), to, size, bounded);
   });
-  return copiedBytes;
+  return copied.reduce((sum, bytes) => sum + bytes, 0);
 }
 
 /**
@@ -117,7 +118,7 @@ export async function bundleObjects(
     if (!(await isSound(path, object, signal, target))) {
       // The next job downloads it again.
       await rm(path, { force: true });
-      throw new MirrorError('corrupt-mirror', `${path} was removed or changed during this job`);
+      throw new MirrorError('corrupt-mirror', `${path} was removed or changed`);
     }
     done += object.size;
     onBytes(done);

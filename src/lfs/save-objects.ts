@@ -66,7 +66,7 @@ export async function tidyLfsObjects(job: Job, save: LfsSave): Promise<void> {
   }
 }
 
-/** The same for a job that has the mirror's lock already. */
+/** Saves, for a job that already holds the mirror's lock. */
 export async function saveUnderLock(
   job: Job,
   store: Store,

@@ -14,6 +14,7 @@ import {
 } from '../../src/lfs/objects.ts';
 import type { LfsObject } from '../../src/lfs/pointers.ts';
 import { isPresent } from '../../src/lib/files.ts';
+import { canMount, mounts } from '../support/mounts.ts';
 import { createRandom } from '../support/random.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
 
@@ -26,6 +27,7 @@ const OBJECTS = CONTENTS.map((content): LfsObject => ({
 }));
 const [FIRST, SECOND, THIRD] = OBJECTS as [LfsObject, LfsObject, LfsObject];
 
+const disks = mounts();
 let root: string;
 let folder: string;
 
@@ -36,6 +38,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  disks.removeAll();
   await removeDirectory(root);
 });
 
@@ -77,6 +80,8 @@ describe('a bundle', () => {
     await bundleObjects(folder, OBJECTS, bundle(), options);
     const target = join(root, 'target');
     expect(await unpackBundle(bundle(), OBJECTS, target, signal)).toEqual(oids(...OBJECTS));
+    // Over those that are here: whole layers are restored.
+    expect(await unpackBundle(bundle(), OBJECTS, target, signal)).toEqual(oids(...OBJECTS));
     for (const [index, { oid }] of OBJECTS.entries()) {
       const content = await readFile(objectPath(target, oid));
       expect(content.equals(CONTENTS[index] ?? Buffer.alloc(0))).toBe(true);
@@ -107,6 +112,15 @@ test('objects are placed in a git directory by hard links', async () => {
   expect(await placeObjects(folder, target, OBJECTS, signal)).toBe(0);
   const [here, there] = [objectPath(folder, THIRD.oid), objectPath(join(target, 'lfs'), THIRD.oid)];
   expect((await stat(there)).ino).toBe((await stat(here)).ino);
+});
+
+const onOtherDisk = canMount('tmpfs') ? test : test.skip;
+
+onOtherDisk('objects are placed on another disk by copies, whose bytes are counted', async () => {
+  const target = join(disks.memory(16 * 1024 * 1024), '.git');
+  const total = OBJECTS.reduce((sum, { size }) => sum + size, 0);
+  expect(await placeObjects(folder, target, OBJECTS, signal)).toBe(total);
+  expect(await findSound(join(target, 'lfs'), OBJECTS, signal)).toEqual(oids(...OBJECTS));
 });
 
 test('an object that nobody needed for a month is removed, one that was needed lately is not', async () => {
