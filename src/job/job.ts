@@ -23,7 +23,7 @@ export interface Job {
   lockOf(path: string): Lock;
   /** The claim on making the snapshot of that number; undefined if the store has no claims. */
   claimOf: ((key: string, number: number) => Lock) | undefined;
-  /** Absolute path of an empty folder that is removed after the job. */
+  /** Absolute path of a folder that the runner empties after the job. Other steps use it, too. */
   temporaryFolder: string;
 }
 

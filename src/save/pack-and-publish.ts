@@ -1,6 +1,8 @@
 /** One save, once it is decided: packs, checks, uploads, and removes old snapshots. Under the mirror's lock. */
-import { hasCode } from '../lib/errors.ts';
-import { wipe } from '../mirror/directory.ts';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MirrorError, describeError, hasCode } from '../lib/errors.ts';
+import { BASE_MANIFEST_FILE, wipe } from '../mirror/directory.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
 import { listNeededOids } from '../mirror/refs.ts';
 import { limitHistory } from '../mirror/shallow.ts';
@@ -20,7 +22,6 @@ import {
   hasHole,
   publishManifest,
   publishSnapshot,
-  writeBase,
 } from './publish.ts';
 import { retain } from './retention.ts';
 import type { Save, Saved } from './save.ts';
@@ -52,13 +53,8 @@ export async function packAndPublish(
     content = await repackAsPlanned(save, found, planned, oids);
   } catch (error) {
     if (!hasCode(error, 'corrupt-mirror')) throw error;
-    try {
-      // Damage that came with the snapshot is revoked, for all who would restore it.
-      const isInherited = hasSoundPacks && base !== undefined && (await hasHole(git, path, base));
-      if (isInherited) await publishRevocation(save, fence);
-    } finally {
-      await wipe(path);
-    }
+    if (hasSoundPacks && base !== undefined) await revokeIfDamaged(save, base, fence);
+    await wipe(path);
     return { result: 'corrupt', reason: error.message };
   }
   return publish(save, record, describeSnapshot(save, saved, content), content.layer);
@@ -83,16 +79,22 @@ async function publish(
   );
   if (publication.is === 'superseded') return { result: 'superseded', number: publication.number };
   const { number, id, content } = publication;
-  await writeBase(path, content);
   const isWalked = snapshot.savesSinceFullWalk === 0;
-  await writeRecord(path, {
-    ...record,
-    base: { number, id, refsDigest: record.refsDigest },
-    walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
-    fence: number,
-    rejected: [],
-  });
-  await retain(save.job, store, identity.key, save.options.maxSnapshots);
+  try {
+    // The record names the base after it.
+    await writeFile(join(path, BASE_MANIFEST_FILE), content);
+    await writeRecord(path, {
+      ...record,
+      base: { number, id, refsDigest: record.refsDigest },
+      walkedRefsDigest: isWalked ? record.refsDigest : record.walkedRefsDigest,
+      fence: number,
+      rejected: [],
+    });
+  } catch (error) {
+    // Everybody can restore it by now. The next save from this mirror only has to do more.
+    account.recover(`Snapshot ${id} is not noted in ${path}: ${describeError(error)}`, error);
+  }
+  await retain(job, store, identity.key, save.options.maxSnapshots);
   return { result: 'published', id, bytes: layer.bytes + content.length };
 }
 
@@ -119,11 +121,20 @@ function describeSnapshot(
   };
 }
 
-/** Tells every reader not to use this number or any below. */
-async function publishRevocation(save: Save, fence: number): Promise<void> {
+/** If the damage came with the base, tells every reader not to use that or any before. Never throws. */
+async function revokeIfDamaged(save: Save, base: Snapshot, fence: number): Promise<void> {
   const { job, store, mirror, options } = save;
-  const reason = 'an object is missing that its refs need';
-  const writer = describeWriter(job, options, fence + 1);
-  const revocation = { ...writer, kind: 'revocation' as const, reason };
-  await publishManifest(store, mirror.identity.key, revocation, job.signal);
+  try {
+    if (!(await hasHole(job.git, mirror.path, base))) return;
+    const reason = 'an object is missing that its refs need';
+    const writer = describeWriter(job, options, fence + 1);
+    const revocation = { ...writer, kind: 'revocation' as const, reason };
+    const publication = await publishManifest(store, mirror.identity.key, revocation, job.signal);
+    if (publication.is === 'published') return;
+    const { number } = publication;
+    throw new MirrorError('bad-snapshot', `another job saved snapshot ${String(number)} first`);
+  } catch (error) {
+    const what = `Snapshot ${String(base.number)} may be damaged, and was not revoked`;
+    job.account.fallBack(`${what}: ${describeError(error)}`, error);
+  }
 }

@@ -5,6 +5,7 @@
 import { sumBytes } from '../lib/bytes.ts';
 import { hasCode, describeError, throwIfCancelled } from '../lib/errors.ts';
 import type { Job } from '../job/job.ts';
+import { mapEachOf } from '../lib/parallel.ts';
 import { hasRoomForCopy } from '../mirror/directory.ts';
 import { mergePacks, repackEverything } from '../mirror/maintenance.ts';
 import { measureReached, measureUnreached, walkAll } from '../mirror/objects.ts';
@@ -65,8 +66,8 @@ export async function planPacking(
   unreachableBytes: number,
 ): Promise<Planned> {
   const held = await findHeld(packDirectory(path), layers);
-  const isThere = await Promise.all(
-    held.map(({ name }) => store.hasLayer(identity.key, name, job.signal)),
+  const isThere = await mapEachOf(held, 4, job.signal, ({ name }, bounded) =>
+    store.hasLayer(identity.key, name, bounded),
   );
   const stored = held.filter((_, index) => isThere[index]);
   return { ...planSave(stored, await measureOthers(path, stored), unreachableBytes), stored };

@@ -1,5 +1,5 @@
 /** From a mirror to a snapshot that everybody sees: its layers first, its manifest last. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { hasCode, systemCode } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
@@ -198,9 +198,4 @@ export async function readBase(
     if (isGone || hasCode(error, 'bad-snapshot')) return undefined;
     throw error;
   }
-}
-
-/** Makes a published snapshot the base that a mirror descends from; the record names it after. */
-export async function writeBase(directory: string, content: Uint8Array): Promise<void> {
-  await writeFile(join(directory, BASE_MANIFEST_FILE), content);
 }

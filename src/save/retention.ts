@@ -1,13 +1,15 @@
 /**
- * Retention: which manifests and layers of a key a store may let go.
+ * Retention: which manifests and layers of a key are removed from a store.
  *
- * A restore or a save that is under way must never lose what it works on. Both end within
- * TRANSFER_TIMEOUT_MS, and nothing goes before RETENTION_GRACE_MS, which is twice that: a manifest
- * only when the ones that push it out have been there that long, a layer only when no manifest that
- * stays names it and it is that old itself (a save may be about to name it).
+ * Nothing is removed before RETENTION_GRACE_MS: a manifest only when the ones that replace it have existed
+ * that long, a layer only when no remaining manifest names it and it is that old itself.
+ *
+ * - A restore never loses a layer: it ends within TRANSFER_TIMEOUT_MS, half of that.
+ * - A save never loses its new layer, whose upload ends within TRANSFER_TIMEOUT_MS. It may take longer in all,
+ *   so it can lose a layer that it names again; but then newer manifests exist, and its own is refused.
  */
 import type { Job } from '../job/job.ts';
-import { describeError, hasCode } from '../lib/errors.ts';
+import { describeError, hasCode, isInterruption } from '../lib/errors.ts';
 import type { Store } from '../stores/store.ts';
 import { parseManifest } from '../snapshot/manifest.ts';
 import { TRANSFER_TIMEOUT_MS } from '../snapshot/transfer.ts';
@@ -20,7 +22,7 @@ export interface RetentionOptions {
   signal: AbortSignal;
 }
 
-/** Removes what is no longer needed; gives the numbers of the manifests that went. */
+/** Removes what is no longer needed; returns the numbers of the removed manifests. */
 export async function applyRetention(
   store: Store,
   key: string,
@@ -80,7 +82,7 @@ function nameOf({ name }: { name: string }): string {
 
 /** Removes what a save has made superfluous. A failure is reported and ends nothing. */
 export async function retain(
-  { account, signal }: Job,
+  { account, log, signal }: Pick<Job, 'account' | 'log' | 'signal'>,
   store: Store,
   key: string,
   maxSnapshots: number,
@@ -89,6 +91,8 @@ export async function retain(
     const rules = { maxSnapshots, graceMs: RETENTION_GRACE_MS, signal };
     await account.measure('tidy', () => applyRetention(store, key, rules));
   } catch (error) {
-    account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`, error);
+    if (isInterruption(error))
+      log.info(`Old snapshots are left to the next save: ${error.message}`);
+    else account.fallBack(`Old snapshots could not be removed: ${describeError(error)}`, error);
   }
 }

@@ -1,20 +1,38 @@
-/** What becomes of a manifest whose writer is late, cancelled, or cut off just then. */
+/** What becomes of a snapshot whose writer is late, cancelled, or cut off just then. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openGit } from '../../src/git/git.ts';
+import { Account } from '../../src/job/account.ts';
+import type { Job } from '../../src/job/job.ts';
 import { MirrorError } from '../../src/lib/errors.ts';
+import { silentLog } from '../../src/lib/log.ts';
+import { createMachineLock } from '../../src/locks/machine.ts';
+import { BASE_MANIFEST_FILE } from '../../src/mirror/directory.ts';
+import { planPacking } from '../../src/save/packing.ts';
+import { saveSnapshot } from '../../src/save/save-snapshot.ts';
+import { identify } from '../../src/snapshot/identity.ts';
+import { gitEnvironment } from '../support/git.ts';
+import { startGitServer } from '../support/git-server/server.ts';
+import { Machine } from '../support/machine.ts';
+import { createRepository, repositorySizes } from '../support/repository-fixture.ts';
 import { FORMAT_VERSION, type Manifest } from '../../src/snapshot/manifest.ts';
 import { publishManifest } from '../../src/save/publish.ts';
-import { applyRetention } from '../../src/save/retention.ts';
+import { applyRetention, retain } from '../../src/save/retention.ts';
 import { createDiskStore } from '../../src/stores/disk/store.ts';
 import type { Store } from '../../src/stores/store.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 import { KEY, outcomeOf, signal } from '../stores/contract/store-contract.ts';
 
 const directories = temporaryDirectories();
+let path: string;
 let store: Store;
 let cancel: AbortController;
 
 beforeEach(async () => {
-  store = createDiskStore({ path: await directories.create('publish') });
+  path = await directories.create('publish');
+  store = createDiskStore({ path });
   cancel = new AbortController();
 });
 afterEach(() => directories.removeAll());
@@ -32,6 +50,10 @@ function where(happening: { before?: () => Promise<void>; after?: () => void }):
     location: store.location,
     findManifest: store.findManifest.bind(store),
     withdrawManifest: store.withdrawManifest.bind(store),
+    list: store.list.bind(store),
+    remove: store.remove.bind(store),
+    putLayer: store.putLayer.bind(store),
+    hasLayer: store.hasLayer.bind(store),
     createManifest: async (...call: Parameters<Store['createManifest']>) => {
       await happening.before?.();
       const isCreated = await store.createManifest(...call);
@@ -94,4 +116,76 @@ test('a writer that cannot look at what it has created leaves nothing', async ()
   const publishing = publishManifest(blind, KEY, manifestOf(1, 'ours'), cancel.signal);
   expect(await outcomeOf(publishing)).toBe('store-unavailable');
   expect(await numbers()).toEqual([]);
+});
+
+const options = {
+  ...{ isForced: false, leastAgeMs: 0, maxSnapshots: 3, repackTimeoutMs: 60_000 },
+  ...{ run: 'a test', action: '0' },
+};
+
+async function jobWith(ownStore: Store): Promise<Job> {
+  const folder = await directories.create('job');
+  const environment = gitEnvironment();
+  return {
+    git: await openGit({ environment, workingDirectory: folder, signal, log: silentLog }),
+    ...{ store: ownStore, noStoreReason: '', otherStores: [], claimOf: undefined },
+    ...{ account: new Account(silentLog), log: silentLog, signal, temporaryFolder: folder },
+    accessOf: (url) => ({ url, token: '' }),
+    lockOf: (path) => createMachineLock(`${path}.lock`),
+  };
+}
+
+test('a snapshot that the mirror cannot note is published all the same, and the next job knows it', async () => {
+  const root = await directories.create('noted');
+  await createRepository(join(root, 'owner/name.git'), repositorySizes.tiny);
+  const server = await startGitServer({ root });
+  const url = server.repositoryUrl('owner/name');
+  const machine = await Machine.create({ root: join(root, 'machine'), url, store: path });
+  const { mirror } = await machine.main();
+  const spoil = () => {
+    mkdirSync(join(mirror.path, BASE_MANIFEST_FILE));
+  };
+  const job = await jobWith(where({ after: spoil }));
+  const saved = await saveSnapshot(job, mirror, options, false);
+  expect(saved).toMatchObject({ result: 'published' });
+  expect(job.account.fallbacks).toMatchObject([{ reason: expect.stringContaining('not noted') }]);
+  await machine.main();
+  expect(await machine.post()).toMatchObject({ result: 'unchanged' });
+  await server.stop();
+});
+
+test('a save asks for few layers at a time, and ends no sooner than its last question', async () => {
+  let [running, most, asked] = [0, 0, 0];
+  const failing = Object.assign(where({}), {
+    async hasLayer() {
+      const isLast = (asked += 1) === 4;
+      most = Math.max(most, (running += 1));
+      await sleep(isLast ? 0 : 50);
+      running -= 1;
+      if (isLast) throw new MirrorError('store-unavailable', 'cut off');
+      return true;
+    },
+  });
+  const job = await jobWith(failing);
+  const spec = { url: 'https://h/o/n', refspecs: [], depth: 'full' as const, cacheKey: '' };
+  const mirror = { identity: identify(spec, 'sha1'), path: job.temporaryFolder, isPrivate: true };
+  const layers = Array.from({ length: 20 }, (_, n) => ({ name: String(n), bytes: 0, files: [] }));
+  const planning = planPacking({ job, store: failing, mirror, options }, layers, 0);
+  expect(await outcomeOf(planning)).toBe('store-unavailable');
+  expect({ running, most, asked }).toEqual({ running: 0, most: 4, asked: 4 });
+});
+
+describe('old snapshots that could not be removed', () => {
+  test.each([
+    ['a warning, if the store failed', 'store-unavailable', 1],
+    ['no warning, if the job was cancelled', 'cancelled', 0],
+  ] as const)('are %s', async (_, code, warnings) => {
+    const said: string[] = [];
+    const log = { ...silentLog, warning: (text: string) => void said.push(text) };
+    const failing = Object.assign(where({}), {
+      list: () => Promise.reject(new MirrorError(code, 'ended')),
+    });
+    await retain({ account: new Account(log), log, signal }, failing, KEY, 1);
+    expect(said).toHaveLength(warnings);
+  });
 });

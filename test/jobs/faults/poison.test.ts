@@ -4,7 +4,7 @@
  */
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { digestRefs, type Ref } from '../../../src/mirror/refs.ts';
 import type { Snapshot } from '../../../src/snapshot/manifest.ts';
@@ -780,6 +780,24 @@ describe('a forged snapshot', () => {
       await expectMirrorOf(next.mirror, scenario.upstream);
       expect(verdict(next.post)).toMatch(/^Saved snapshot 3-/);
       await expectGoodSnapshot(scenario, next.post);
+    });
+
+    test('that cannot be revoked is named, and the mirror is deleted', async () => {
+      const scenario = await forgeHole(20);
+      await addCommits(scenario.upstream);
+      const job = scenario.job();
+      const main = await succeed(job.main());
+      // Nothing can be written to the store any more.
+      const { folder } = await newestSnapshot(scenario.store);
+      await rm(join(folder, 'tmp'), { recursive: true });
+      await writeFile(join(folder, 'tmp'), '');
+      const post = await succeed(job.post());
+      expect(verdict(post)).toMatch(/^Nothing saved, and the mirror was deleted: /);
+      expect(post.annotations).toMatchObject([
+        { message: expect.stringMatching(/^Snapshot 1 may be damaged, and was not revoked: /) },
+        { message: expect.stringContaining(verdict(post)) },
+      ]);
+      expect(existsSync(main.outputs['mirror-path'] ?? '')).toBe(false);
     });
 
     test('is found at once by `verify: full`', async () => {
