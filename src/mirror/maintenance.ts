@@ -116,10 +116,15 @@ async function packObjects(
     stdin: lines.map((line) => `${line}\n`).join(''),
     timeoutMs,
   };
+  const before = await listPacks(directory);
   try {
     const output = await git.read(command, 'making one pack of many');
     const hashes = output.toString('latin1').split('\n');
     return hashes.filter((hash) => hash !== '').map((hash) => `pack-${hash}.pack`);
+  } catch (error) {
+    // git may have been ended when its new pack was complete.
+    await removePacks(directory, before);
+    throw error;
   } finally {
     // Temporary packs of a git that was ended, and reverse indexes, which our mirrors don't keep.
     await tidyPacks(directory);

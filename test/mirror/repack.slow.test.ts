@@ -1,7 +1,9 @@
 /** Making one pack of many: what is in it, what goes, and what stops it. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { openGit, type Git } from '../../src/git/git.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { layOut } from '../../src/mirror/directory.ts';
@@ -28,6 +30,8 @@ const repository = {
 } as const;
 
 const directories = temporaryDirectories();
+/** Windows runs no script named `git`. */
+const onPosix = process.platform === 'win32' ? test.skip : test;
 const random = createRandom(testSeed());
 const { signal } = new AbortController();
 const options = { objectFormat: 'sha1' as const, timeoutMs: 60_000, signal };
@@ -276,6 +280,32 @@ test('a repack that is ended leaves nothing behind', async () => {
     timeoutMs: 1,
   });
   await expect(repack).rejects.toMatchObject({ code: 'timeout' });
+  expect((await readdir(packDirectory(mirror))).sort()).toEqual(before);
+});
+
+onPosix('a repack that is ended when its pack is complete leaves nothing behind', async () => {
+  const mirror = await createMirror();
+  const before = (await readdir(packDirectory(mirror))).sort();
+  const bin = await directories.create('bin');
+  const done = join(bin, 'done');
+  const real = join(await git(mirror, ['--exec-path']), 'git');
+  const pack = `'${real}' "$@"; touch '${done}'; exec sleep 3600`;
+  const script = `#!/bin/sh\ncase "$*" in *pack-objects*) ${pack};; esac\nexec '${real}' "$@"\n`;
+  await writeFile(join(bin, 'git'), script, { mode: 0o755 });
+  const environment = gitEnvironment();
+  const controller = new AbortController();
+  const neverEnding = await openGit({
+    environment: { ...environment, PATH: `${bin}:${environment['PATH']}` },
+    workingDirectory: root,
+    signal: controller.signal,
+    log: silentLog,
+  });
+  const packs = await listPacks(mirror);
+  const repack = mergePacks(neverEnding, mirror, packs, options);
+  while (!existsSync(done)) await setTimeout(10);
+  expect(await listPacks(mirror)).toHaveLength(packs.length + 1);
+  controller.abort();
+  await expect(repack).rejects.toMatchObject({ code: 'cancelled' });
   expect((await readdir(packDirectory(mirror))).sort()).toEqual(before);
 });
 
