@@ -111,7 +111,14 @@ function run(suite: string): { row: string; isPassed: boolean } {
     String(results.filter((result) => result.status === wanted).length);
   const ms = testResults.reduce((sum, { startTime, endTime }) => sum + endTime - startTime, 0);
   const setting = Object.entries(counts).map(([name, value]) => `\`${name}=${value}\``);
-  const cells = [suite, ...setting, seed, count('passed'), count('failed'), count('pending')];
+  const cells = [
+    suite,
+    setting.join(', '),
+    seed,
+    count('passed'),
+    count('failed'),
+    count('pending'),
+  ];
   const isPassed = status === 0 && count('passed') !== '0';
   return { row: `| ${[...cells, (ms / 1_000).toFixed(0), date()].join(' | ')} |`, isPassed };
 }

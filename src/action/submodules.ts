@@ -15,7 +15,7 @@ import { restoreOptionsOf } from './step.ts';
 
 /**
  * The commit that the job checks out, as far as it is known: LFS objects and submodules are found in its tree. Undefined
- * if nobody asks for them, or it can't be had.
+ * if nobody asks for them, or it is unavailable.
  */
 export async function openJobCommit(
   { job, mirror }: MirrorSession,
@@ -30,7 +30,7 @@ export async function openJobCommit(
     return await openCommit(job, mirror, oid, restoreOptionsOf(settings));
   } catch (error) {
     throwIfCancelled(job.signal);
-    const missing = `Commit ${oid} can't be had: ${describeError(error)}`;
+    const missing = `Commit ${oid} is unavailable: ${describeError(error)}`;
     if (lfs) job.log.info(`${missing}. Using the LFS objects of upstream's HEAD`);
     if (forSubmodules) {
       job.account.fallBack(`Submodules are left to actions/checkout. ${missing}`, error);

@@ -36,7 +36,7 @@ const RULES: readonly Rule[] = [
       /no space left on device|disk quota exceeded|not enough space on the disk|out of diskspace/i,
   },
   {
-    // Before the next rule: ssh goes on without the key (see ssh.ts), and is refused.
+    // Before the next rule: ssh continues without the key (see ssh.ts), and is refused.
     kind: 'authentication',
     pattern: /^load key "key": /im,
     explanation: 'ssh cannot use the key',

@@ -27,7 +27,7 @@ const PLAIN_FILE = /^100(?:644|755) blob ([0-9a-f]+) +(\d+)\t/;
 const POINTER =
   /^version https:\/\/(?:git-lfs\.github\.com\/spec\/v1|hawser\.github\.com\/spec\/v1)\n(?:ext-\d-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,15})\n?$/;
 
-/** Contents are read by so many at a time: at most 10 MB. */
+/** How many files are read at a time: at most 10 MB of content. */
 const BATCH = 10_000;
 
 /** The objects that the files of a commit stand for, each once, sorted by their ids. */

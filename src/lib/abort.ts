@@ -6,7 +6,7 @@ const TIDY_MS = 2_000;
 
 /**
  * Settles as the work does, or rejects `graceMs` after the signal fires. For work that cannot be ended, or
- * not at once: a call that hangs in the kernel, a library that sleeps. The work goes on unobserved.
+ * not at once: a call that hangs in the kernel, a library that sleeps. The work continues unobserved.
  */
 export async function endWith<T>(
   work: Promise<T>,

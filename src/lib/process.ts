@@ -141,7 +141,7 @@ function startChild(command: readonly [string, ...string[]], options: ChildOptio
 function exitOf(child: ChildProcess): Promise<number> {
   return new Promise((resolve, reject) => {
     child.once('error', reject);
-    // 'close' and not 'exit': the whole group has let go of the pipes, so nobody writes any more.
+    // 'close' and not 'exit': the whole group has closed its pipes, so nothing is written any more.
     child.once('close', (code, signal) => {
       resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
     });

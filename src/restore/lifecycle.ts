@@ -54,7 +54,7 @@ export type Event =
   /** The newest says that it and all older ones are not to be trusted. */
   | { name: 'snapshot-revoked' }
   | { name: 'snapshot-bad' }
-  /** This job may clone: it has the claim, or there is none to be had. */
+  /** This job may clone: it has the claim, or the store has none. */
   | { name: 'claim-settled' }
   /** Another job has the claim. */
   | { name: 'claim-held' }

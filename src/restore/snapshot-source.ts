@@ -74,7 +74,7 @@ async function openCursor(
     return { store, newest, below: undefined, next: undefined };
   } catch (error) {
     const failure = toStoreFailure(error);
-    account.fallBack(`${failure.message}; going on without a snapshot, ${consequence}`, failure);
+    account.fallBack(`${failure.message}; continuing without a snapshot, ${consequence}`, failure);
     return undefined;
   }
 }
@@ -120,7 +120,7 @@ async function advanceCursor(
     cursor.next = await readSnapshot(stored, identity);
   } catch (error) {
     const failure = toStoreFailure(error);
-    account.fallBack(`${failure.message}; going on without a snapshot from there`, failure);
+    account.fallBack(`${failure.message}; continuing without a snapshot from there`, failure);
     cursor.next = { found: 'nothing', number: 0 };
   }
 }

@@ -1,4 +1,4 @@
-/** Reads the submodules of a commit. What it says comes from whoever can push. */
+/** Reads the submodules of a commit. Anybody who can push decides what it says. */
 import { MirrorError } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import type { JobCommit } from '../restore/job-commit.ts';

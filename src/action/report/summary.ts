@@ -142,7 +142,7 @@ const WARNED = '⚠️ ';
 const FAILED = '❌ ';
 
 const GO_ON =
-  'With <code>continue-on-error: true</code> on this step the job goes on without a mirror, and actions/checkout fetches everything itself.';
+  'With <code>continue-on-error: true</code> on this step the job continues without a mirror, and actions/checkout fetches everything itself.';
 
 function heading(what: string, url: string | undefined, state: string, mark: string): string[] {
   const of = url === undefined ? '' : ` of ${toMarkdown(nameOf(url))}`;

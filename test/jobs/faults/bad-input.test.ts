@@ -371,7 +371,7 @@ onPosix('mirror-path', () => {
     expect(await expectRefused(path)).toContain(`is a mirror of ${other.url}`);
   });
 
-  /** Main goes on without that place, and says so; both steps succeed. */
+  /** Main continues without that place, and says so; both steps succeed. */
   async function expectPrivate(
     path: string,
     named: string,

@@ -326,10 +326,10 @@ describe('the store at post', () => {
     const main = await succeed(job.main());
     expect(main.outputs).toMatchObject({ provenance: 'cloned', 'cache-hit': 'false' });
     expect(main.annotations).toMatchObject([
-      { level: 'warning', message: expect.stringMatching(/store.*ENOTDIR.*going on without/) },
+      { level: 'warning', message: expect.stringMatching(/store.*ENOTDIR.*continuing without/) },
     ]);
     expect(main.summary).toMatch(
-      /went wrong and was worked around:.*going on without.*nothing will be saved/s,
+      /went wrong and was worked around:.*continuing without.*nothing will be saved/s,
     );
     await expectMirrorOf(main.outputs['mirror-path'] ?? '', scenario.upstream);
 
