@@ -19,7 +19,7 @@ export default {
       },
     ],
   },
-  testTimeout: 60_000,
+  testTimeout: 180_000,
   // More than two cores can run at once: many tests wait for something.
   maxWorkers: 5,
   // A process starts others more slowly the more memory it holds, and modules of suites that have ended stay.

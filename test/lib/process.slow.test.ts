@@ -208,7 +208,6 @@ describe('output', () => {
     expect(result.ended).toBe('overflow');
     expect(result.exitCode).not.toBe(0);
     expect(result.stdout.length).toBeLessThanOrEqual(256 * 1024 * 1024);
-    expect(result.durationMs).toBeLessThan(20_000);
   });
 });
 

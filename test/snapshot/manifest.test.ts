@@ -141,7 +141,7 @@ describe('what was written is read', () => {
   });
 
   test.each(['sha1', 'sha256'] as const)(
-    'with 100,000 refs of %s, within seconds',
+    'with 100,000 refs of %s, in seconds of processor time',
     async (format) => {
       const oids = Array.from({ length: 1_000 }, () => hex(format === 'sha1' ? 40 : 64));
       const refs = sortRefs(
@@ -152,10 +152,11 @@ describe('what was written is read', () => {
         }),
       );
       const snapshot = createSnapshot({ objectFormat: format, head: undefined, refs });
-      const startedAt = performance.now();
+      const before = process.cpuUsage();
       const content = await encodeManifest(snapshot);
       const parsed = await read(content);
-      expect(performance.now() - startedAt).toBeLessThan(10_000);
+      const { user, system } = process.cpuUsage(before);
+      expect((user + system) / 1_000_000).toBeLessThan(10);
       // jest takes longer to compare 100,000 objects than all the rest.
       const found = typeof parsed === 'object' && parsed.kind === 'repository' ? parsed.refs : [];
       expect(found.map(({ name, oid, peeled }) => `${name} ${oid} ${peeled}`).join()).toBe(
@@ -314,22 +315,26 @@ describe('a manifest is refused', () => {
 
   test.each<[string, Change, RegExp]>([
     ['out of order', withRefs('refs/heads/b', 'refs/heads/a'), /out of order/],
-    ['twice', withRefs('refs/heads/a', 'refs/heads/a'), /there twice/],
+    ['twice', withRefs('refs/heads/a', 'refs/heads/a'), /a duplicate/],
     ['under another', withRefs('refs/heads/a', 'refs/heads/a/b'), /lies under refs/],
     ['under another, far away', withRefs('refs/a', 'refs/a-b', 'refs/a/b/c'), /lies under refs/],
     ['named ../x', withRefs('../x'), /not among its refspecs/],
-    ['named refs/heads/../../config', withRefs('refs/heads/../../config'), /no ref name/],
-    ['named refs/../x', withRefs('refs/../x'), /no ref name/],
+    ['named refs/heads/../../config', withRefs('refs/heads/../../config'), /not a valid ref name/],
+    ['named refs/../x', withRefs('refs/../x'), /not a valid ref name/],
     ['named /etc/passwd', withRefs('/etc/passwd'), /not among/],
     ['named HEAD', withRefs('HEAD'), /not among/],
     ['named -x', withRefs('-x'), /not among/],
     ['named nothing', withRefs(''), /not among/],
     ['that replaces objects', withRefs(`refs/replace/${OID}`), /not among its refspecs/],
-    ['that is a lock', withRefs('refs/heads/a.lock'), /no ref name/],
-    ['of two lines', withRefs(`refs/heads/a\n${OID} refs/replace/${OID}`), /no ref name/],
-    ['with a NUL', withRefs('refs/heads/a\0b'), /no ref name/],
-    ['of characters that are no bytes', withRefs('refs/heads/\u012e\u012e\u012fx'), /no ref name/],
-    ['of a line end that is no byte', withRefs(`refs/heads/a\u010a${OID}`), /no ref name/],
+    ['that is a lock', withRefs('refs/heads/a.lock'), /not a valid ref name/],
+    ['of two lines', withRefs(`refs/heads/a\n${OID} refs/replace/${OID}`), /not a valid ref name/],
+    ['with a NUL', withRefs('refs/heads/a\0b'), /not a valid ref name/],
+    [
+      'of characters that are no bytes',
+      withRefs('refs/heads/\u012e\u012e\u012fx'),
+      /not a valid ref name/,
+    ],
+    ['of a line end that is no byte', withRefs(`refs/heads/a\u010a${OID}`), /not a valid ref name/],
     ['outside of its refspecs', (json) => (json['refspecs'] = ['+refs/x/*:refs/x/*']), /not among/],
     [
       'that its refspecs leave out',
@@ -344,7 +349,7 @@ describe('a manifest is refused', () => {
       /no sha1 object id/,
     ],
     ['with an id of two lines', (json) => (json.refs[0]![1] = `${OID}\n`), /no sha1 object id/],
-    ['peeled to no id', (json) => (json.refs[0]![2] = 'x'), /peeled to no object id/],
+    ['peeled to no id', (json) => (json.refs[0]![2] = 'x'), /has an invalid peeled id/],
     ['of four parts', (json) => json.refs[0]!.push(OID, OID), /refs\.0/],
     ['of one part', (json) => (json.refs[0] = ['refs/heads/a']), /refs\.0/],
     ['that is no list', (json) => ((json.refs as unknown[])[0] = 'refs/heads/a'), /refs\.0/],
@@ -355,7 +360,7 @@ describe('a manifest is refused', () => {
   });
 
   test.each<[string, unknown]>([
-    ['at no ref name', { ref: '../../x', oid: OID }],
+    ['at not a valid ref name', { ref: '../../x', oid: OID }],
     ['at a file', { ref: 'config', oid: OID }],
     ['of two lines', { ref: 'refs/heads/a\nx', oid: OID }],
     ['of characters that are no bytes', { ref: 'refs/heads/\u012e\u012e', oid: OID }],
@@ -534,11 +539,12 @@ describe('a decompression bomb', () => {
       if (!gzip.write(block)) await once(gzip, 'drain');
     }
     gzip.end(end);
-    const startedAt = performance.now();
+    const before = process.cpuUsage();
     const thrown = await parseManifest(await content, 7).catch((error) => error);
-    const durationMs = performance.now() - startedAt;
+    const { user, system } = process.cpuUsage(before);
+    const seconds = (user + system) / 1_000_000;
     const { maxRSS } = process.resourceUsage();
-    console.log(JSON.stringify({ code: thrown.code, message: thrown.message, durationMs, maxRSS }));
+    console.log(JSON.stringify({ code: thrown.code, message: thrown.message, seconds, maxRSS }));
   `;
   const module = new URL('../../src/snapshot/manifest.ts', import.meta.url).href;
 
@@ -549,7 +555,7 @@ describe('a decompression bomb', () => {
     return JSON.parse(stdout || JSON.stringify({ crashed: stderr.slice(0, 300) })) as object;
   };
 
-  test('is refused within bounded time and memory', async () => {
+  test('is refused within bounded processor time and memory', async () => {
     const results = await Promise.all([
       detonate('', '0', 140),
       detonate('', '[', 30),
@@ -557,9 +563,9 @@ describe('a decompression bomb', () => {
       // Each number is an issue of its own.
       detonate('{"version":2,"kind":"repository","refs":[', '1111111111111,', 70, '1]}'),
     ]);
-    for (const result of results as { code?: string; durationMs: number; maxRSS: number }[]) {
+    for (const result of results as { code?: string; seconds: number; maxRSS: number }[]) {
       expect(result).toMatchObject({ code: 'bad-snapshot' });
-      expect(result.durationMs).toBeLessThan(10_000);
+      expect(result.seconds).toBeLessThan(10);
       expect(result.maxRSS / 1024).toBeLessThan(1_000);
     }
   });
