@@ -25,7 +25,10 @@ export interface Work {
 
 /** Takes the claim on the snapshot after that fence if it is free, without waiting. */
 export async function contend(work: Work, fence: number | null): Promise<Event> {
-  const acquisition = work.options.isPublishedEarly ? await acquire(work, fence, 0) : undefined;
+  // A job that went on to a private place may have it already.
+  const isOurs = work.claim.hold?.lost.aborted === false;
+  const isNeeded = work.options.isPublishedEarly && !isOurs;
+  const acquisition = isNeeded ? await acquire(work, fence, 0) : undefined;
   const outcome = acquisition?.outcome;
   if (outcome === 'timed-out' || outcome === 'not-needed') return { name: 'claim-held' };
   note(work.claim, acquisition);
@@ -53,8 +56,7 @@ async function acquire(
   const { claimOf, store, signal, log, account } = job;
   if (claimOf === undefined || store === undefined || fence === null) return undefined;
   const onWait = (holder = 'another job'): void => {
-    if (timeoutMs > 0)
-      log.info(`Waiting for ${holder}, which makes a snapshot in ${store.location}`);
+    log.info(`Waiting for ${holder}, which is making a snapshot in ${store.location}`);
   };
   return account.measure('claim', () =>
     claimOf(identity.key, fence + 1).acquire({ timeoutMs, signal, onWait }),
