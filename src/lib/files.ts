@@ -3,7 +3,8 @@ import type { Dirent } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemCode } from './errors.ts';
+import { describeError, systemCode } from './errors.ts';
+import type { Log } from './log.ts';
 
 /** Windows refuses to rename or remove what a virus scanner or a dying process still has open. */
 const BUSY = new Set(['EPERM', 'EACCES', 'EBUSY', 'ENOTEMPTY']);
@@ -62,6 +63,25 @@ function isFolder(path: string): Promise<boolean> {
 /** Removes a file or folder with all it holds; one that is not there is no error. */
 export async function removeTree(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
+}
+
+/** Removes the folders in a folder that killed steps left there, and says so. One that can't be removed stays. */
+export async function sweepFolders(
+  folder: string,
+  isLeftover: (name: string) => boolean,
+  log: Log,
+): Promise<void> {
+  const found = (await listFolder(folder)).filter((entry) => entry.isDirectory());
+  for (const path of found
+    .filter(({ name }) => isLeftover(name))
+    .map(({ name }) => join(folder, name))) {
+    try {
+      await removeTree(path);
+      log.info(`Removed ${path}, which a killed step left behind`);
+    } catch (error) {
+      log.info(`${path} is left from a killed step and cannot be removed: ${describeError(error)}`);
+    }
+  }
 }
 
 /** Writes a file whole: a reader sees the old content or the new, also after a crash. */

@@ -4,7 +4,7 @@
  * belongs to a process that has ended.
  */
 import type { Dirent } from 'node:fs';
-import { mkdtemp, readFile, rename, rmdir, statfs } from 'node:fs/promises';
+import { mkdtemp, readFile, rmdir, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { toMirrorError } from '../lib/errors.ts';
 import {
@@ -13,8 +13,10 @@ import {
   makeFolder,
   removeTree,
   renameStubbornly,
+  sweepFolders,
   writeWhole,
 } from '../lib/files.ts';
+import type { Log } from '../lib/log.ts';
 import { RECORD_FILE } from './record.ts';
 import { packDirectory, removeOthers, repairPacks, tidyPacks } from './packs.ts';
 import {
@@ -155,16 +157,21 @@ export async function adopt(staging: string, path: string): Promise<void> {
     trash = await moveAside(path);
     await renameStubbornly(staging, path);
   } catch (error) {
-    if (trash !== undefined) await rename(trash, path);
+    if (trash !== undefined) await renameStubbornly(trash, path);
     throw toMirrorError(error, 'mirror-refused', `the mirror cannot be put at ${path}`);
   }
-  if (trash !== undefined) await removeTree(trash);
+  if (trash !== undefined) await discard(trash);
 }
 
 /** Deletes the mirror: renames it first, so that its place is free at once. */
 export async function wipe(path: string): Promise<void> {
   const trash = await moveAside(path);
-  if (trash !== undefined) await removeTree(trash);
+  if (trash !== undefined) await discard(trash);
+}
+
+/** What can't be removed now is left to the next job's sweep. */
+async function discard(trash: string): Promise<void> {
+  await removeTree(trash).catch(() => undefined);
 }
 
 async function moveAside(path: string): Promise<string | undefined> {
@@ -177,23 +184,16 @@ async function moveAside(path: string): Promise<string | undefined> {
 }
 
 /**
- * Removes staging and trash folders that dead processes left next to the mirror's place. Returns their number. Call it
- * only for a place that was found to be ours.
+ * Removes staging and trash folders that dead processes left next to the mirror's place. Call it only for a place that
+ * was found to be ours.
  */
-export async function sweep(path: string): Promise<number> {
-  const parent = dirname(path);
-  const left = (await listFolder(parent)).filter(
-    (entry) => entry.isDirectory() && isLeftover(entry.name, path),
-  );
-  for (const { name } of left) await removeTree(join(parent, name));
-  return left.length;
-}
-
-function isLeftover(name: string, path: string): boolean {
-  return [STAGING, TRASH].some((kind) => {
-    const prefix = basename(path) + kind;
-    return name.startsWith(prefix) && NONCE.test(name.slice(prefix.length));
-  });
+export async function sweep(path: string, log: Log): Promise<void> {
+  const isLeftover = (name: string): boolean =>
+    [STAGING, TRASH].some((kind) => {
+      const prefix = basename(path) + kind;
+      return name.startsWith(prefix) && NONCE.test(name.slice(prefix.length));
+    });
+  await sweepFolders(dirname(path), isLeftover, log);
 }
 
 /** Whether a second mirror of this size fits on its disk, with a tenth to spare. */

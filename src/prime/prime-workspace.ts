@@ -11,7 +11,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describeError } from '../lib/errors.ts';
-import { isPresent, listFolder, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
+import { isPresent, makeFolder, removeTree, renameStubbornly, sweepFolders } from '../lib/files.ts';
 import type { Job } from '../job/job.ts';
 import { SHALLOW_FILE } from '../mirror/directory.ts';
 import type { Ref } from '../mirror/refs.ts';
@@ -51,7 +51,8 @@ export async function primeWorkspace(
 ): Promise<PrimeResult> {
   const { folder } = target;
   try {
-    await sweepStaging(job, folder);
+    // Only one job at a time works in a workspace.
+    await sweepFolders(folder, (name) => STAGING_NAME.test(name), job.log);
     const gitDirectory = join(folder, '.git');
     if (await isPresent(gitDirectory)) return skip(job, `${gitDirectory} already exists`);
     const tracking = toTrackingRefs(mirror.refs);
@@ -116,7 +117,8 @@ export async function withStaging<T>(
     await mkdir(staging);
     return await work(join(staging, '.git'));
   } finally {
-    await removeTree(staging);
+    // What is left of it doesn't undo the work; the next priming sweeps it.
+    await removeTree(staging).catch(() => undefined);
   }
 }
 
@@ -149,20 +151,6 @@ export async function buildRepository(
 const STAGING = '.mirror-action-priming-';
 const NONCE_BYTES = 8;
 const STAGING_NAME = /^\.mirror-action-priming-[0-9a-f]{16}$/;
-
-/** Removes what a killed step left in the folder. Only one job at a time works in a workspace. */
-async function sweepStaging({ log }: Job, folder: string): Promise<void> {
-  for (const entry of await listFolder(folder)) {
-    if (!entry.isDirectory() || !STAGING_NAME.test(entry.name)) continue;
-    const path = join(folder, entry.name);
-    try {
-      await removeTree(path);
-      log.info(`Removed ${path}, which a killed step left behind`);
-    } catch (error) {
-      log.info(`${path} is left from a killed step and cannot be removed: ${describeError(error)}`);
-    }
-  }
-}
 
 /** Removes a folder and its parents, up to the outermost that this step created, while empty. */
 async function removeEmptyFolders(folder: string, outermost: string): Promise<void> {

@@ -3,9 +3,9 @@
  * snapshot, or from a clone; lifecycle.ts decides which.
  */
 import { bindSignal, type Job } from '../job/job.ts';
-import { MirrorError, toMirrorError } from '../lib/errors.ts';
+import { MirrorError, hasCode, systemCode, toMirrorError } from '../lib/errors.ts';
 import { enterPlace, makePrivatePlace, type Place } from '../mirror/place.ts';
-import { digestRefs, type ObjectFormat } from '../mirror/refs.ts';
+import type { ObjectFormat } from '../mirror/refs.ts';
 import { identify, type MirrorIdentity, type MirrorSpec } from '../snapshot/identity.ts';
 import { waitForClaim, type Work } from './clone-claim.ts';
 import {
@@ -21,7 +21,6 @@ import type { MirrorSession, RestoredMirror, RestoreOptions } from './session.ts
 import { openSource } from './snapshot-source.ts';
 import { dropStaging, perform, type Round } from './steps.ts';
 import { OtherObjectFormat, startProbe } from './upstream-probe.ts';
-import { countPackBytes } from '../mirror/packs.ts';
 
 /**
  * Opens a mirror that is up to date. Throws the named failure that ended it; the mirror's place then holds
@@ -77,9 +76,9 @@ interface Waiting {
 }
 
 /**
- * Runs the life cycle once. Where the default place holds something that is not this job's to replace
- * (another user's mirror, one of a newer version), the job makes a private mirror: nobody chose that place,
- * so nobody would know what to change.
+ * Runs the life cycle once. Where this user may not write, or the default place holds something that is not this
+ * job's to replace (another user's mirror, one of a newer version), the job makes a private mirror: nobody
+ * chose that place, so nobody would know what to change.
  */
 async function runRound(work: Work, start: State): Promise<MirrorSession | Waiting> {
   const { job, options, identity } = work;
@@ -87,8 +86,8 @@ async function runRound(work: Work, start: State): Promise<MirrorSession | Waiti
   try {
     return await runAt(place, work, start);
   } catch (error) {
-    const isRefused = error instanceof MirrorError && error.code === 'mirror-refused';
-    if (!isRefused || options.isPlaceChosen || place.isPrivate) throw error;
+    if (!hasCode(error, 'mirror-refused') || place.isPrivate) throw error;
+    if (options.isPlaceChosen && !isDenied(error.cause)) throw error;
     goPrivate(job, error);
     return runAt(await makePrivatePlace(place.path, job.temporaryFolder), work, start);
   }
@@ -139,7 +138,7 @@ async function openRound(place: Place, work: Work): Promise<Round> {
   // Before upstream is asked: what is published later may be newer than its answer.
   const source = await openSource(job, identity.key);
   const probe = startProbe(job, identity, work.options);
-  const made = { found: undefined, candidate: undefined, staging: undefined };
+  const made = { found: undefined, candidate: undefined, upToDate: undefined, staging: undefined };
   return { ...work, job, place, source, probe, rejected: new Set(), ...made };
 }
 
@@ -185,9 +184,18 @@ async function performOrFail(round: Round, state: Exclude<State, End>): Promise<
   } catch (error) {
     const cause = BEFORE_ANSWER.has(state.name) ? await findUpstreamFault(round, error) : error;
     if (cause instanceof OtherObjectFormat) throw cause;
-    const failure = toMirrorError(cause, 'unknown', state.name);
+    const { path } = round.place;
+    // Before a fetch, a folder that this user may not change; later, something that has a file open.
+    const isRefused = state.name !== 'fetching' && isDenied(cause);
+    const code = isRefused ? 'mirror-refused' : 'unknown';
+    const failure = toMirrorError(cause, code, `the mirror at ${path} cannot be made or updated`);
     return { event: { name: 'failed', code: failure.code }, failure };
   }
+}
+
+/** Whether a file system says that this user may not do that. */
+function isDenied(error: unknown): boolean {
+  return ['EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '');
 }
 
 /** An upstream failure takes precedence over whatever else failed. */
@@ -211,19 +219,20 @@ function recover(round: Round, failure: MirrorError, failed: State, next: State)
 }
 
 async function describe(
-  { identity, place, candidate, claim, probe }: Round,
+  { identity, place, candidate, upToDate, claim, probe }: Round,
   { provenance, recloned }: Extract<End, { name: 'fetched' }>,
 ): Promise<RestoredMirror> {
-  if (candidate === undefined) throw new Error('fetched without a mirror');
+  if (candidate === undefined || upToDate === undefined) {
+    throw new Error('fetched without a mirror');
+  }
   const { head } = await probe.answer;
   const { path, isPrivate, waitedMs } = place;
-  const { refs } = candidate;
+  const { refs, base } = candidate;
+  const { refsDigest, packBytes } = upToDate;
   return {
-    ...{ identity, path, isPrivate, provenance, recloned, head, refs, waitedMs },
-    snapshot: provenance === 'restored' ? candidate.base?.id : undefined,
-    refsDigest: candidate.refsDigest ?? digestRefs(head, refs),
-    packBytes: await countPackBytes(path),
-    claim: claim.outcome,
+    ...{ identity, path, isPrivate, provenance, recloned, head, refs, refsDigest, packBytes },
+    ...{ waitedMs, claim: claim.outcome },
+    snapshot: provenance === 'restored' ? base?.id : undefined,
   };
 }
 

@@ -5,7 +5,7 @@
  */
 import type { Job } from '../job/job.ts';
 import { createDeadline } from '../lib/deadline.ts';
-import { MirrorError } from '../lib/errors.ts';
+import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
 import { countFolderBytes, isPresent, removeTree } from '../lib/files.ts';
 import {
   beginClone,
@@ -13,6 +13,7 @@ import {
   openMirror,
   tidyCandidate,
   type Candidate,
+  type UpToDate,
 } from '../mirror/candidate.ts';
 import { adopt, createStaging, hasRoomForCopy, sweep, wipe } from '../mirror/directory.ts';
 import { inspectPlace } from '../mirror/occupant.ts';
@@ -41,6 +42,8 @@ export interface Round extends Readonly<Work> {
   /** The snapshot that was looked up last. */
   found: SnapshotInStore | undefined;
   candidate: Candidate | undefined;
+  /** After the fetch. */
+  upToDate: UpToDate | undefined;
   /** Where the candidate is until it is adopted. */
   staging: string | undefined;
 }
@@ -67,8 +70,7 @@ async function inspect(round: Round): Promise<Event> {
   const { job, identity, place } = round;
   const { path } = place;
   const occupant = await inspectPlace(path, identity.key, identity.spec.url);
-  const swept = await sweep(path);
-  if (swept > 0) job.log.info(`Removed ${String(swept)} leftovers next to ${path}`);
+  await sweep(path, job.log);
   if (occupant.is === 'absent') return { name: 'mirror-absent' };
   // The existing mirror is neither checked nor wiped before upstream has answered.
   const upstream = await round.probe.answer;
@@ -86,6 +88,8 @@ async function inspect(round: Round): Promise<Event> {
 }
 
 async function discard({ job, place }: Round, reason: string): Promise<Event> {
+  // Another job may be changing it.
+  throwIfCancelled(job.signal);
   job.account.fallBack(`The mirror at ${place.path} is not used: ${reason}`, 'unusable-mirror');
   await wipe(place.path);
   return { name: 'mirror-invalid' };
@@ -155,16 +159,16 @@ async function update(
   phase: 'fetch' | 'clone',
   candidate: Candidate,
 ): Promise<Event> {
-  await round.job.account.measure(
+  round.candidate = candidate;
+  round.upToDate = await round.job.account.measure(
     phase,
     () => fetchAndAdopt(round, candidate),
-    (bytes) => bytes,
+    ({ fetchedBytes }) => fetchedBytes,
   );
-  round.candidate = candidate;
   return { name: 'fetched' };
 }
 
-async function fetchAndAdopt(round: Round, candidate: Candidate): Promise<number> {
+async function fetchAndAdopt(round: Round, candidate: Candidate): Promise<UpToDate> {
   const { job, identity, place, source, options } = round;
   const { spec, key } = identity;
   const asking = { ...job, upstream: upstreamOf(job, spec) };
@@ -172,12 +176,12 @@ async function fetchAndAdopt(round: Round, candidate: Candidate): Promise<number
   const ownership = { key, upstream: spec.url, fence: source.fence, rejected };
   const upstream = await round.probe.answer;
   const deadline = createDeadline(options.fetchTimeoutMs, options.stallTimeoutMs);
-  const bytes = await bringUpToDate(asking, candidate, upstream, ownership, deadline);
+  const upToDate = await bringUpToDate(asking, candidate, upstream, ownership, deadline);
   if (round.staging !== undefined) {
     await adopt(round.staging, place.path);
     round.staging = undefined;
   }
-  return bytes;
+  return upToDate;
 }
 
 /** A mirror at fault stays until the clone that replaces it is whole, where the disk has room for both. */

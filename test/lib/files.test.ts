@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder } from '../../src/lib/files.ts';
+import { makeFolder, sweepFolders } from '../../src/lib/files.ts';
+import { silentLog } from '../../src/lib/log.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
 
 const linuxTest = process.platform === 'linux' ? test : test.skip;
@@ -47,4 +48,21 @@ describe('makeFolder', () => {
       });
     },
   );
+});
+
+test('sweepFolders removes the folders that are meant, and tells of each', async () => {
+  const folder = join(root, 'swept');
+  await makeFolder(folder);
+  for (const name of ['left-1', 'left-2', 'other']) await mkdir(join(folder, name));
+  await writeFile(join(folder, 'left-3'), 'a file');
+  const logged: string[] = [];
+  const log = { ...silentLog, info: (message: string) => void logged.push(message) };
+  await sweepFolders(folder, (name) => name.startsWith('left'), log);
+  expect(await readdir(folder)).toEqual(['left-3', 'other']);
+  expect(logged.sort()).toEqual(
+    ['left-1', 'left-2'].map(
+      (name) => `Removed ${join(folder, name)}, which a killed step left behind`,
+    ),
+  );
+  await sweepFolders(join(folder, 'nowhere'), () => true, log);
 });

@@ -406,6 +406,28 @@ onPosix('mirror-path', () => {
     expect(await readTree(dirname(path))).toEqual(before);
   });
 
+  asStranger('in such a folder, but with a lock file that all may write: the same', async () => {
+    const path = newPlace();
+    writeFileSync(`${path}.lock`, '');
+    openToAll();
+    chmodSync(`${path}.lock`, 0o666);
+    await expectPrivate(path, path, { environment: becomingStranger() });
+  });
+
+  asStranger('next to a leftover that may not be removed: used, and the log says so', async () => {
+    const path = newPlace();
+    const left = `${path}.staging-mirror-action-AbC123`;
+    mkdirSync(left);
+    openToAll();
+    chmodSync(left, 0o700);
+    chmodSync(dirname(path), 0o1777);
+    const inputs = { 'mirror-path': path, prime: 'false' };
+    const main = await succeed(scenario.job({ environment: becomingStranger(), inputs }).main());
+    expect(main.outputs['mirror-path']).toBe(path);
+    expect(main.log).toContain(`${left} is left from a killed step and cannot be removed`);
+    expect(existsSync(left)).toBe(true);
+  });
+
   asStranger("another user's mirror that all may read: refused", async () => {
     const path = newPlace();
     cpSync(base, path, { recursive: true });
