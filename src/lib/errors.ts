@@ -30,7 +30,7 @@ export type ErrorCode =
   | 'invalid-input'
   /** git is not installed or too old */
   | 'git-unusable'
-  /** the folder at the mirror's place is not ours to replace */
+  /** the mirror's place can't be used, or what is there is not ours to replace */
   | 'mirror-refused'
   /** a snapshot is damaged, incomplete or of another upstream */
   | 'bad-snapshot'
@@ -133,6 +133,11 @@ export function throwIfCancelled(signal: AbortSignal): void {
 /** Why a signal has fired; `message` is what a cancelled job says. */
 export function reasonOf({ reason }: AbortSignal, message = 'the job was cancelled'): MirrorError {
   return reason instanceof MirrorError ? reason : new MirrorError('cancelled', message);
+}
+
+/** Whether a signal has fired because another job may be working at the same place by now. */
+export function isPlaceLost({ reason }: AbortSignal): boolean {
+  return hasCode(reason, 'lost-lock');
 }
 
 /** Whether work was told to end, and did not fail by itself. */

@@ -1,4 +1,4 @@
-/** A temporary repository beside a mirror, for what must not be written into it. */
+/** A temporary repository that borrows a mirror's objects, for what must not be written into the mirror. */
 import { copyFile, mkdtemp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeTree } from '../lib/files.ts';
@@ -6,8 +6,8 @@ import { SHALLOW_FILE, layOut } from './directory.ts';
 import type { Depth, ObjectFormat } from './refs.ts';
 
 /**
- * A new repository in a folder that has the objects of the mirror at a path and its limit of history. Its caller removes it, before the
- * mirror's lock is released.
+ * Makes a repository in `folder` that has the objects of the mirror at `path`, and its limit of history. The caller removes
+ * it before the mirror's lock is released.
  */
 export async function borrowObjects(
   path: string,

@@ -3,7 +3,7 @@
  * snapshot (restore/unpack-snapshot.ts), or empty for a clone. After `bringUpToDate` it has what upstream has.
  */
 import type { Deadline } from '../lib/deadline.ts';
-import { MirrorError, describeError } from '../lib/errors.ts';
+import { MirrorError, describeError, isPlaceLost } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import { layOut, parseRefs, readPackedRefs, writeHead, writePackedRefs } from './directory.ts';
 import { packLooseObjects } from './maintenance.ts';
@@ -31,11 +31,7 @@ export interface Candidate {
   refs: readonly Ref[];
   /** The content of packed-refs, if it has exactly these refs. */
   packedRefs?: string | undefined;
-  /** Digest of HEAD and these refs, once the candidate is up to date. */
-  refsDigest?: string;
   base: MirrorRecord['base'];
-  /** Ids of snapshots that were found to be bad since the mirror was last saved. */
-  rejected: readonly string[];
   walkedRefsDigest: string | null;
 }
 
@@ -58,8 +54,8 @@ export async function openMirror(
   const refs = await peelRefs(git, directory, read.refs);
   const packedRefs = refs === read.refs ? read.packedRefs : undefined;
   await checkFiles(git, directory, depth, record.head ?? undefined, refs);
-  const { base, rejected, walkedRefsDigest } = record;
-  return { directory, refs, packedRefs, base, rejected, walkedRefsDigest };
+  const { base, walkedRefsDigest } = record;
+  return { directory, refs, packedRefs, base, walkedRefsDigest };
 }
 
 /**
@@ -118,12 +114,21 @@ export async function beginClone(
   objectFormat: ObjectFormat,
 ): Promise<Candidate> {
   await layOut(directory, objectFormat);
-  return { directory, refs: [], base: null, rejected: [], walkedRefsDigest: null };
+  return { directory, refs: [], base: null, walkedRefsDigest: null };
+}
+
+export interface UpToDate {
+  /** Of HEAD and the refs. */
+  refsDigest: string;
+  /** Of all packs. */
+  packBytes: number;
+  /** How many of them the fetch brought. */
+  fetchedBytes: number;
 }
 
 /**
  * Fetches the objects that the probe named and the candidate lacks, then replaces the refs by the probe's and writes the
- * record. Returns the bytes of the new packs. After a failed fetch, refs and packs are as before.
+ * record. After a failed fetch, refs and packs are as before.
  */
 export async function bringUpToDate(
   asking: Asking,
@@ -131,7 +136,7 @@ export async function bringUpToDate(
   { refs: probed, head }: UpstreamRefs,
   ownership: Ownership,
   deadline: Deadline,
-): Promise<number> {
+): Promise<UpToDate> {
   const { directory } = candidate;
   const { depth } = asking.upstream;
   const bytesBefore = await countPackBytes(directory);
@@ -161,8 +166,9 @@ export async function bringUpToDate(
     walkedRefsDigest: candidate.walkedRefsDigest,
     base: candidate.base,
   });
-  Object.assign(candidate, { refs, packedRefs, refsDigest } satisfies Partial<Candidate>);
-  return (await countPackBytes(directory)) - bytesBefore;
+  Object.assign(candidate, { refs, packedRefs } satisfies Partial<Candidate>);
+  const packBytes = await countPackBytes(directory);
+  return { refsDigest, packBytes, fetchedBytes: packBytes - bytesBefore };
 }
 
 async function fetchMissing(
@@ -179,10 +185,10 @@ async function fetchMissing(
     await packLooseObjects(asking.git, directory);
   } catch (error) {
     // Packs that arrived although the fetch failed may lack objects that they refer to.
-    await removePacks(directory, packsBefore);
+    if (!isPlaceLost(asking.signal)) await removePacks(directory, packsBefore);
     throw error;
   } finally {
     // An interrupted attempt leaves its temporary pack behind, even if the next one succeeds.
-    await tidyPacks(directory);
+    if (!isPlaceLost(asking.signal)) await tidyPacks(directory);
   }
 }

@@ -12,9 +12,10 @@ import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
+import { MirrorError, isPlaceLost, throwIfCancelled } from '../lib/errors.ts';
 import { removeTree } from '../lib/files.ts';
 import type { Git } from '../git/git.ts';
+import { toLines } from './objects.ts';
 import { PackIndex } from './pack-index.ts';
 import type { ObjectFormat } from './refs.ts';
 import { listPacks, packDirectory, partnerOf, removePacks, tidyPacks } from './packs.ts';
@@ -51,8 +52,11 @@ export async function mergePacks(
 ): Promise<void> {
   const kept = (await listPacks(directory)).filter((name) => !packs.includes(name));
   const lines = [...packs, ...kept.map((name) => `^${name}`)];
-  const made = await packObjects(git, directory, ['--stdin-packs'], lines, options);
-  await checkNothingIsLost(directory, packs, [...made, ...kept], options);
+  const made = await orAsBefore(directory, options, async () => {
+    const packed = await packObjects(git, directory, ['--stdin-packs'], lines, options);
+    await checkNothingIsLost(directory, packs, [...packed, ...kept], options);
+    return packed;
+  });
   await removePacks(directory, [...made, ...kept]);
 }
 
@@ -66,10 +70,28 @@ export async function repackEverything(
   oids: readonly string[],
   options: RepackOptions,
 ): Promise<void> {
-  const made = await packObjects(git, directory, ['--revs'], oids, options);
-  const ids = oids.map((oid) => Buffer.from(oid, 'hex'));
-  await checkHeld(directory, ids, made, options);
+  const made = await orAsBefore(directory, options, async () => {
+    const packed = await packObjects(git, directory, ['--revs'], oids, options);
+    const ids = oids.map((oid) => Buffer.from(oid, 'hex'));
+    await checkHeld(directory, ids, packed, options);
+    return packed;
+  });
   await removePacks(directory, made);
+}
+
+/** Makes a pack and checks it. If that fails, it is removed: git may have been ended when it was complete. */
+async function orAsBefore(
+  directory: string,
+  { signal }: RepackOptions,
+  work: () => Promise<string[]>,
+): Promise<string[]> {
+  const before = await listPacks(directory);
+  try {
+    return await work();
+  } catch (error) {
+    if (!isPlaceLost(signal)) await removePacks(directory, before);
+    throw error;
+  }
 }
 
 /** A loose object is a file named by its id, in a folder of the id's first two digits. */
@@ -113,18 +135,13 @@ async function packObjects(
   const command = {
     gitDirectory: directory,
     args: [...configuration, 'pack-objects', ...options, ...mode, target],
-    stdin: lines.map((line) => `${line}\n`).join(''),
+    stdin: toLines(lines),
     timeoutMs,
   };
-  const before = await listPacks(directory);
   try {
-    const output = await git.read(command, 'making one pack of many');
+    const output = await git.read(command, 'packing objects');
     const hashes = output.toString('latin1').split('\n');
     return hashes.filter((hash) => hash !== '').map((hash) => `pack-${hash}.pack`);
-  } catch (error) {
-    // git may have been ended when its new pack was complete.
-    await removePacks(directory, before);
-    throw error;
   } finally {
     // Temporary packs of a git that was ended, and reverse indexes, which our mirrors don't keep.
     await tidyPacks(directory);

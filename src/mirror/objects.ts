@@ -61,7 +61,7 @@ export async function describeObjects(
   return output.toString('latin1').split('\n').slice(0, -1);
 }
 
-function toLines(texts: readonly string[]): string {
+export function toLines(texts: readonly string[]): string {
   return texts.map((text) => `${text}\n`).join('');
 }
 
@@ -156,15 +156,11 @@ function listObjects(
   return { gitDirectory, args, stdin: toLines(lines), timeoutMs: WALK_TIMEOUT_MS };
 }
 
-/** Indexes all packs again, from their content alone; throws `corrupt-mirror`. */
-export async function indexAgain(git: Git, directory: string, packs: readonly string[]) {
-  for (const pack of packs) {
-    await readObjects(
-      git,
-      { gitDirectory: directory, args: ['index-pack', pack], timeoutMs: WALK_TIMEOUT_MS },
-      `indexing ${pack}`,
-    );
-  }
+/** Indexes the pack at that path again, from its content alone; throws `corrupt-mirror`. */
+export async function indexAgain(git: Git, directory: string, pack: string): Promise<void> {
+  const args = ['index-pack', pack];
+  const command = { gitDirectory: directory, args, timeoutMs: WALK_TIMEOUT_MS };
+  await readObjects(git, command, `indexing ${pack}`);
 }
 
 const NOT_THE_OBJECTS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -181,12 +177,15 @@ export async function readObjects(git: Git, command: GitCommand, what: string): 
   const result = await git.run(command);
   if (isSuccess(result)) return result.stdout;
   const failure = new GitFailure(result, what);
-  if (NOT_THE_OBJECTS.has(failure.code) || hasNoMemory(result)) throw failure;
+  if (NOT_THE_OBJECTS.has(failure.code) || wasEnded(result)) throw failure;
   throw new MirrorError('corrupt-mirror', failure.message, { cause: failure });
 }
 
-/** Linux kills a process by SIGKILL if the container or the machine runs out of memory. */
-function hasNoMemory({ exitCode, stderr }: ChildResult): boolean {
-  const isKilled = exitCode === 128 + constants.signals.SIGKILL;
+/** SIGHUP is missing: 129 is git's own code for a wrong argument. */
+const ENDING_SIGNALS = ['SIGINT', 'SIGKILL', 'SIGTERM'] as const;
+
+/** Whether the machine ended it, by a signal where memory runs out or the machine stops, or had no memory for it. */
+function wasEnded({ exitCode, stderr }: ChildResult): boolean {
+  const isKilled = ENDING_SIGNALS.some((name) => exitCode === 128 + constants.signals[name]);
   return isKilled || /out of memory|cannot allocate memory/i.test(stderr);
 }

@@ -51,10 +51,10 @@ export function findRefsFault(refs: readonly Ref[], format: ObjectFormat): strin
   const oids = OIDS[format];
   let previous = '';
   for (const { name, oid, peeled } of refs) {
-    if (!isRefName(name)) return `${JSON.stringify(name)} is no ref name`;
-    if (name <= previous) return `${name} is out of order or there twice`;
+    if (!isRefName(name)) return `${JSON.stringify(name)} is not a valid ref name`;
+    if (name <= previous) return `${name} is out of order or a duplicate`;
     if (!oids.test(oid)) return `${name} has no ${format} object id`;
-    if (peeled !== undefined && !oids.test(peeled)) return `${name} is peeled to no object id`;
+    if (peeled !== undefined && !oids.test(peeled)) return `${name} has an invalid peeled id`;
     const parent = findParent(name);
     if (parent !== undefined) return `${name} lies under ${parent}`;
     previous = name;
@@ -102,7 +102,7 @@ export function separateNested(refs: readonly Ref[], head: Head | undefined): Se
 export function findHeadFault(head: Head | undefined, format: ObjectFormat): string | undefined {
   if (head === undefined) return undefined;
   if (!isOid(head.oid, format)) return `HEAD has no ${format} object id`;
-  return 'ref' in head && !isRefName(head.ref) ? 'HEAD points at no ref name' : undefined;
+  return 'ref' in head && !isRefName(head.ref) ? 'HEAD does not point at a valid ref' : undefined;
 }
 
 /**

@@ -43,7 +43,7 @@ export async function rehashCommit(
 }
 
 /** Checks the stream of `git cat-file --batch` against the ids in it. */
-export class BatchCheck {
+class BatchCheck {
   readonly #format: ObjectFormat;
   #header = '';
   #current: { oid: string; hash: Hash; left: number } | undefined;

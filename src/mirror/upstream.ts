@@ -29,6 +29,7 @@ import {
   type SeparatedRefs,
   type UpstreamRefs,
 } from './refs.ts';
+import { toLines } from './objects.ts';
 import { createRefFilter, type RefChoice, type Refspecs } from './refspecs.ts';
 
 export interface Upstream {
@@ -92,8 +93,9 @@ async function checkProtocol(
   // An SSH server without git fails in other ways.
   if (upstream.access.sshCommand !== undefined) return;
   const limits = { timeoutMs: deadline.remainingMs(), stallMs: deadline.stallMs };
-  const { stderr } = await git.run({ ...command, ...limits, tracesPackets: true });
-  if (/^.*packet: /m.test(stderr)) return;
+  const result = await git.run({ ...command, ...limits, tracesPackets: true });
+  if (/^.*packet: /m.test(result.stderr)) return;
+  if (!isSuccess(result)) throw new GitFailure(result, what);
   throw new MirrorError('network', `${what}: ${NO_GIT_SERVER}`, { concern: 'server' });
 }
 
@@ -153,7 +155,7 @@ export async function fetchObjects(
   const command: GitCommand = {
     gitDirectory: directory,
     args: ['fetch', ...options, '--stdin', '--', access.url],
-    stdin: [...oids, ''].join('\n'),
+    stdin: toLines(oids),
     access,
     showProgress: true,
   };

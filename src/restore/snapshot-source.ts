@@ -54,7 +54,7 @@ export async function openSource(job: Job, key: string): Promise<SnapshotSource>
   const stores = [store, ...otherStores];
   // In parallel: in the Actions cache each look-up takes half a second, most of it waiting.
   const found = await mapEachOf(stores, stores.length, signal, (each) =>
-    openCursor(job, key, each, each === store ? 'and nothing will be saved' : 'from there'),
+    openCursor(job, key, each, each === store ? ', and nothing will be saved' : ' from there'),
   );
   const [own] = found;
   return {
@@ -74,7 +74,7 @@ async function openCursor(
     return { store, newest, below: undefined, next: undefined };
   } catch (error) {
     const failure = toStoreFailure(error);
-    account.fallBack(`${failure.message}; continuing without a snapshot, ${consequence}`, failure);
+    account.fallBack(`${failure.message}; continuing without a snapshot${consequence}`, failure);
     return undefined;
   }
 }

@@ -59,8 +59,11 @@ export async function unpackSnapshot(
   }
   const { refs, refsDigest } = snapshot;
   return {
-    ...{ directory, refs, packedRefs, rejected: [], walkedRefsDigest: null },
+    directory,
+    refs,
+    packedRefs,
     base: { number, id, refsDigest },
+    walkedRefsDigest: null,
   };
 }
 
@@ -127,7 +130,9 @@ async function verify(
 
 /** Throws the indexes away and makes them again from the packs' content. */
 async function indexPacks(git: Git, directory: string): Promise<void> {
-  const packs = (await listPacks(directory)).map((name) => join(packDirectory(directory), name));
-  for (const pack of packs) await removeTree(partnerOf(pack));
-  await indexAgain(git, directory, packs);
+  for (const name of await listPacks(directory)) {
+    const pack = join(packDirectory(directory), name);
+    await removeTree(partnerOf(pack));
+    await indexAgain(git, directory, pack);
+  }
 }

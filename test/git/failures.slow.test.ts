@@ -544,14 +544,14 @@ describe('commands that only read objects', () => {
     const directory = copyOfMirror();
     const pack = packOf(directory);
     damage(pack);
-    await expect(indexAgain(git, directory, [pack])).rejects.toMatchObject({
+    await expect(indexAgain(git, directory, pack)).rejects.toMatchObject({
       code: 'corrupt-mirror',
     });
   });
 
   test('say nothing of a sound one', async () => {
     const directory = copyOfMirror();
-    await indexAgain(git, directory, [packOf(directory)]);
+    await indexAgain(git, directory, packOf(directory));
     await walkAll(git, directory);
   });
 
@@ -562,6 +562,8 @@ describe('commands that only read objects', () => {
     try {
       for (const end of [
         'kill -KILL $$',
+        'kill -TERM $$',
+        'kill -INT $$',
         'echo "fatal: Out of memory, malloc failed" >&2; exit 128',
       ]) {
         const script = `#!/bin/sh\ncase "$*" in *rev-list*) ${end};; esac\nexec "${real}/git" "$@"\n`;
