@@ -94,7 +94,7 @@ export async function openGit(options: GitOptions): Promise<Git> {
   const version = checkVersion(announced.stdout.toString('utf8'));
   let listing: Promise<string> | undefined;
   const listMachine = () => (listing ??= listConfiguration(executable, options));
-  return bindGit({ executable, version, listMachine }, options);
+  return bindGit({ executable, version, listMachine, bypassed: new Set() }, options);
 }
 
 interface Program {
@@ -102,6 +102,8 @@ interface Program {
   version: string;
   /** The machine's configuration; read once. */
   listMachine: () => Promise<string>;
+  /** Upstreams of which the log says that the machine's configuration isn't used. */
+  bypassed: Set<string>;
 }
 
 function bindGit(program: Program, options: GitOptions): Git {
@@ -154,7 +156,7 @@ async function start(
 }
 
 async function variablesFor(
-  { listMachine }: Program,
+  { listMachine, bypassed }: Program,
   { environment, log }: GitOptions,
   access: UpstreamAccess | undefined,
   lfsStorage: string | undefined,
@@ -162,7 +164,8 @@ async function variablesFor(
   if (access === undefined) return buildGitEnvironment(environment);
   const listing = await listMachine();
   const rewrites = findRewrites(listing, access.url).join(', ');
-  if (rewrites !== '') {
+  if (rewrites !== '' && !bypassed.has(access.url)) {
+    bypassed.add(access.url);
     log.info(`The machine's git configuration is not used to reach ${access.url}: ${rewrites}`);
   }
   const connection = pickConnection(listing);
@@ -184,7 +187,7 @@ function startBrief(
   });
 }
 
-/** Empty where git cannot read it: a checkout would say more of it. */
+/** Empty if git can't read it; the checkout will say why. */
 async function listConfiguration(executable: string, options: GitOptions): Promise<string> {
   const { exitCode, stdout, stderr } = await startBrief(executable, options, {
     // No repository, so none whose configuration counts.

@@ -15,7 +15,7 @@ import { performance } from 'node:perf_hooks';
 import { Readable } from 'node:stream';
 import { getExecOutput } from '@actions/exec';
 import { STDERR_BYTES, collectLines, collectOutput, type OutputOptions } from './output.ts';
-import { watchForStall, type StallOptions } from './stall.ts';
+import { LONGEST_TIMER_MS, watchForStall, type StallOptions } from './stall.ts';
 
 export interface ChildOptions extends OutputOptions, StallOptions {
   environment: NodeJS.ProcessEnv;
@@ -36,14 +36,12 @@ export interface ChildResult {
   /** The end of stderr, at most STDERR_BYTES. */
   stderr: string;
   durationMs: number;
-  /** Of its options. */
+  /** The limit that it ran with, which failure.ts reports. */
   stallMs?: number | undefined;
 }
 
 /** The runner gives 7.5 s from SIGINT to SIGTERM: git gets 2 s of it to remove its temporary files. */
 const TERM_GRACE_MS = 2_000;
-/** setTimeout fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** After SIGKILL only an uninterruptible disk keeps a process; waiting longer helps nobody. */
 const KILL_GRACE_MS = 1_000;
 

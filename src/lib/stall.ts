@@ -14,47 +14,43 @@ export interface StallOptions {
   signsOfLife?: ((pid: number) => Promise<number | 'done'>) | undefined;
 }
 
-export interface StallWatch {
-  /** A sign of life. */
-  note: () => void;
-  end: () => void;
-}
-
-/** How often is looked in the time that makes a stall. */
+/** Number of looks within `stallMs`. */
 const LOOKS = 8;
 
-/** setInterval fires at once above this (a signed 32-bit number of milliseconds, 24 days). */
-const LONGEST_INTERVAL_MS = 2 ** 31 - 1;
+/** Timers fire at once above this (a signed 32-bit number of milliseconds, 24 days). */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+/** Calls `onStall` once there was no sign of life for too long; `note` is one. Nothing is called after `end`. */
 export function watchForStall(
   pid: number,
   { stallMs = Infinity, signsOfLife }: StallOptions,
   onStall: () => void,
-): StallWatch {
+) {
   let quietLooks = 0;
   let lastSign: number | undefined;
   let isLooking = false;
-  const note = () => {
+  let isOver = stallMs === Infinity;
+  const note = (): void => {
     quietLooks = 0;
   };
-  if (stallMs === Infinity) return { note, end: () => undefined };
-
-  const look = async () => {
+  const look = async (): Promise<void> => {
     if (isLooking) return;
     isLooking = true;
     const sign = await signsOfLife?.(pid);
     isLooking = false;
-    if (sign === 'done') clearInterval(timer);
-    else if (sign !== lastSign) note();
+    if (sign === 'done') end();
+    if (isOver || sign === 'done') return;
+    if (sign !== lastSign) note();
     else if (quietLooks >= LOOKS) onStall();
-    if (sign !== 'done') lastSign = sign;
+    lastSign = sign;
     quietLooks += 1;
   };
-  const timer = setInterval(() => void look(), Math.min(stallMs / LOOKS, LONGEST_INTERVAL_MS));
-  return {
-    note,
-    end: () => {
-      clearInterval(timer);
-    },
+  const timer = isOver
+    ? undefined
+    : setInterval(() => void look(), Math.min(stallMs / LOOKS, LONGEST_TIMER_MS));
+  const end = (): void => {
+    isOver = true;
+    clearInterval(timer);
   };
+  return { note, end };
 }

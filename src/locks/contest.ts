@@ -47,15 +47,15 @@ async function contend(contest: Contest, options: AcquireOptions): Promise<Acqui
       case 'not-needed':
         return { ...attempt, waitedMs };
       case 'unavailable': {
-        const { canPass, ...rest } = attempt;
-        const isTolerated = canPass && leftMs > 0 && nowMs - answeredMs < patienceMs;
+        const { isTransient, ...rest } = attempt;
+        const isTolerated = isTransient && leftMs > 0 && nowMs - answeredMs < patienceMs;
         if (!isTolerated) return rest;
         break;
       }
       case 'held':
         answeredMs = nowMs;
         if (leftMs <= 0) return { outcome: 'timed-out', waitedMs: nowMs - startedMs };
-        // Its name is for people, who can do without.
+        // Its name is for people, who can do without it.
         if (looks === 1) onWait?.(await attempt.readHolder?.(signal).catch(() => undefined));
     }
     // The jitter keeps jobs that started together from asking together.
@@ -68,14 +68,14 @@ async function contend(contest: Contest, options: AcquireOptions): Promise<Acqui
 type Attempt =
   | Exclude<Sight, { outcome: 'free' }>
   /** The store could not be asked, or it answers but takes no claim: it may be full or read-only. */
-  | { outcome: 'unavailable'; reason: string; isReadOnly?: true; canPass: boolean };
+  | { outcome: 'unavailable'; reason: string; isReadOnly?: true; isTransient: boolean };
 
 async function lookAndTake({ look }: Contest, signal: AbortSignal): Promise<Attempt> {
-  let canPass = true;
+  let isTransient = true;
   try {
     const sight = await look(signal);
     if (sight.outcome !== 'free') return sight;
-    canPass = false;
+    isTransient = false;
     const hold = await sight.take(signal);
     return hold === undefined ? { outcome: 'held' } : { outcome: 'acquired', hold };
   } catch (error) {
@@ -83,7 +83,7 @@ async function lookAndTake({ look }: Contest, signal: AbortSignal): Promise<Atte
     throwIfCancelled(signal);
     if (!(error instanceof MirrorError)) throw error;
     const reason = describeError(error);
-    if (error.code !== 'store-read-only') return { outcome: 'unavailable', reason, canPass };
-    return { outcome: 'unavailable', reason, isReadOnly: true, canPass: false };
+    if (error.code !== 'store-read-only') return { outcome: 'unavailable', reason, isTransient };
+    return { outcome: 'unavailable', reason, isReadOnly: true, isTransient: false };
   }
 }

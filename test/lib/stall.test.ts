@@ -5,6 +5,7 @@
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { runChild, type ChildOptions, type ChildResult } from '../../src/lib/process.ts';
+import { watchForStall } from '../../src/lib/stall.ts';
 import { temporaryDirectories } from '../support/temporary-directory.ts';
 
 const directories = temporaryDirectories();
@@ -132,4 +133,24 @@ describe('a child', () => {
     expect(result.ended).toBe('stalled');
     expect(most).toBe(1);
   });
+});
+
+test('a watch that was ended calls nothing, even if a look was on its way', async () => {
+  const looking = Promise.withResolvers<undefined>();
+  const answer = Promise.withResolvers<number>();
+  let looks = 0;
+  let stalls = 0;
+  const signsOfLife = (): Promise<number> => {
+    looks += 1;
+    // The first look sees a new sign; this one would be the eighth without any.
+    if (looks < 9) return Promise.resolve(0);
+    looking.resolve(undefined);
+    return answer.promise;
+  };
+  const watch = watchForStall(0, { stallMs: STALL_MS, signsOfLife }, () => (stalls += 1));
+  await looking.promise;
+  watch.end();
+  answer.resolve(0);
+  await new Promise(setImmediate);
+  expect(stalls).toBe(0);
 });

@@ -191,14 +191,18 @@ describe('lists of refs', () => {
   const ref = (name: string, oid = OID): Ref => ({ name, oid });
 
   test.each([
-    ['no ref name', [ref('refs/heads/../x')], '"refs/heads/../x" is no ref name'],
-    ['a name that looks like an option', [ref('--upload-pack=x')], 'is no ref name'],
-    ['a name with a line end', [ref('refs/heads/a\nb')], '"refs/heads/a\\nb" is no ref name'],
+    ['no ref name', [ref('refs/heads/../x')], '"refs/heads/../x" is not a valid ref name'],
+    ['a name that looks like an option', [ref('--upload-pack=x')], 'is not a valid ref name'],
+    [
+      'a name with a line end',
+      [ref('refs/heads/a\nb')],
+      '"refs/heads/a\\nb" is not a valid ref name',
+    ],
     ['refs out of order', [ref('refs/heads/b'), ref('refs/heads/a')], 'is out of order'],
-    ['a ref twice', [ref('refs/heads/a'), ref('refs/heads/a')], 'or there twice'],
+    ['a ref twice', [ref('refs/heads/a'), ref('refs/heads/a')], 'or a duplicate'],
     ['an id of another format', [ref('refs/heads/a', 'a'.repeat(64))], 'has no sha1 object id'],
     ['no id', [ref('refs/heads/a', '')], 'has no sha1 object id'],
-    ['a bad peeled id', [{ ...ref('refs/tags/a'), peeled: 'x' }], 'is peeled to no object id'],
+    ['a bad peeled id', [{ ...ref('refs/tags/a'), peeled: 'x' }], 'has an invalid peeled id'],
     ['a ref under a ref', [ref('refs/heads/a'), ref('refs/heads/a/b')], 'lies under refs/heads/a'],
     [
       'a ref under a ref, with others sorted between them',
@@ -237,9 +241,17 @@ describe('lists of refs', () => {
   });
 
   test.each([
-    ['that points at no ref name', { ref: 'refs/heads/..', oid: OID }, 'points at no ref name'],
-    ['that points out of refs/', { ref: 'config', oid: OID }, 'points at no ref name'],
-    ['that looks like two lines', { ref: 'refs/heads/a\nb', oid: OID }, 'points at no ref name'],
+    [
+      'that points at no ref name',
+      { ref: 'refs/heads/..', oid: OID },
+      'does not point at a valid ref',
+    ],
+    ['that points out of refs/', { ref: 'config', oid: OID }, 'does not point at a valid ref'],
+    [
+      'that looks like two lines',
+      { ref: 'refs/heads/a\nb', oid: OID },
+      'does not point at a valid ref',
+    ],
     ['without an id', { ref: 'refs/heads/a', oid: 'x' }, 'has no sha1 object id'],
     ['detached at no id', { oid: 'ref: refs/heads/a' }, 'has no sha1 object id'],
   ])('a HEAD %s is refused', (_, head, fault) => {

@@ -183,6 +183,12 @@ describe('an answer of status 200 that is not of git', () => {
     );
   });
 
+  test('is not reported where upstream then says what is wrong', async () => {
+    server.fault({ on: 'probe', behave: { kind: 'html', page: '' }, times: 1 });
+    server.fault({ on: 'probe', behave: { kind: 'status', status: 404 } });
+    await expect(probe(30_000, Infinity)).rejects.toMatchObject({ code: 'not-found' });
+  });
+
   test('is not confused with an empty repository', async () => {
     const empty = join(root, 'empty.git');
     await fixtureGit(root, ['init', '--quiet', '--bare', '--template=', empty]);
