@@ -15,7 +15,7 @@ const COMMAND = /^::(debug|notice|warning|error)[^:]*::(.*)$/;
 const PROGRESS = /^(?:Received|Sent) (\d+) of (\d+) /;
 /** What tells why; other debug messages hold signed addresses. */
 const TELLING = /^(?:Failed to reserve cache:|Cache not found for version )/;
-const MAX_WORD_LENGTH = 2_000;
+const MAX_TEXT_LENGTH = 2_000;
 
 const write = process.stdout.write.bind(process.stdout);
 let partial = '';
@@ -33,7 +33,7 @@ function take(line: string): void {
   const [, level = 'info', told = line] = COMMAND.exec(line) ?? [];
   const text = told.replaceAll('%0D', '').replaceAll('%0A', '\n').replaceAll('%25', '%').trim();
   if (text === '' || (level === 'debug' && !TELLING.test(text))) return;
-  tell({ word: { level, text: text.slice(0, MAX_WORD_LENGTH) } });
+  tell({ line: { level, text: text.slice(0, MAX_TEXT_LENGTH) } });
 }
 
 function listen(chunk: unknown): boolean {

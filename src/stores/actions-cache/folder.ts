@@ -26,7 +26,7 @@ export interface CacheFolder {
 export const WORKSPACE_FOR_TOOLKIT = '../workspace';
 export const TEMPORARY_FOR_TOOLKIT = '..';
 
-/** Runs work in a new folder below `parent`, which is gone afterwards, whatever happened. */
+/** Runs work in a new folder below `parent`, and removes it afterwards. The runner empties `parent`, should that fail. */
 export async function withCacheFolder<T>(
   parent: string,
   work: (folder: CacheFolder) => Promise<T>,
@@ -37,7 +37,7 @@ export async function withCacheFolder<T>(
     await mkdir(workspace);
     return await work({ root, workspace, entry: join(workspace, 'entry') });
   } finally {
-    await removeStubbornly(root);
+    await removeStubbornly(root).catch(() => undefined);
   }
 }
 

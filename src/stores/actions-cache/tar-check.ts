@@ -24,12 +24,12 @@ const SOUND = {
  * not known: a sound snapshot must not be called damaged.
  */
 export async function canUnpack(
-  { words }: CacheAnswer,
+  { lines }: CacheAnswer,
   { root, workspace }: CacheFolder,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const found = words.findLast(({ text }) => EXTRACT.test(text));
+  const found = lines.findLast(({ text }) => EXTRACT.test(text));
   const [, program = '', format, rest = ''] = EXTRACT.exec(found?.text ?? '') ?? [];
   if (format !== 'tgz' && format !== 'tzst') return false;
   await writeFile(join(root, `sound.${format}`), Buffer.from(SOUND[format], 'base64'));

@@ -15,9 +15,9 @@ const NOISE =
 const NO_SPACE = /\bENOSPC\b|\bEDQUOT\b|no space left on device|disk quota exceeded/i;
 /** A policy; a 403 of the storage itself is something else. */
 const READ_ONLY = /cache write denied:|does not permit writes|^Failed to reserve cache:.*\(403\)/;
-/** Of a download: what another attempt would meet as well. */
+/** A download's failure that another attempt would meet as well. */
 const FINAL =
-  /AuthenticationFailed|Authoriz|Permission|NotFound|not exist|\b4(?:0[0-79]|1\d)\b|\bEACCES\b|\bENOSPC\b/;
+  /^Failed to restore: .*(?:AuthenticationFailed|Authoriz|Permission|NotFound|not exist|\b4(?:0[0-79]|1\d)\b|\bEACCES\b|\bENOSPC\b)/;
 const RATE_LIMIT = /\bRate limited\b/;
 const SECRETS = [
   /(?<=[?&;]sig=)[^&\s"']+/gi,
@@ -80,8 +80,8 @@ export function clean(text: string): string {
   return text.replace(NOISE, '');
 }
 
-function says({ words }: CacheAnswer, pattern: RegExp): boolean {
-  return words.some(({ text }) => pattern.test(text));
+function says({ lines }: CacheAnswer, pattern: RegExp): boolean {
+  return lines.some(({ text }) => pattern.test(text));
 }
 
 function checkSpace(answer: CacheAnswer, what: string): void {
@@ -94,15 +94,15 @@ function outage(answer: CacheAnswer, what: string): MirrorError {
   if (!says(answer, RATE_LIMIT)) {
     return new MirrorError('store-unavailable', `${what}: ${causeOf(answer)}`);
   }
-  const said = answer.words.map(({ text }) => text).join('\n');
+  const said = answer.lines.map(({ text }) => text).join('\n');
   const seconds = /rate limit will reset in (\d+) seconds/.exec(said)?.[1];
   const message = `${what}: it limits the rate of requests (200 uploads a minute for a repository): ${causeOf(answer)}`;
   return new TransientFailure(message, seconds === undefined ? undefined : Number(seconds) * 1_000);
 }
 
 /** The toolkit's warnings with what tar said, or all it knows; its own guess about the cause is none. */
-export function causeOf({ words }: CacheAnswer): string {
-  const telling = words
+export function causeOf({ lines }: CacheAnswer): string {
+  const telling = lines
     .map(({ level, text }) => ({
       level,
       text: text.replace(/^Failed to (?:reserve cache|restore|save): /, '').replace(ADVICE, ''),

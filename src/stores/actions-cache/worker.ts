@@ -9,7 +9,13 @@ import { formatDuration } from '../../lib/durations.ts';
 import { MirrorError, reasonOf, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
 import { runChild, type ChildResult } from '../../lib/process.ts';
 import { watchForStall } from '../../lib/stall.ts';
-import type { CacheAnswer, CacheMessage, CacheOrder, CacheWord } from './protocol.ts';
+import {
+  parseMessage,
+  type CacheAnswer,
+  type CacheMessage,
+  type CacheOrder,
+  type LogLine,
+} from './protocol.ts';
 import { clean, scrub } from './toolkit-log.ts';
 
 /** How the toolkit says that it asks again. */
@@ -21,8 +27,8 @@ const ENTRY = import.meta.url.endsWith('.ts')
 const PROGRAM = fileURLToPath(new URL(ENTRY, import.meta.url));
 /** Of what it says about its own end. */
 const MAX_LAST_WORDS = 500;
-/** tar may complain about each file. */
-const MAX_WORDS = 40;
+/** tar may complain about each file: then its command, before, and how it ended, after, tell more. */
+const MAX_LINES = 40;
 /** As many wait for a next call; each takes some 60 MB. */
 const MOST_IDLE = 2;
 
@@ -49,6 +55,7 @@ export type Ask = (request: CacheOrder, asking: Asking) => Promise<CacheAnswer>;
 export class WorkerPool {
   readonly #options: WorkerOptions;
   #idle: Worker[] = [];
+  #isClosed = false;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -66,7 +73,7 @@ export class WorkerPool {
     signal.addEventListener('abort', stop, { once: true });
     try {
       const result = await work((request, asking) => worker.ask(request, asking));
-      if (this.#idle.length < MOST_IDLE) this.#idle.push(worker);
+      if (!this.#isClosed && this.#idle.length < MOST_IDLE) this.#idle.push(worker);
       return result;
     } finally {
       signal.removeEventListener('abort', stop);
@@ -74,7 +81,9 @@ export class WorkerPool {
     }
   }
 
+  /** Ends the idle workers. Those of calls that still run end with their call. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all(this.#idle.splice(0).map((worker) => worker.end()));
   }
 }
@@ -117,21 +126,22 @@ class Worker {
 
   async ask(request: CacheOrder, { patienceMs, gauge, onShare }: Asking): Promise<CacheAnswer> {
     const { promise, resolve } = Promise.withResolvers<CacheAnswer>();
-    const words: CacheWord[] = [];
+    const lines: LogLine[] = [];
     const watch = watchForStall(0, { stallMs: patienceMs, signsOfLife: gauge }, () => {
-      this.stop(silence(patienceMs, words));
+      this.stop(silence(patienceMs, lines));
     });
     let furthest = 0;
     this.#take = (message) => {
-      if ('result' in message) resolve({ result: message.result, words });
+      if ('result' in message) resolve({ result: message.result, lines });
       else if ('share' in message) {
         // The toolkit tells it every second, whether anything has moved or not.
         if (message.share > furthest) watch.note();
         furthest = Math.max(furthest, message.share);
         onShare?.(message.share);
-      } else if (words.length < MAX_WORDS) {
-        const { level, text } = message.word;
-        words.push({ level, text: scrub(text, this.#secret) });
+      } else {
+        const { level, text } = message.line;
+        lines.push({ level, text: scrub(text, this.#secret) });
+        if (lines.length > MAX_LINES) lines.splice(MAX_LINES / 2, 1);
       }
     };
     this.#input.write(`${JSON.stringify(request)}\n`);
@@ -164,18 +174,9 @@ class Worker {
   }
 }
 
-function silence(patienceMs: number, words: readonly CacheWord[]): MirrorError {
-  const last = words.findLast(({ text }) => ATTEMPT.test(text))?.text;
+function silence(patienceMs: number, lines: readonly LogLine[]): MirrorError {
+  const last = lines.findLast(({ text }) => ATTEMPT.test(text))?.text;
   const reason = last === undefined ? '' : ` (${clean(last)})`;
   const message = `the Actions cache did not answer within ${formatDuration(patienceMs)}${reason}`;
   return new MirrorError('store-unavailable', message);
-}
-
-/** Undefined for what was written by something that NODE_OPTIONS loads before the worker. */
-function parseMessage(line: string): CacheMessage | undefined {
-  try {
-    return JSON.parse(line) as CacheMessage;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,14 +1,20 @@
 /** Calls of the Actions cache that are cancelled, and what they keep secret, with the real toolkit. */
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { MAIN, failureOf, useCacheBench } from '../../support/actions-cache/bench.ts';
 import type { CacheFault } from '../../support/actions-cache/fault.ts';
 import { writeLayer } from '../../support/layer-files.ts';
+import { canMount, mounts } from '../../support/mounts.ts';
 import { canListProcesses, processesWith } from '../../support/processes.ts';
-import { create, find, KEY, outcomeOf } from '../contract/store-contract.ts';
+import { create, find, KEY, outcomeOf, signal } from '../contract/store-contract.ts';
 
 const bench = useCacheBench();
+const disks = mounts();
+// Defined after the bench's, which ends the workers.
+afterEach(() => {
+  disks.removeAll();
+});
 
 describe('a cancelled call', () => {
   const contents = { file: randomBytes(2_000_000) };
@@ -48,6 +54,24 @@ describe('a cancelled call', () => {
     controller.abort();
     expect(await outcome).toBe('cancelled');
     expect(await readdir(target)).toEqual([]);
+  });
+});
+
+describe('a call whose folder cannot be removed', () => {
+  const testMount = canMount('tmpfs') ? test : test.skip;
+
+  testMount('has its result all the same (needs mount)', async () => {
+    const temporaryFolder = disks.memory(4 * 1024 * 1024);
+    const answering = Promise.withResolvers<undefined>();
+    const stall = { kind: 'stall', afterBytes: 0, until: answering.promise } as const;
+    bench.service.fault({ on: 'lookup', behave: stall });
+    const finding = outcomeOf(
+      bench.open(undefined, { temporaryFolder }).hasLayer(KEY, 'layer', signal),
+    );
+    await bench.service.waitForRequest(({ kind }) => kind === 'lookup');
+    disks.makeReadOnly(temporaryFolder);
+    answering.resolve(undefined);
+    expect(await finding).toBe('fulfilled');
   });
 });
 

@@ -1,11 +1,13 @@
 /** Downloads from the Actions cache that fail, with the real toolkit. */
 import { describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
+import { utimes } from 'node:fs/promises';
+import { join } from 'node:path';
 import { MAIN, failureOf, useCacheBench } from '../../support/actions-cache/bench.ts';
 import type { CacheFault } from '../../support/actions-cache/fault.ts';
 import type { BlobHost } from '../../support/actions-cache/token.ts';
-import { describeContents, describeFolder } from '../../support/layer-files.ts';
-import { create, find, outcomeOf } from '../contract/store-contract.ts';
+import { describeContents, describeFolder, writeLayer } from '../../support/layer-files.ts';
+import { create, find, KEY, outcomeOf, signal } from '../contract/store-contract.ts';
 
 const bench = useCacheBench();
 
@@ -67,6 +69,21 @@ describe('a download that fails', () => {
     );
   });
 
+  test('and of whose files tar has much to say, is damaged all the same', async () => {
+    const source = await bench.directories.create('source');
+    const names = Array.from({ length: 60 }, (_, index) => `file-${String(index)}`);
+    const files = Object.fromEntries(names.map((name) => [name, randomBytes(5_000)]));
+    const layer = await writeLayer(source, 'layer', files);
+    // tar warns of each file that is from the future.
+    for (const name of names) await utimes(join(source, name), 4e9, 4e9);
+    await bench.store.putLayer(KEY, layer, source, { signal });
+    bench.service.fault({
+      on: 'download',
+      behave: { kind: 'garbage-stream', afterBytes: 299_000 },
+    });
+    expect(await outcomeOf(bench.get(layer))).toBe('bad-snapshot');
+  });
+
   test('because it stands still ends, and one that crawls does not', async () => {
     const layer = await bench.put(contents);
     const reader = bench.open(undefined, { times: { standstillMs: 4_000 } });
@@ -115,6 +132,16 @@ describe('a download that breaks once', () => {
     );
     expect(active.applied).toBe(1);
   });
+
+  test.each(['http-404-pages', 'Authorization.NotFound-Permission'])(
+    'is tried again where it is called %s',
+    async (name) => {
+      const layer = await bench.put(contents, bench.store, name);
+      const behave = { kind: 'cut', afterBytes: 9_000 } as const;
+      bench.service.fault({ on: 'download', times: 1, behave });
+      expect(await outcomeOf(bench.get(layer))).toBe('fulfilled');
+    },
+  );
 
   test('is tried again where it is a manifest', async () => {
     await create(bench.store, 1, 'text');
