@@ -1,7 +1,7 @@
 /** Runs the calls of a disk store: each ends in time, and fails with an error of the family. */
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { join, resolve, sep } from 'node:path';
 import {
   MirrorError,
   describeError,
@@ -30,8 +30,8 @@ export interface AttemptOptions extends Omit<Call, 'key'> {
 export type Work<T> = (bounded: AbortSignal, heard: () => void) => Promise<T>;
 
 /**
- * Runs one call. A disk that doesn't answer is given up after 20 s without a sign of life, and asked
- * again only when it has answered: every call that hangs blocks one of four threads.
+ * Runs one call. A disk that doesn't answer is given up after 20 s in all, in a transfer after 120 s without
+ * progress, and asked again only when it has answered: every call that hangs blocks one of four threads.
  */
 export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promise<T> {
   const { root, signal, isTransfer = false } = options;
@@ -107,7 +107,7 @@ function isRefusal(error: unknown, root: string): boolean {
   // Windows also says so of a file that something has open; of a new folder it means it.
   if (process.platform === 'win32') return syscall === 'mkdir';
   // The mirror's side of a copy is none of the store's concern.
-  return [path, dest].some((each) => each.startsWith(root));
+  return [path, dest].some((each) => join(each, sep).startsWith(join(root, sep)));
 }
 
 function adviseOn(error: unknown, rights: string): string {

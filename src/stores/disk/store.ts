@@ -68,7 +68,10 @@ export function createDiskStore({ path }: DiskStoreOptions): Store {
         await syncFolder(temporary);
         throwIfCancelled(signal);
         await renameStubbornly(temporary, folders.layer(layer.name));
-        await orUndo(syncFolder(folders.layers), () => folders.removeLayer(layer.name));
+        await orUndo(
+          () => syncFolder(folders.layers),
+          () => folders.removeLayer(layer.name),
+        );
       });
     },
 

@@ -211,3 +211,17 @@ test('a mirror that this user may not read is no read-only store', async () => {
   expect(outcomes).toMatchObject({ put: 'store-unavailable', create: 'done' });
   expect(messages[0]).not.toContain('can only be read');
 });
+
+test('nor is one whose path begins like that of the store', async () => {
+  if (!isRoot) return;
+  await share(0o777);
+  const root = join(path, 'git');
+  await mkdir(root);
+  await chmod(root, 0o777);
+  source = join(path, 'git-mirror');
+  await mkdir(source);
+  await writeLayer(source, 'any', { file: 'text' });
+  await chmod(join(source, 'file'), 0o600);
+  const { outcomes } = await work(ANNE, 0o022, 1, root);
+  expect(outcomes).toMatchObject({ put: 'store-unavailable', create: 'done' });
+});
