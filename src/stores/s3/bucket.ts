@@ -72,7 +72,10 @@ export class S3Bucket {
       const page = await this.#connection.receive(command, purpose, (answer) => answer);
       const { IsTruncated, NextContinuationToken, Contents = [] } = page.output;
       if (IsTruncated === undefined) {
-        throw this.#failure(what, 'the server answers with something else than a list');
+        throw this.#failure(what, 'the server did not answer with a list');
+      }
+      if (IsTruncated && (NextContinuationToken ?? '') === '') {
+        throw this.#failure(what, 'the server does not tell how a long list continues');
       }
       if (Number.isNaN(page.dateMs)) {
         throw this.#failure(what, 'the server does not tell the time (no Date header)');
@@ -161,7 +164,7 @@ export class S3Bucket {
           note();
           at += bytes;
           if ((isAsked || isWhole) && at <= end) return take(pieces, bytes);
-          throw this.#failure(purpose.what, 'the server sends other bytes than it was asked for');
+          throw this.#failure(purpose.what, 'the server sent the wrong range');
         });
         if (at < end) throw new BrokenOffError(`${what} ended early`);
       });

@@ -1,6 +1,9 @@
 /** The store on servers that confirm what they don't do, refuse what others do, or are no S3 servers. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { MirrorError } from '../../../src/lib/errors.ts';
 import type { LayerFiles } from '../../../src/stores/store.ts';
 import { describeContents, describeFolder, writeLayer } from '../../support/layer-files.ts';
@@ -102,7 +105,9 @@ describeIf('a server that', () => {
         operation === 'ListObjects' && query['prefix']!.endsWith(name);
       const empty = { kind: 'drop' } as const;
       proxy.fault({ on: isOther, behave: empty });
-      expect((await problemOf(create(opened.store, 2, 'text'))).message).toContain('than a list');
+      expect((await problemOf(create(opened.store, 2, 'text'))).message).toContain(
+        'not answer with a list',
+      );
     });
   });
 
@@ -185,9 +190,28 @@ describeIf('a server that', () => {
     test('answers without content are no empty store', async () => {
       proxy.fault({ on: 'any', behave: { kind: 'drop' } });
       const { message } = await problemOf(opened.store.findManifest(KEY, { signal }));
-      expect(message).toContain('the server answers with something else than a list');
+      expect(message).toContain('the server did not answer with a list');
     });
   });
+
+  test.each(['', '<NextContinuationToken></NextContinuationToken>'])(
+    'cuts a list short, and does not tell how it continues (%j), is no empty store',
+    async (token) => {
+      const list = `<ListBucketResult><IsTruncated>true</IsTruncated>${token}</ListBucketResult>`;
+      const old = createServer((_, response) => {
+        response.writeHead(200, { 'Content-Type': 'application/xml' }).end(list);
+      });
+      await once(old.listen(0, '127.0.0.1'), 'listening');
+      try {
+        const endpoint = `http://127.0.0.1:${String((old.address() as AddressInfo).port)}`;
+        const finding = find(stores.open(prefix, endpoint).store);
+        await expect(finding).rejects.toThrow('does not tell how a long list continues');
+      } finally {
+        old.closeAllConnections();
+        old.close();
+      }
+    },
+  );
 
   describe('has no conditional writes and', () => {
     test.each([
