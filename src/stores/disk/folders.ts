@@ -134,11 +134,12 @@ export class DiskFolders {
   /**
    * Now, by the clock that stamps the store's files (on a network disk, the server's): clocks of two
    * machines are never compared. The file that shows it is empty, so that a full disk can be tidied,
-   * and lies in `folder` for a moment. After that a listing of the folder shows what other machines
-   * have done: until an NFS client changes a folder itself, it may answer from memory for a minute.
+   * and lies in `folder` for a moment; where the process is killed, it is debris. After that a listing
+   * of the folder shows what other machines have done: until an NFS client changes a folder itself, it
+   * may answer from memory for a minute.
    */
   async nowMs(folder = this.tmp): Promise<number> {
-    const path = join(folder, `~${nonce()}`);
+    const path = join(folder, nonce());
     try {
       await writeFile(path, '', { flag: 'wx' });
       return (await stat(path)).mtimeMs;

@@ -20,6 +20,7 @@ import { create, find, KEY, NOTHING, signal } from '../contract/store-contract.t
 const MIB = 1024 * 1024;
 const SHARED_MEMORY = '/dev/shm';
 const WRITER = join(import.meta.dirname, '../../support/store-writer.ts');
+const STORE = new URL('../../../src/stores/disk/store.ts', import.meta.url).href;
 
 const directories = temporaryDirectories();
 let path: string;
@@ -113,6 +114,23 @@ describe('processes', () => {
     await store.remove(KEY, { ...NOTHING, debris: names }, signal);
     expect(await readdir(inStore(path, 'tmp'))).toEqual([]);
   });
+});
+
+test('a process that is killed while it asks for the time leaves debris that can be removed', async () => {
+  await create(store, 1, 'text');
+  const script = `
+    import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    fs.promises.rm = () => process.kill(process.pid, 'SIGKILL');
+    syncBuiltinESMExports();
+    const { createDiskStore } = await import('${STORE}');
+    const store = createDiskStore({ path: ${JSON.stringify(path)} });
+    await store.list('${KEY}', new AbortController().signal);`;
+  await runProcess(process.execPath, ['--input-type=module', '--eval', script]);
+  const { debris } = await store.list(KEY, signal);
+  expect(debris).toHaveLength(1);
+  await store.remove(KEY, { ...NOTHING, debris: debris.map(({ name }) => name) }, signal);
+  expect(await readdir(inStore(path, 'tmp'))).toEqual([]);
 });
 
 describe('a disk without hard links', () => {
