@@ -4,7 +4,7 @@ import type { Job } from '../job/job.ts';
 import { primeWorkspace, type PrimeResult } from '../prime/prime-workspace.ts';
 import { restoreMirror } from '../restore/restore-mirror.ts';
 import type { MirrorSession } from '../restore/session.ts';
-import { saveEarly } from '../save/save-snapshot.ts';
+import { saveClone } from '../save/save-snapshot.ts';
 import type { Choice } from '../submodules/choose.ts';
 import { restoreSubmodules } from '../submodules/restore-submodules.ts';
 import { isDisabled } from './inputs/runner.ts';
@@ -78,7 +78,7 @@ async function saveIfEarly(
 ): Promise<boolean> {
   let isSaved = false;
   if (mirror.provenance === 'cloned' && isPublishedEarly(chosen)) {
-    const saved = await saveEarly(bound, mirror, saveOptionsOf(chosen, bound), claim);
+    const saved = await saveClone(bound, mirror, saveOptionsOf(chosen, bound), claim);
     reportEarlySave(saved, bound.log);
     isSaved = saved !== undefined;
   }

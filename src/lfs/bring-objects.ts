@@ -4,9 +4,9 @@
  *
  * Nothing here fails the job: what is missing is downloaded by the checkout, as it would be without a mirror.
  */
-import { bindSignal, type Job } from '../job/job.ts';
+import type { Job } from '../job/job.ts';
 import { describeError, throwIfCancelled } from '../lib/errors.ts';
-import type { Acquisition, Hold } from '../locks/lock.ts';
+import type { Acquisition } from '../locks/lock.ts';
 import type { JobCommit } from '../restore/job-commit.ts';
 import type { MirrorSession, RestoredMirror, RestoreOptions } from '../restore/session.ts';
 import type { SaveResult } from '../save/decide.ts';
@@ -18,7 +18,7 @@ import type { LfsFailure } from './git-lfs.ts';
 import { findSound, objectsFolder, sweepWork } from './objects.ts';
 import { amountOf, listObjects, type Amount, type LfsObject } from './pointers.ts';
 import type { PrimedObjects } from './prime-objects.ts';
-import { saveUnderLock, type LfsSave } from './save-objects.ts';
+import { saveLfsEarly, type LfsSave } from './save-objects.ts';
 
 export interface LfsOptions extends Pick<
   RestoreOptions,
@@ -43,7 +43,7 @@ export interface LfsOutcome {
   failure: LfsFailure | undefined;
 }
 
-export interface BroughtObjects {
+interface BroughtObjects {
   outcome: LfsOutcome;
   /** Those that are here, verified. */
   objects: readonly LfsObject[];
@@ -122,7 +122,8 @@ async function bring(bringing: Bringing): Promise<BroughtObjects> {
     const { arrived, failure } = await downloadMissing(job, wish, ofJob.length);
     for (const oid of arrived) sources.set(oid, 'downloaded');
     const save = describeSave(bringing);
-    const early = arrived.size > 0 ? await saveEarly(job, options, save, hold) : undefined;
+    const wanted = arrived.size > 0 ? options.early : undefined;
+    const early = wanted && (await saveLfsEarly(job, save, wanted, hold));
     const isClaimed = hold?.staysTaken === true && early?.result !== 'published';
     const objects = ofJob.filter(({ oid }) => sources.has(oid));
     const outcome = { ...describeSources(bringing), failure: failure?.kind };
@@ -175,9 +176,14 @@ async function contend(
   const onWait = (holder = 'another job'): void => {
     log.info(`Waiting for ${holder}, which downloads LFS objects`);
   };
-  return account.measure('claim', () =>
+  const claim = await account.measure('claim', () =>
     claimOf(bringing.place.key, own.number + 1).acquire({ timeoutMs, signal, onWait }),
   );
+  // A job that may only read says so when it saves.
+  if (claim.outcome === 'unavailable' && claim.isReadOnly !== true) {
+    log.info(`Downloading LFS objects without a claim: ${claim.reason}`);
+  }
+  return claim;
 }
 
 function describeSave({ mirror, place, needed }: Bringing): LfsSave {
@@ -185,27 +191,12 @@ function describeSave({ mirror, place, needed }: Bringing): LfsSave {
   const { key, upstream, damaged } = place;
   const all = new Map([...needed.ofHead, ...needed.ofJob].map((each) => [each.oid, each.size]));
   return {
-    ...{ key, upstream, path, isPrivate },
-    ...{ needed: [...all], damaged: [...damaged], isClaimed: false },
+    key,
+    upstream,
+    path,
+    isPrivate,
+    needed: [...all],
+    damaged: [...damaged],
+    isClaimed: false,
   };
-}
-
-/** Undefined if it isn't wanted or failed: post tries again. */
-async function saveEarly(
-  job: Job,
-  { early }: LfsOptions,
-  save: LfsSave,
-  hold: Hold | undefined,
-): Promise<SaveResult | undefined> {
-  if (early === undefined || job.store === undefined) return undefined;
-  const bound = hold === undefined ? job : bindSignal(job, hold.lost);
-  try {
-    const claimed = { ...save, isClaimed: hold !== undefined };
-    return await saveUnderLock(bound, job.store, claimed, early);
-  } catch (error) {
-    throwIfCancelled(job.signal);
-    const reason = `LFS objects were not saved early, post will try again: ${describeError(error)}`;
-    job.account.fallBack(reason, error);
-    return undefined;
-  }
 }

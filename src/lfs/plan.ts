@@ -12,7 +12,7 @@ export interface LfsSavePlan {
   objects: LfsObject[];
 }
 
-export interface SaveSituation {
+interface SaveSituation {
   /** Layers of the newest snapshot that are sound and still in the store. */
   layers: readonly LfsLayer[];
   /** What upstream's HEAD and the job's commit need, each object once. */

@@ -4,11 +4,12 @@
  */
 import * as v from 'valibot';
 import type { Job } from '../job/job.ts';
-import { describeError, hasCode } from '../lib/errors.ts';
+import { describeError } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
+import type { Hold } from '../locks/lock.ts';
 import { underClaim } from '../save/claimed.ts';
-import { TOO_YOUNG, type SaveResult } from '../save/decide.ts';
-import { SAVE_LOCK_TIMEOUT_MS, underLock } from '../save/locked.ts';
+import { TOO_YOUNG, skip, type SaveResult } from '../save/decide.ts';
+import { saveEarly, saveUnderLock, underLock } from '../save/locked.ts';
 import { describeWriter, publishManifest } from '../save/publish.ts';
 import { retain } from '../save/retention.ts';
 import type { SaveOptions } from '../save/save.ts';
@@ -41,18 +42,25 @@ export const lfsSaveSchema = v.strictObject({
 
 export type LfsSave = v.InferOutput<typeof lfsSaveSchema>;
 
-/** Saves under the mirror's lock. Throws the named failure of the store, which then shows nothing new. */
+/** Post's save. Throws as `saveUnderLock` does. */
 export async function saveLfsObjects(
   job: Job,
   save: LfsSave,
   options: SaveOptions,
 ): Promise<SaveResult> {
-  const { store } = job;
-  if (store === undefined) return skip('there is no store');
-  const saved = await underLock(job, save, SAVE_LOCK_TIMEOUT_MS, (bound) =>
-    saveUnderLock(bound, store, save, options),
+  return saveUnderLock(job, save, (bound, store) => decideAndSave(bound, store, save, options));
+}
+
+/** Main's save, as `saveEarly`. */
+export async function saveLfsEarly(
+  job: Job,
+  save: LfsSave,
+  options: SaveOptions,
+  claim: Hold | undefined,
+): Promise<SaveResult | undefined> {
+  return saveEarly(job, claim, 'LFS objects were not saved early', (bound, store, isClaimed) =>
+    decideAndSave(bound, store, { ...save, isClaimed }, options),
   );
-  return saved ?? skip(`another job is using ${save.path}`);
 }
 
 /** Removes what no job of this machine needed for long. Never throws. */
@@ -64,25 +72,6 @@ export async function tidyLfsObjects(job: Job, save: LfsSave): Promise<void> {
   } catch (error) {
     job.account.recover(`${folder} is not tidied: ${describeError(error)}`, error);
   }
-}
-
-/** Saves, for a job that already holds the mirror's lock. */
-export async function saveUnderLock(
-  job: Job,
-  store: Store,
-  save: LfsSave,
-  options: SaveOptions,
-): Promise<SaveResult> {
-  try {
-    return await decideAndSave(job, store, save, options);
-  } catch (error) {
-    if (!hasCode(error, 'store-read-only')) throw error;
-    return skip(error.message);
-  }
-}
-
-function skip(reason: string): SaveResult {
-  return { result: 'skipped', reason };
 }
 
 /** One save, alone at the mirror's place. */
@@ -113,8 +102,9 @@ async function decideAndSave(
   }
   if (Date.now() - newest.createdAt < options.leastAgeMs) return skip(TOO_YOUNG);
   const number = newest.number + 1;
-  const work = (bound: Job) => publish({ job: bound, store, save, options, plan, number });
-  return isClaimed ? work(job) : underClaim({ job, key, number }, work);
+  return underClaim(job, { key, number, isClaimed }, (bound) =>
+    publish({ job: bound, store, save, options, plan, number }),
+  );
 }
 
 async function makePlan(

@@ -16,6 +16,10 @@ export type SaveResult =
   /** Something is damaged or missing: the mirror is wiped, and the next run makes it again. */
   | { result: 'corrupt'; reason: string };
 
+export function skip(reason: string): SaveResult {
+  return { result: 'skipped', reason };
+}
+
 /** What a save depends on in the mirror's record. */
 export type SavedState = Pick<MirrorRecord, 'refsDigest' | 'base' | 'rejected'>;
 
@@ -64,7 +68,7 @@ export function findObstacle(
   const number = newest[0]?.number ?? 0;
   if (number > fence) return { result: 'superseded', number };
   const isYoung = sound.some(({ createdAt }) => nowMs - createdAt < leastAgeMs);
-  return isYoung ? { result: 'skipped', reason: TOO_YOUNG } : undefined;
+  return isYoung ? skip(TOO_YOUNG) : undefined;
 }
 
 export interface Lineage {

@@ -13,7 +13,6 @@ import { chooseShared, planSave, type SavePlan } from '../mirror/tiers.ts';
 import { withProgress } from '../lib/progress.ts';
 import { describeLayer } from '../snapshot/layers.ts';
 import type { Layer, Snapshot } from '../snapshot/manifest.ts';
-import type { SavesSinceFullWalk } from './publish.ts';
 import type { Save, SavedMirror } from './save.ts';
 import {
   countPackBytes,
@@ -29,12 +28,13 @@ export interface Content {
   shared: Layer[];
   /** Without files where only refs have moved. */
   layer: Layer;
-  walked: SavesSinceFullWalk;
+  /** The number of saves since a walk of everything. */
+  walked: number;
   /** Of all layers; see the manifest. */
   unreachableBytes: number;
 }
 
-export interface Planned extends SavePlan<Layer> {
+interface Planned extends SavePlan<Layer> {
   /** All layers that could be named again. */
   stored: readonly Layer[];
 }

@@ -24,15 +24,13 @@ import {
 import { findHeld } from '../snapshot/shared-layers.ts';
 
 /** After this many cheap walks everything is walked once more. */
-export const MAX_SAVES_SINCE_FULL_WALK = 20;
-
-/** Proof that all objects are there, as the manifest tells it: 0 for a full walk. */
-export type SavesSinceFullWalk = number;
+const MAX_SAVES_SINCE_FULL_WALK = 20;
 
 /**
- * Walks what refs reach; throws `corrupt-mirror` where an object is missing. What is new since the
- * base is enough while a full walk stands behind the base, and all its packs are here: such a walk
- * is blind to a hole in it. A tip mirror is walked whole: without a history that is little.
+ * Walks what refs reach; throws `corrupt-mirror` where an object is missing. Returns the number of saves since
+ * everything was walked: 0 if it was now. What is new since the base is enough while a full walk stands behind
+ * the base, and all its packs are here: such a walk is blind to a hole in it. A tip mirror is walked whole:
+ * without a history that is little.
  */
 export async function checkConnectivity(
   git: Git,
@@ -40,7 +38,7 @@ export async function checkConnectivity(
   depth: Depth,
   record: MirrorRecord,
   base: Snapshot | undefined,
-): Promise<SavesSinceFullWalk> {
+): Promise<number> {
   // A pack that was lost since takes what was walked with it.
   const isWhole = base === undefined || (await holdsPacksOf(directory, base));
   if (isWhole && record.walkedRefsDigest === record.refsDigest) return 0;
@@ -75,7 +73,7 @@ async function holdsPacksOf(directory: string, { layers }: Snapshot): Promise<bo
   return (await findHeld(packDirectory(directory), layers)).length === layers.length;
 }
 
-export type Publication =
+type Publication =
   | { is: 'published'; number: number; id: string; content: Uint8Array }
   /** The number was taken, or a higher one is there. */
   | { is: 'superseded'; number: number };

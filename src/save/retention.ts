@@ -14,9 +14,9 @@ import type { Store } from '../stores/store.ts';
 import { parseManifest } from '../snapshot/manifest.ts';
 import { TRANSFER_TIMEOUT_MS } from '../snapshot/transfer.ts';
 
-export const RETENTION_GRACE_MS = 2 * TRANSFER_TIMEOUT_MS;
+const RETENTION_GRACE_MS = 2 * TRANSFER_TIMEOUT_MS;
 
-export interface RetentionOptions {
+interface RetentionOptions {
   maxSnapshots: number;
   graceMs: number;
   signal: AbortSignal;

@@ -2,8 +2,8 @@
  * Use case of the post step: publish a new snapshot of the mirror, if its last fetch succeeded, if it has
  * changed, and if no other job has published since that fetch began.
  */
-import { bindSignal, type Job } from '../job/job.ts';
-import { MirrorError, describeError, hasCode, throwIfCancelled } from '../lib/errors.ts';
+import type { Job } from '../job/job.ts';
+import { MirrorError } from '../lib/errors.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { Hold } from '../locks/lock.ts';
 import { hasWorktrees, layOut, parseRefs, readPackedRefs } from '../mirror/directory.ts';
@@ -12,78 +12,44 @@ import { digestPackedRefs } from '../mirror/refs.ts';
 import { readSnapshot } from '../snapshot/look-up.ts';
 import type { StoredManifest } from '../stores/store.ts';
 import { underClaim } from './claimed.ts';
-import { chooseLineage, findObstacle, findUnchangedBase, type SaveResult } from './decide.ts';
+import { chooseLineage, findObstacle, findUnchangedBase, skip, type SaveResult } from './decide.ts';
 import { packAndPublish } from './pack-and-publish.ts';
 import type { Save, SavedMirror, SaveOptions } from './save.ts';
-import { SAVE_LOCK_TIMEOUT_MS, underLock } from './locked.ts';
+import { saveEarly, saveUnderLock } from './locked.ts';
 import { readBase } from './publish.ts';
 
-/**
- * Saves, under the mirror's lock. `isClaimed` says that main's claim on this snapshot is still this
- * job's. Throws the named failure of the store or of git; the store then shows nothing
- * new.
- */
+/** Post's save. `isClaimed` says that main's claim on this snapshot is still this job's. Throws as `saveUnderLock` does. */
 export async function saveSnapshot(
   job: Job,
   mirror: SavedMirror,
   options: SaveOptions,
   isClaimed: boolean,
 ): Promise<SaveResult> {
-  const { store } = job;
-  if (store === undefined) return skip('there is no store');
-  const saved = await underLock(job, mirror, SAVE_LOCK_TIMEOUT_MS, (bound) =>
-    saveAlone({ job: bound, store, mirror, options }, isClaimed),
+  return saveUnderLock(job, mirror, (bound, store) =>
+    decideAndSave({ job: bound, store, mirror, options }, isClaimed),
   );
-  return saved ?? skip(`another job is using ${mirror.path}`);
 }
 
-/**
- * Saves at the end of main, for jobs that wait for it, under the mirror's lock and, where main has it, the
- * claim. Throws `corrupt-mirror` where the mirror was wiped; everything else is left to post, and the
- * result is undefined then.
- */
-export async function saveEarly(
+/** Main's save of a clone, as `saveEarly`. Throws `corrupt-mirror` if it wiped the mirror. */
+export async function saveClone(
   job: Job,
   mirror: SavedMirror,
   options: SaveOptions,
   claim: Hold | undefined,
 ): Promise<SaveResult | undefined> {
-  const { store, account } = job;
-  if (store === undefined) return undefined;
-  const isClaimed = claim?.lost.aborted === false;
-  const bound = isClaimed ? bindSignal(job, claim.lost) : job;
-  try {
-    const saved = await saveAlone({ job: bound, store, mirror, options }, isClaimed);
-    if (saved.result !== 'corrupt') return saved;
-    throw new MirrorError('corrupt-mirror', saved.reason);
-  } catch (error) {
-    if (hasCode(error, 'corrupt-mirror')) throw error;
-    throwIfCancelled(job.signal);
-    account.fallBack(`Not saved early, post will try again: ${describeError(error)}`, error);
-    return undefined;
-  }
+  const saved = await saveEarly(job, claim, 'Not saved early', (bound, store, isClaimed) =>
+    decideAndSave({ job: bound, store, mirror, options }, isClaimed),
+  );
+  if (saved?.result === 'corrupt') throw new MirrorError('corrupt-mirror', saved.reason);
+  return saved;
 }
 
 /** A save would remove them, and the commits that were made there. */
 const WORKTREES =
   'somebody works in a worktree of the mirror: remove it before the job ends, or use a clone of the mirror';
 
-function skip(reason: string): SaveResult {
-  return { result: 'skipped', reason };
-}
-
 function refuse(reason: string): SaveResult {
   return { result: 'refused', reason };
-}
-
-async function saveAlone(save: Save, isClaimed: boolean): Promise<SaveResult> {
-  try {
-    return await decideAndSave(save, isClaimed);
-  } catch (error) {
-    // The platform says so for events that are not trusted: nobody has to act on it.
-    if (!hasCode(error, 'store-read-only')) throw error;
-    return skip(error.message);
-  }
 }
 
 async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult> {
@@ -108,10 +74,9 @@ async function decideAndSave(save: Save, isClaimed: boolean): Promise<SaveResult
   if (obstacle !== undefined) return obstacle;
   const saved = { record, fence, refs: parseRefs(packedRefs, identity.objectFormat) };
   const lineage = chooseLineage(await readBase(path, record), record, newest);
-  const work = (by: Save): Promise<SaveResult> => packAndPublish(by, saved, lineage);
-  if (isClaimed) return work(save);
-  const claimed = { job: save.job, key: identity.key, number: fence + 1 };
-  return underClaim(claimed, (job) => work({ ...save, job }));
+  return underClaim(save.job, { key: identity.key, number: fence + 1, isClaimed }, (job) =>
+    packAndPublish({ ...save, job }, saved, lineage),
+  );
 }
 
 /** The newest manifest of the store, then of the others that snapshots are restored from. */
