@@ -4,7 +4,7 @@
  */
 import { sumBytes } from '../lib/bytes.ts';
 import { createHash, randomBytes } from 'node:crypto';
-import { open, stat } from 'node:fs/promises';
+import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError } from '../lib/errors.ts';
 import { partnerOf } from '../mirror/packs.ts';
@@ -60,42 +60,28 @@ async function describeFile(
   digester: ChunkDigester,
   count: OnChunk,
 ): Promise<LayerFile> {
-  const bytes = (await stat(path)).size;
+  await using file = await open(path, 'r');
+  const { size: bytes } = await file.stat();
   const bodyBytes = bytes - TRAILER_BYTES[objectFormat];
   const hash = createHash(objectFormat);
   let position = 0;
-  const chunks = await digestChunks(path, digester, (chunk) => {
+  const onChunk: OnChunk = (chunk) => {
     hash.update(chunk.subarray(0, Math.max(0, bodyBytes - position)));
     position += chunk.length;
     count(chunk);
-  });
-  const trailer = await readEnd(path, TRAILER_BYTES[objectFormat]);
+  };
+  const digests: Promise<string>[] = [];
+  for (let start = 0; start < bytes; start += CHUNK_BYTES) {
+    digests.push(digester.digest(file, start, Math.min(CHUNK_BYTES, bytes - start), onChunk));
+  }
+  // The file must stay open until all reads have ended.
+  await Promise.allSettled(digests);
+  const chunks = await Promise.all(digests);
+  const trailer = await readEnd(file, TRAILER_BYTES[objectFormat]);
   if (bodyBytes <= 0 || position !== bytes || !hash.digest().equals(trailer)) {
     throw new MirrorError('corrupt-mirror', `${name} in the mirror does not have its own checksum`);
   }
   return { name, bytes, chunks };
-}
-
-/** SHA-256 of each CHUNK_BYTES of a file, in hexadecimal; `onChunk` sees the chunks in order. */
-async function digestChunks(
-  path: string,
-  digester: ChunkDigester,
-  onChunk: OnChunk,
-): Promise<string[]> {
-  const file = await open(path, 'r');
-  try {
-    const { size } = await file.stat();
-    const digests: Promise<string>[] = [];
-    for (let position = 0; position < size; position += CHUNK_BYTES) {
-      const bytes = Math.min(CHUNK_BYTES, size - position);
-      digests.push(digester.digest(file, position, bytes, onChunk));
-    }
-    // The file must stay open until all reads have ended.
-    await Promise.allSettled(digests);
-    return await Promise.all(digests);
-  } finally {
-    await file.close();
-  }
 }
 
 /** Throws `code` unless each index belongs to its pack, whose checksum it has just before its own. */
@@ -107,21 +93,18 @@ export async function checkPairs(
 ): Promise<void> {
   const length = TRAILER_BYTES[objectFormat];
   for (const name of names.filter((each) => each.endsWith('.pack'))) {
-    const pack = await readEnd(join(directory, name), length);
-    const index = await readEnd(join(directory, partnerOf(name)), 2 * length);
+    await using packFile = await open(join(directory, name), 'r');
+    await using indexFile = await open(join(directory, partnerOf(name)), 'r');
+    const pack = await readEnd(packFile, length);
+    const index = await readEnd(indexFile, 2 * length);
     if (pack.length !== length || !pack.equals(index.subarray(0, length))) {
       throw new MirrorError(code, `${name} and its index do not belong together`);
     }
   }
 }
 
-async function readEnd(path: string, bytes: number): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { size } = await file.stat();
-    const length = Math.min(bytes, size);
-    return await readInto(Buffer.alloc(length), file, size - length);
-  } finally {
-    await file.close();
-  }
+async function readEnd(file: FileHandle, bytes: number): Promise<Buffer> {
+  const { size } = await file.stat();
+  const length = Math.min(bytes, size);
+  return readInto(Buffer.alloc(length), file, size - length);
 }

@@ -87,15 +87,15 @@ const snapshotSchema = v.strictObject({
   refs: v.pipe(v.array(refSchema), v.minLength(1), v.readonly()),
   refsDigest: sha256,
   layers: v.pipe(v.array(layerSchema), v.minLength(1), v.maxLength(MAX_LAYERS)),
-  /** How many saves ago all objects were walked; a walk of what is new stands behind the others. */
+  /** The number of saves since all objects were walked; each of them walked what was new. */
   savesSinceFullWalk: count,
   /** About how many bytes of the layers no ref reaches any more: known from refs that were rewritten. */
   unreachableBytes: count,
 });
 
 /**
- * Says that this number and all below are not to be trusted: a walk found an object missing that
- * no cheaper check misses. Readers take it for "no snapshot".
+ * Says that this number and all below must not be used: a walk found that an object is missing, which no cheaper
+ * check finds. Readers treat it as "no snapshot".
  */
 const revocationSchema = v.strictObject({
   ...common,
@@ -229,7 +229,10 @@ function findLayersFault(layers: readonly Layer[]): string | undefined {
   const unpaired = layers.map(findUnpaired).find((name) => name !== undefined);
   if (unpaired !== undefined) return `${unpaired} has no ${partnerOf(unpaired)} in its layer`;
   const odd = files.find(({ bytes, chunks }) => chunks.length !== Math.ceil(bytes / CHUNK_BYTES));
-  if (odd !== undefined) return `${odd.name} has not the digests its size needs`;
+  if (odd !== undefined) {
+    const needed = Math.ceil(odd.bytes / CHUNK_BYTES);
+    return `${odd.name} has ${String(odd.chunks.length)} chunk digests; its size needs ${String(needed)}`;
+  }
   const wrong = layers.find(({ files, bytes }) => bytes !== sumBytes(files));
   return wrong === undefined ? undefined : `${wrong.name} is not as large as its files`;
 }
