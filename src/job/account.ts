@@ -32,10 +32,14 @@ const PHASES = {
   prime: { label: 'Prime', title: 'Prime the workspace', direction: 'copied' },
   'lfs-check': { label: 'LFS check', title: 'Find the LFS objects of the commit', isMinor: true },
   'lfs-restore': {
-    ...{ label: 'LFS restore', title: 'Restore LFS objects', direction: 'from the store' },
+    label: 'LFS restore',
+    title: 'Restore LFS objects',
+    direction: 'from the store',
   },
   'lfs-fetch': {
-    ...{ label: 'LFS fetch', title: 'Download LFS objects', direction: 'from the LFS server' },
+    label: 'LFS fetch',
+    title: 'Download LFS objects',
+    direction: 'from the LFS server',
   },
   'lfs-prime': {
     label: 'LFS prime',
@@ -58,9 +62,8 @@ export interface Phase extends PhaseKind {
   /** Milliseconds since the account was opened. */
   startedMs: number;
   durationMs: number;
-  hasFailed: boolean;
-  /** It ended because the job was cancelled or another phase failed. */
-  isStopped: boolean;
+  /** Stopped: the job was cancelled, or another phase failed. */
+  end: 'succeeded' | 'failed' | 'stopped';
   /** Bytes moved; undefined if it moves none or failed. */
   bytes?: number;
 }
@@ -141,10 +144,7 @@ export class Account {
     countBytes?: (result: T) => number,
   ): Promise<T> {
     const startedMs = this.elapsedMs;
-    const phase: Phase = {
-      ...{ ...PHASES[name], name, startedMs, durationMs: 0 },
-      ...{ hasFailed: false, isStopped: false },
-    };
+    const phase: Phase = { ...PHASES[name], name, startedMs, durationMs: 0, end: 'succeeded' };
     this.#phases.push(phase);
     const isGroup = phase.isParallel !== true;
     if (isGroup) this.#enter(phase.title);
@@ -153,8 +153,7 @@ export class Account {
       if (countBytes !== undefined) phase.bytes = Math.max(0, countBytes(result));
       return result;
     } catch (error) {
-      phase.isStopped = isCancelled(error);
-      phase.hasFailed = !phase.isStopped;
+      phase.end = isCancelled(error) ? 'stopped' : 'failed';
       throw error;
     } finally {
       phase.durationMs = this.elapsedMs - startedMs;
@@ -214,16 +213,15 @@ function isCancelled(error: unknown): boolean {
   return Error.isError(error) && error.name === 'AbortError';
 }
 
-function isWorthShowing({ isMinor, hasFailed, durationMs }: Phase): boolean {
-  return isMinor !== true || hasFailed || durationMs >= MINOR_MS;
+function isWorthShowing({ isMinor, end, durationMs }: Phase): boolean {
+  return isMinor !== true || end === 'failed' || durationMs >= MINOR_MS;
 }
 
 /** `Fetch: 1.2 s, 312 KiB, 260 KiB/s`. Pure. */
 export function describePhase(phase: Phase): string {
-  const { label, durationMs, hasFailed, isStopped, bytes = 0 } = phase;
+  const { label, durationMs, end, bytes = 0 } = phase;
   const time = formatDuration(durationMs);
-  if (isStopped) return `${label}: stopped after ${time}`;
-  if (hasFailed) return `${label}: failed after ${time}`;
+  if (end !== 'succeeded') return `${label}: ${end} after ${time}`;
   const facts = [time];
   if (bytes > 0) facts.push(formatBytes(bytes));
   if (bytes > 0 && durationMs >= RATED_MS) facts.push(formatRate(bytes, durationMs));

@@ -41,7 +41,7 @@ describe('a phase', () => {
       'info: Fetch: TIME, 3.0 MiB',
     ]);
     expect(account.phases).toMatchObject([
-      { name: 'fetch', hasFailed: false, bytes: 3 * 1024 ** 2 },
+      { name: 'fetch', end: 'succeeded', bytes: 3 * 1024 ** 2 },
     ]);
   });
 
@@ -55,7 +55,7 @@ describe('a phase', () => {
       'end',
       'info: Lock: failed after TIME',
     ]);
-    expect(account.phases).toMatchObject([{ name: 'lock', hasFailed: true }]);
+    expect(account.phases).toMatchObject([{ name: 'lock', end: 'failed' }]);
   });
 
   test('within another phase is a line of its group, even if it fails: groups do not nest', async () => {
@@ -125,12 +125,12 @@ test.each([
   [{ durationMs: 200, bytes: 312 * 1024 }, 'Fetch: 200 ms, 312 KiB'],
   [{ durationMs: 1_200, bytes: 312 * 1024 }, 'Fetch: 1.2 s, 312 KiB, 260 KiB/s'],
   [{ durationMs: 1_200, bytes: 0 }, 'Fetch: 1.2 s'],
-  [{ durationMs: 1_200, hasFailed: true }, 'Fetch: failed after 1.2 s'],
-  [{ durationMs: 1_200, isStopped: true }, 'Fetch: stopped after 1.2 s'],
+  [{ durationMs: 1_200, end: 'failed' as const }, 'Fetch: failed after 1.2 s'],
+  [{ durationMs: 1_200, end: 'stopped' as const }, 'Fetch: stopped after 1.2 s'],
 ])('%j is the line %s', (facts, expected) => {
   const phase: Phase = {
     ...{ name: 'fetch', label: 'Fetch', title: 'Fetch', startedMs: 0, durationMs: 0 },
-    ...{ hasFailed: false, isStopped: false, ...facts },
+    ...{ end: 'succeeded', ...facts },
   };
   expect(describePhase(phase)).toBe(expected);
 });

@@ -19,7 +19,11 @@ export function summarizeMain(outcome: MainOutcome) {
   const { provenance, recloned, packBytes, refs, snapshot, waitedMs, isPrivate, claim } = mirror;
   const { bytes, ...measured } = summarizeAccount(job.account);
   return {
-    ...{ version: VERSION, step: 'main', outcome: provenance, recloned, ...measured },
+    version: VERSION,
+    step: 'main',
+    outcome: provenance,
+    recloned,
+    ...measured,
     bytes: { ...bytes, clone: packBytes },
     refs: refs.length,
     snapshot,
@@ -89,7 +93,7 @@ function summarizeAccount(account: Account) {
       name: phase.name,
       seconds: toSeconds(phase.durationMs),
       bytes: phase.bytes ?? 0,
-      hasFailed: phase.hasFailed || phase.isStopped,
+      hasFailed: phase.end !== 'succeeded',
     })),
     bytes: {
       fromUpstream: account.bytesMoved('from upstream'),
@@ -108,11 +112,16 @@ function summarizePrime(prime: PrimeResult) {
 function summarizeLfs(lfs: LfsOutcome) {
   const { needed, existing, restored, downloaded, missing, primed, failure } = lfs;
   return {
-    ...{ objects: needed.objects, bytes: needed.bytes },
-    ...{ existingBytes: existing.bytes, restoredBytes: restored.bytes },
-    ...{ downloadedObjects: downloaded.objects, downloadedBytes: downloaded.bytes },
-    ...{ missingObjects: missing.objects, missingBytes: missing.bytes },
-    ...{ primedObjects: primed?.objects ?? 0, primedBytes: primed?.bytes ?? 0 },
+    objects: needed.objects,
+    bytes: needed.bytes,
+    existingBytes: existing.bytes,
+    restoredBytes: restored.bytes,
+    downloadedObjects: downloaded.objects,
+    downloadedBytes: downloaded.bytes,
+    missingObjects: missing.objects,
+    missingBytes: missing.bytes,
+    primedObjects: primed?.objects ?? 0,
+    primedBytes: primed?.bytes ?? 0,
     copiedBytes: primed?.copiedBytes ?? 0,
     failure,
   };

@@ -31,9 +31,9 @@ export function drawTimeline(phases: readonly Phase[]): string[] {
   ];
 }
 
-function describeBytes({ hasFailed, isStopped, bytes = 0, direction }: Phase): string {
-  if (isStopped) return 'stopped';
-  if (hasFailed) return '**failed**';
+function describeBytes({ end, bytes = 0, direction }: Phase): string {
+  if (end === 'stopped') return end;
+  if (end === 'failed') return '**failed**';
   return bytes === 0 ? '' : `${formatBytes(bytes)} ${direction ?? ''}`;
 }
 

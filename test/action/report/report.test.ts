@@ -584,7 +584,7 @@ describe('text of others in the summary', () => {
 describe('the timeline', () => {
   const phase: Phase = {
     ...{ name: 'fetch', label: 'Fetch', title: 'Fetch what is new', direction: 'from upstream' },
-    ...{ startedMs: 0, durationMs: 0, hasFailed: false, isStopped: false },
+    ...{ startedMs: 0, durationMs: 0, end: 'succeeded' },
   };
   const shown = (bar: string) => bar.replaceAll('\u00a0', ' ');
 
@@ -605,8 +605,8 @@ describe('the timeline', () => {
   test('has a row for each phase, on the time of all', () => {
     const rows = drawTimeline([
       { ...phase, durationMs: 1_000, bytes: 2_048 },
-      { ...phase, startedMs: 1_000, durationMs: 1_000, hasFailed: true },
-      { ...phase, startedMs: 1_000, durationMs: 1_000, isStopped: true },
+      { ...phase, startedMs: 1_000, durationMs: 1_000, end: 'failed' },
+      { ...phase, startedMs: 1_000, durationMs: 1_000, end: 'stopped' },
       { ...phase, label: 'Check', startedMs: 2_000, durationMs: 2_000, bytes: 0 },
     ]);
     expect(rows.map(shown)).toEqual([
