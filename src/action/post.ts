@@ -63,9 +63,9 @@ async function saveMirror(opened: Job, chosen: Settings, state: MirrorState): Pr
   const job = name === '' ? opened : nameJob(opened, name);
   // Advice only: a `.git` that cannot be read by now must not keep anything from being saved.
   await warnOfLostSaving(state).catch(() => undefined);
-  const result = await save(job, chosen, state).catch((error: unknown) => ({
-    ...{ result: 'failed' as const, error },
-  }));
+  const result = await save(job, chosen, state).catch(
+    (error: unknown) => ({ result: 'failed', error }) as const,
+  );
   reportVerdict(result, job.log);
   return { name, url: spec.url, job, result };
 }

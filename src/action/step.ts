@@ -72,7 +72,11 @@ export async function openJob(
   const git = await openGit({ environment, workingDirectory: temporaryFolder, signal, log });
   log.info(`Store: ${describeStores(opened)}`);
   return {
-    ...{ git, ...opened, log, signal, temporaryFolder },
+    ...opened,
+    git,
+    log,
+    signal,
+    temporaryFolder,
     account: new Account(log, describeConcern),
     accessOf: (url) => accessOf(settings, url, sshCommand),
     lockOf: (path) => createMachineLock(`${path}.lock`),
@@ -99,7 +103,10 @@ export function restoreOptionsOf(settings: Settings): RestoreOptions {
   const { verification, lockTimeoutMs, fetchTimeoutMs, stallTimeoutMs } = settings;
   const { mirrorPath, runner } = settings;
   return {
-    ...{ verification, lockTimeoutMs, fetchTimeoutMs, stallTimeoutMs },
+    verification,
+    lockTimeoutMs,
+    fetchTimeoutMs,
+    stallTimeoutMs,
     isPublishedEarly: isPublishedEarly(settings),
     isPlaceChosen: mirrorPath !== undefined,
     placeOf: (key) => mirrorPath ?? join(runner.mirrorsFolder, `${key}.git`),

@@ -5,14 +5,13 @@
  *
  * Its exit code proves nothing either way, and its stderr is never shown: it holds signed URLs.
  */
-import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Git } from '../git/git.ts';
 import { watchRepository } from '../git/signs-of-life.ts';
 import type { Job } from '../job/job.ts';
 import { formatDuration } from '../lib/durations.ts';
 import { MirrorError, type Concern, type ErrorCode } from '../lib/errors.ts';
-import { makeFolder, removeTree } from '../lib/files.ts';
+import { countBytesBelow, makeFolder, removeTree } from '../lib/files.ts';
 import type { ChildResult } from '../lib/process.ts';
 import { layOut } from '../mirror/directory.ts';
 import { adoptObjects, workFolder } from './objects.ts';
@@ -115,23 +114,15 @@ async function fetchPointers(
   return job.git.run({
     gitDirectory,
     args: ['lfs', 'fetch', access.url, BRANCH],
-    ...{ access, timeoutMs, stallMs, lfsStorage: storage },
+    access,
+    timeoutMs,
+    stallMs,
+    lfsStorage: storage,
     signsOfLife: async (pid) => {
       const read = await watch(pid);
       return read === 'done' ? read : read + (await countBytesBelow(storage));
     },
   });
-}
-
-async function countBytesBelow(folder: string): Promise<number> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  const sizes = entries.map(({ parentPath, name }) =>
-    stat(join(parentPath, name)).then(
-      ({ size }) => size,
-      () => 0,
-    ),
-  );
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
 
 interface Rule {

@@ -6,11 +6,12 @@
  * have changed it. git-lfs itself compares sizes only, and would check out a wrong content.
  */
 import { createHash } from 'node:crypto';
-import { chmod, glob, open, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import type { Dirent } from 'node:fs';
+import { chmod, open, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { READ_PLAIN, linkOrCopy } from '../lib/copy.ts';
 import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
-import { makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
+import { listFolder, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { OnBytes } from '../lib/progress.ts';
 import type { LfsObject } from './pointers.ts';
@@ -58,9 +59,10 @@ export async function findSound(
 
 /** Ids of all objects that are here, by their names alone. */
 export async function listPresent(folder: string): Promise<Set<string>> {
-  const oids = new Set<string>();
-  for await (const path of glob('objects/*/*/*', { cwd: folder })) oids.add(basename(path));
-  return oids;
+  const entries = await listFolder(join(folder, 'objects'), true);
+  const isObject = ({ parentPath, name }: Dirent): boolean =>
+    join(parentPath, name) === objectPath(folder, name);
+  return new Set(entries.filter(isObject).map(({ name }) => name));
 }
 
 /** Moves downloaded objects into the folder, those with the right content. Returns their ids. */

@@ -25,10 +25,10 @@ export async function renameStubbornly(from: string, to: string): Promise<void> 
   await rename(from, to);
 }
 
-/** What a folder holds; nothing where there is no folder. */
-export async function listFolder(path: string): Promise<Dirent[]> {
+/** What a folder holds, or all that is below it; nothing where there is no folder. */
+export async function listFolder(path: string, recursive = false): Promise<Dirent[]> {
   try {
-    return await readdir(path, { withFileTypes: true });
+    return await readdir(path, { withFileTypes: true, recursive });
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return [];
     throw error;
@@ -115,6 +115,16 @@ export async function fillDurably(file: FileHandle, content: string | Uint8Array
 /** Bytes of the files directly in a folder. */
 export async function countFolderBytes(path: string): Promise<number> {
   return countBytes(path, await readdir(path));
+}
+
+/** Bytes of all that is below a folder, as far as it can be read while others work there. */
+export async function countBytesBelow(path: string): Promise<number> {
+  // What vanishes meanwhile is movement enough.
+  const names = await readdir(path, { recursive: true }).catch(() => []);
+  const sizeOf = async (name: string) =>
+    (await lstat(join(path, name)).catch(() => undefined))?.size;
+  const sizes = await Promise.all(names.map(sizeOf));
+  return sizes.reduce<number>((sum, bytes = 0) => sum + bytes, 0);
 }
 
 /** Bytes of some files in a folder. */

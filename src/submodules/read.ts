@@ -7,7 +7,7 @@ import type { Server } from './url.ts';
 
 /** An honest one of a thousand submodules has 100 KB. */
 const MOST_BYTES = 1024 * 1024;
-const MOST_SUBMODULES = 1_000;
+export const MOST_SUBMODULES = 1_000;
 
 type Place = Pick<JobCommit, 'gitDirectory' | 'oid'>;
 

@@ -14,7 +14,7 @@ import { restoreMirror } from '../restore/restore-mirror.ts';
 import type { MirrorSession, RestoredMirror, RestoreOptions } from '../restore/session.ts';
 import type { MirrorSpec } from '../snapshot/identity.ts';
 import type { Choice, Submodule } from './choose.ts';
-import { readSubmodules } from './read.ts';
+import { MOST_SUBMODULES, readSubmodules } from './read.ts';
 import type { Server } from './url.ts';
 
 export interface SubmoduleOptions {
@@ -44,7 +44,6 @@ export interface SubmoduleResult {
 /** More at a time would wait for the same disk and processors. */
 const WIDTH = 8;
 const MOST_LEVELS = 10;
-const MOST_SUBMODULES = 1_000;
 
 /** A submodule of the workspace or of one of its submodules. */
 interface Node extends Submodule {

@@ -41,14 +41,18 @@ export function locateUpstream(url: string, server: Server): { url: string } | {
   const path = stripOrigin(url, origin);
   if (path === undefined) return { reason: `is not on ${origin}` };
   const segments = path.replace(/\/+$/, '').split('/');
-  const isName = (part: string): boolean =>
-    /^[A-Za-z0-9._-]+$/.test(part) && !/^(?:-|\.{1,2}$|\.git$)/i.test(part);
-  if (!segments.every(isName)) return { reason: 'has a URL that is no plain path on its server' };
+  if (!segments.every(isPlainName))
+    return { reason: 'has a URL that is no plain path on its server' };
   const full = segments.join('/');
   const short = full.replace(/\.git$/i, '');
   // As the address of the job's own repository, so that both share snapshots.
   if (!isHttp) return { url: `${origin}:${short}.git` };
   return { url: `${origin}/${isSuffixOptional ? short : full}` };
+}
+
+/** Whether it is safe as a segment of a repository's path, on a server and on a command line. */
+export function isPlainName(segment: string): boolean {
+  return /^[A-Za-z0-9._-]+$/.test(segment) && !/^(?:-|\.{1,2}$|\.git$)/i.test(segment);
 }
 
 /** Over HTTP, actions/checkout also fetches `git@host:owner/name` from that server. */

@@ -10,7 +10,7 @@ import {
   normalizeRefspecs,
   type Refspecs,
 } from '../../mirror/refspecs.ts';
-import type { Server } from '../../submodules/url.ts';
+import { isPlainName, type Server } from '../../submodules/url.ts';
 import {
   DEFAULTS,
   hasControlCharacters,
@@ -103,10 +103,8 @@ function parseSshHost(server: string): string {
 
 function parseRepository(text: string): string {
   const segments = text.split('/');
-  const isName = (part: string) =>
-    /^[A-Za-z0-9._-]+$/.test(part) && !/^(?:-|\.{1,2}$|\.git$)/i.test(part);
   // GitHub has two segments; other servers have folders in folders.
-  if (segments.length < 2 || !segments.every(isName)) {
+  if (segments.length < 2 || !segments.every(isPlainName)) {
     const expected = 'owner/name of letters, digits, ".", "_" and "-"';
     throw invalidInput('repository', hideSecrets(text), expected);
   }

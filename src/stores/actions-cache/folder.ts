@@ -41,16 +41,6 @@ export async function withCacheFolder<T>(
   }
 }
 
-/** Bytes of all that is in the folder, as far as it can be read while it is worked in. */
-export async function countCacheBytes({ root }: CacheFolder): Promise<number> {
-  // What vanishes meanwhile is movement enough.
-  const names = await readdir(root, { recursive: true }).catch(() => []);
-  const sizes = await Promise.all(
-    names.map(async (name) => (await lstat(join(root, name)).catch(() => undefined))?.size ?? 0),
-  );
-  return sizes.reduce((sum, bytes) => sum + bytes, 0);
-}
-
 /** An archive may have brought folders that may not be written to. */
 async function removeStubbornly(path: string): Promise<void> {
   try {

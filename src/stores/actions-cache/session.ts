@@ -2,13 +2,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MirrorError, throwIfCancelled, toMirrorError } from '../../lib/errors.ts';
-import { removeTree } from '../../lib/files.ts';
+import { countBytesBelow, removeTree } from '../../lib/files.ts';
 import { retry } from '../../lib/retry.ts';
 import type { Call } from '../back-end.ts';
 import { readPlainFile } from '../layer-files.ts';
 import { MAX_MANIFEST_BYTES } from '../store.ts';
 import { workerEnvironment } from './environment.ts';
-import { countCacheBytes, withCacheFolder, type CacheFolder } from './folder.ts';
+import { withCacheFolder, type CacheFolder } from './folder.ts';
 import { canUnpack } from './tar-check.ts';
 import {
   TransientFailure,
@@ -185,7 +185,7 @@ export class CacheSession {
     const order = { ...request, workspace: this.folder.workspace };
     if (onShare !== undefined) {
       // The toolkit tells nothing of packing and unpacking, and not of every download.
-      const gauge = () => countCacheBytes(this.folder);
+      const gauge = () => countBytesBelow(this.folder.root);
       return ask(order, { patienceMs: standstillMs, gauge, onShare });
     }
     const startedMs = performance.now();
