@@ -14,11 +14,12 @@ import {
   type LayerFiles,
   type Removal,
   type Store,
+  type TransferOptions,
 } from './store.ts';
 
 export interface Call {
   key: string;
-  /** What is done, in words that "in <the store>" can follow. */
+  /** What is done, for messages: `listing` for "listing in the disk store /data: …". */
   what: string;
   signal: AbortSignal;
   isWriting?: boolean;
@@ -45,15 +46,23 @@ export interface BackEnd<S> extends Pick<Store, 'location' | 'absenceHint'> {
 
   hasLayer(session: S, name: string): Promise<boolean>;
 
-  getLayer(session: S, layer: LayerFiles, directory: string, told: Told): Promise<void>;
+  getLayer(
+    session: S,
+    layer: LayerFiles,
+    directory: string,
+    callbacks: Omit<GetOptions, 'signal'>,
+  ): Promise<void>;
 
-  putLayer(session: S, layer: LayerFiles, directory: string, told: Told): Promise<void>;
+  putLayer(
+    session: S,
+    layer: LayerFiles,
+    directory: string,
+    callbacks: Omit<TransferOptions, 'signal'>,
+  ): Promise<void>;
 
   /** Undefined where the store evicts on its own, and only that way. */
   removal: RemovalOf<S> | undefined;
 }
-
-export type Told = Omit<GetOptions, 'signal'>;
 
 /** What is gone already is no error. */
 export interface RemovalOf<S> {
@@ -121,21 +130,23 @@ class CheckedStore<S> implements Store {
 
   async getLayer(key: string, layer: LayerFiles, directory: string, options: GetOptions) {
     assertLayer(layer);
-    const { signal, ...told } = options;
+    const { signal, ...callbacks } = options;
     const call = { key, what: `getting layer ${layer.name}`, signal, isTransfer: true };
-    await this.#attempt(call, (session) => this.#backEnd.getLayer(session, layer, directory, told));
+    await this.#attempt(call, (session) =>
+      this.#backEnd.getLayer(session, layer, directory, callbacks),
+    );
   }
 
-  async putLayer(key: string, layer: LayerFiles, directory: string, options: GetOptions) {
+  async putLayer(key: string, layer: LayerFiles, directory: string, options: TransferOptions) {
     assertLayer(layer);
-    const { signal, ...told } = options;
+    const { signal, ...callbacks } = options;
     const what = `putting layer ${layer.name}`;
     const call = { key, what, signal, isWriting: true, isTransfer: true };
     await this.#attempt(call, async (session) => {
       if (await this.#backEnd.hasLayer(session, layer.name)) {
         throw new Error('a layer of this name exists');
       }
-      await this.#backEnd.putLayer(session, layer, directory, told);
+      await this.#backEnd.putLayer(session, layer, directory, callbacks);
     });
   }
 
@@ -179,8 +190,7 @@ class CheckedStore<S> implements Store {
   }
 
   #attempt<T>(call: Call, work: (session: S) => Promise<T>): Promise<T> {
-    assertNames('key', call.key);
-    throwIfCancelled(call.signal);
+    check(call);
     return this.#backEnd.attempt(call, work);
   }
 
@@ -191,10 +201,14 @@ class CheckedStore<S> implements Store {
   ): Promise<T> {
     const { removal } = this.#backEnd;
     if (removal !== undefined) return this.#attempt(call, (session) => work(session, removal));
-    assertNames('key', call.key);
-    throwIfCancelled(call.signal);
+    check(call);
     return otherwise;
   }
+}
+
+function check({ key, signal }: Call): void {
+  assertNames('key', key);
+  throwIfCancelled(signal);
 }
 
 /** None below 0: a store may tell the time by the second, or list what is younger than its `now`. */
@@ -202,20 +216,21 @@ function withAges<T extends { ageMs: number }>(items: readonly T[]): T[] {
   return items.map((item) => ({ ...item, ageMs: Math.max(0, item.ageMs) }));
 }
 
-/** Records whose names and sizes are checked, with copies of what callers may change; foreign names are left out of the list. */
+/** Records whose names and sizes are checked; foreign names are left out of the list. */
 export function checkRecords(key: string, records: ClaimRecords): ClaimRecords {
   assertNames('key', key);
-  const check = (name: string, content: Uint8Array = Buffer.of()): Uint8Array => {
+  const check = (name: string, content: Uint8Array = Buffer.of()): void => {
     assertNames('record', name);
     assertSize('record', content, MAX_RECORD_BYTES);
-    return Uint8Array.from(content);
   };
   return {
     async create(name, content, signal) {
-      return records.create(name, check(name, content), signal);
+      check(name, content);
+      return records.create(name, content, signal);
     },
     async write(name, content, signal) {
-      await records.write(name, check(name, content), signal);
+      check(name, content);
+      await records.write(name, content, signal);
     },
     async read(name, signal) {
       check(name);

@@ -81,7 +81,8 @@ export async function openStore(
 
 async function openDisk(path: string, { holder }: StoreSurroundings): Promise<OpenStore> {
   await checkStoreFolder(path);
-  return withRecords(createDiskStore({ path }), (key) => createDiskRecords({ path, key }), holder);
+  const recordsOf = (key: string) => createDiskRecords({ path, key });
+  return withClaims(createDiskStore({ path }), byRecords(recordsOf, holder));
 }
 
 async function openBucket(
@@ -91,30 +92,33 @@ async function openBucket(
   // The AWS SDK takes a while to load.
   const { openS3 } = await import('./s3/open.ts');
   const { store, recordsOf } = await openS3(place, environment);
-  return withRecords(store, recordsOf, holder);
+  return withClaims(store, byRecords(recordsOf, holder));
 }
 
-function withRecords(
-  store: Store,
-  recordsOf: (key: string) => ClaimRecords,
-  holder: string,
-): OpenStore {
+/** Makes a claim; `isMade` says whether there is a snapshot of that number, or a newer one. */
+type CreateClaim = (
+  key: string,
+  number: number,
+  isMade: (signal: AbortSignal) => Promise<boolean>,
+) => Lock;
+
+function byRecords(recordsOf: (key: string) => ClaimRecords, holder: string): CreateClaim {
+  return (key, number, isMade) => createClaimLock(recordsOf(key), { number, holder, isMade });
+}
+
+function withClaims(store: Store, createClaim: CreateClaim): OpenStore {
   return {
     store,
     otherStores: [],
-    claimOf: (key, number) => {
-      const isMade = lookForMade(store, key, number);
-      return createClaimLock(recordsOf(key), { number, holder, isMade });
-    },
+    claimOf: (key, number) =>
+      createClaim(
+        key,
+        number,
+        async (signal) => ((await store.findManifest(key, { signal }))?.number ?? 0) >= number,
+      ),
     noStoreReason: '',
     close: () => Promise.resolve(),
   };
-}
-
-/** Whether there is a snapshot of that number, or a newer one. */
-function lookForMade(store: Store, key: string, number: number) {
-  return async (signal: AbortSignal): Promise<boolean> =>
-    ((await store.findManifest(key, { signal }))?.number ?? 0) >= number;
 }
 
 function openCache(
@@ -133,16 +137,13 @@ function openCache(
   }
   const cache = openActionsCache({ environment, temporaryFolder });
   const { own, others } = scopes;
-  const store = createActionsCacheStore({ cache, scope: own });
+  const createClaim: CreateClaim = (key, number, isMade) => {
+    const entry = createActionsCacheClaimEntry(cache, claimKey(key, own, number, epoch));
+    return createActionsCacheClaim(entry, { contenders, isMade });
+  };
   return {
-    store,
+    ...withClaims(createActionsCacheStore({ cache, scope: own }), createClaim),
     otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
-    claimOf: (key, number) => {
-      const entry = createActionsCacheClaimEntry(cache, claimKey(key, own, number, epoch));
-      const isMade = lookForMade(store, key, number);
-      return createActionsCacheClaim(entry, { contenders, isMade });
-    },
-    noStoreReason: '',
     close: () => cache.close(),
   };
 }

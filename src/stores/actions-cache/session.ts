@@ -46,7 +46,7 @@ export interface ActionsCacheOptions {
 }
 
 export interface ActionsCache {
-  /** Runs a call; throws errors of the family only, and TypeError. */
+  /** Runs a call; throws errors of the family only. */
   call<T>(call: Omit<Call, 'key'>, work: (session: CacheSession) => Promise<T>): Promise<T>;
 
   /** Ends the workers that calls have left. To be called after the last call. */
@@ -75,7 +75,6 @@ export function openActionsCache(options: ActionsCacheOptions): ActionsCache {
           ),
         );
       } catch (error) {
-        if (error instanceof TypeError) throw error;
         throw toMirrorError(error, 'store-unavailable', `${what} in the Actions cache`);
       }
     },
