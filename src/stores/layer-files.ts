@@ -53,13 +53,9 @@ export async function checkPlainFolder(path: string): Promise<void> {
 export async function readPlainFile(path: string, maxBytes: number): Promise<Buffer | undefined> {
   try {
     if (!(await lstat(path)).isFile()) return Buffer.alloc(0);
-    const file = await open(path, READ_PLAIN);
-    try {
-      const content = Buffer.alloc(Math.min((await file.stat()).size, maxBytes));
-      return await readInto(content, file, 0);
-    } finally {
-      await file.close();
-    }
+    await using file = await open(path, READ_PLAIN);
+    const content = Buffer.alloc(Math.min((await file.stat()).size, maxBytes));
+    return await readInto(content, file, 0);
   } catch (error) {
     if (isGone(error)) return undefined;
     throw error;
@@ -89,7 +85,7 @@ async function copyDeclared(
 
 function rethrowGone(path: string): (error: unknown) => never {
   return (error) => {
-    if (isGone(error)) throw badFile(path, 'is not there, or no plain file', error);
+    if (isGone(error)) throw badFile(path, 'does not exist, or is not a plain file', error);
     throw error;
   };
 }

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { MirrorError } from '../lib/errors.ts';
 import type { LayerFiles } from './store.ts';
 
@@ -40,6 +41,16 @@ export function assertLayer(layer: LayerFiles): void {
   for (const { name, bytes } of layer.files) {
     if (!Number.isSafeInteger(bytes) || bytes < 0) refuse(layer, `${name} has the size ${bytes}`);
   }
+}
+
+/** A manifest's number as names hold it. */
+export function digitsOf(number: number): string {
+  return String(number).padStart(10, '0');
+}
+
+/** 24 hexadecimal digits that nobody else chooses. */
+export function newNonce(): string {
+  return randomBytes(12).toString('hex');
 }
 
 function refuse(layer: LayerFiles, reason: string): never {

@@ -1,7 +1,7 @@
 /** Runs the calls of a disk store: each ends in time, and fails with an error of the family. */
 import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
-import { join, resolve, sep } from 'node:path';
+import { join, sep } from 'node:path';
 import {
   MirrorError,
   describeError,
@@ -22,12 +22,12 @@ const STANDSTILL_MS = 120_000;
 const END_GRACE_MS = 2_000;
 
 export interface AttemptOptions extends Omit<Call, 'key'> {
-  /** The store's own folder. */
+  /** The absolute path of the store's own folder. */
   root: string;
 }
 
-/** `bounded` fires when the call is cancelled or given up; `heard` is called when something moved. */
-export type Work<T> = (bounded: AbortSignal, heard: () => void) => Promise<T>;
+/** `bounded` fires when the call is cancelled or given up; `note` is called when something moved. */
+export type Work<T> = (bounded: AbortSignal, note: () => void) => Promise<T>;
 
 /**
  * Runs one call. A disk that doesn't answer is given up after 20 s in all, in a transfer after 120 s without
@@ -41,8 +41,8 @@ export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promis
   const silent = () => silence(options, `did not answer within ${formatDuration(patienceMs)}`);
   let call: Promise<T> | undefined;
   try {
-    return await unlessSilent(signal, patienceMs, silent, (bounded, heard) => {
-      call = work(bounded, heard);
+    return await unlessSilent(signal, patienceMs, silent, (bounded, note) => {
+      call = work(bounded, note);
       const message = 'the job was cancelled while the disk did not answer';
       return endWith(call, bounded, { graceMs: END_GRACE_MS, message });
     });
@@ -56,8 +56,7 @@ export async function attempt<T>(options: AttemptOptions, work: Work<T>): Promis
  * Throws `invalid-input` unless there is a folder that this user may read: else it is a typo, or a
  * volume that is not mounted. One that doesn't answer is an outage, which each call reports.
  */
-export async function checkStoreFolder(path: string): Promise<void> {
-  const root = resolve(path);
+export async function checkStoreFolder(root: string): Promise<void> {
   const options = { root, what: 'opening', signal: new AbortController().signal };
   try {
     await attempt(options, async () => {

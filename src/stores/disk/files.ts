@@ -89,10 +89,10 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Names in order, with the times of their last change; what vanishes meanwhile is left out. */
+/** Names, with the times of their last change; what vanishes meanwhile is left out. */
 export async function listTimes(folder: string): Promise<{ name: string; changedMs: number }[]> {
   const listed: { name: string; changedMs: number }[] = [];
-  for (const name of (await readdir(folder)).sort()) {
+  for (const name of await readdir(folder)) {
     const found = await lstat(join(folder, name)).catch((error: unknown) => {
       if (!isGone(error)) throw error;
       return undefined;

@@ -10,12 +10,12 @@
  * and must neither look like a store without snapshots nor be filled in the wrong place. Everything in
  * it gets the root's owner, group and mode as far as this user may give them, whatever the umask.
  */
-import { randomBytes } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MirrorError, systemCode, throwIfCancelled } from '../../lib/errors.ts';
 import { isPresent, removeTree, writeDurably } from '../../lib/files.ts';
+import { digitsOf, newNonce } from '../names.ts';
 import { giveRights, orUndo, publishFile, syncFolder } from './files.ts';
 
 const MANIFEST_NAME = /^(\d{10})\.json\.gz$/;
@@ -38,7 +38,7 @@ export class DiskFolders {
   }
 
   manifest(number: number): string {
-    return join(this.manifests, `${String(number).padStart(10, '0')}.json.gz`);
+    return join(this.manifests, `${digitsOf(number)}.json.gz`);
   }
 
   layer(name: string): string {
@@ -82,13 +82,6 @@ export class DiskFolders {
       await syncFolder(dirname(path));
     }
     return root;
-  }
-
-  /** Numbers of the manifests, ascending. */
-  async manifestNumbers(): Promise<number[]> {
-    if (!(await this.exist())) return [];
-    const names = await readdir(this.manifests);
-    return names.flatMap((name) => numberOf(name) ?? []).sort((one, other) => one - other);
   }
 
   /** Runs work with a new folder on the store's disk, and removes what it leaves there. */
@@ -139,7 +132,7 @@ export class DiskFolders {
    * may answer from memory for a minute.
    */
   async nowMs(folder = this.tmp): Promise<number> {
-    const path = join(folder, nonce());
+    const path = join(folder, newNonce());
     try {
       await writeFile(path, '', { flag: 'wx' });
       return (await stat(path)).mtimeMs;
@@ -160,15 +153,11 @@ export class DiskFolders {
   }
 
   #temporary(): string {
-    return join(this.tmp, nonce());
+    return join(this.tmp, newNonce());
   }
 }
 
-function nonce(): string {
-  return randomBytes(12).toString('hex');
-}
-
-/** The number of a manifest by its file's name; undefined for files that are none of ours. */
+/** The number of a manifest by its file's name; undefined for foreign files. */
 export function numberOf(fileName: string): number | undefined {
   const number = Number(MANIFEST_NAME.exec(fileName)?.[1] ?? 0);
   return number > 0 ? number : undefined;

@@ -1,6 +1,6 @@
 /** Records of claims in a disk store: a file each, in the key's folder (see folders.ts). */
 import { rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { renameStubbornly } from '../../lib/files.ts';
 import { MAX_RECORD_BYTES, type ClaimRecords } from '../../locks/claims/records.ts';
 import { checkRecords } from '../back-end.ts';
@@ -10,14 +10,13 @@ import { listTimes } from './files.ts';
 import { DiskFolders } from './folders.ts';
 
 export interface DiskRecordsOptions {
-  /** The store's folder, which exists. */
+  /** The absolute path of the store's folder, which exists. */
   path: string;
   key: string;
 }
 
 /** Records of a key, in a folder that is not touched until they are used. */
-export function createDiskRecords({ path, key }: DiskRecordsOptions): ClaimRecords {
-  const root = resolve(path);
+export function createDiskRecords({ path: root, key }: DiskRecordsOptions): ClaimRecords {
   const folders = new DiskFolders(root, key);
   const writing = (what: string, signal: AbortSignal) => ({ root, what, signal, isWriting: true });
   return checkRecords(key, {

@@ -1,5 +1,6 @@
 /** The disk store: a folder on this machine or on a network disk (laid out in folders.ts). */
-import { join, resolve } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { hasCode, systemCode, throwIfCancelled } from '../../lib/errors.ts';
 import { removeTree, renameStubbornly } from '../../lib/files.ts';
 import type { OnBytes } from '../../lib/progress.ts';
@@ -11,7 +12,7 @@ import { giveRights, listTimes, orUndo, syncFolder } from './files.ts';
 import { DiskFolders, numberOf } from './folders.ts';
 
 export interface DiskStoreOptions {
-  /** A folder that exists. */
+  /** The absolute path of a folder that exists. */
   path: string;
 }
 
@@ -20,24 +21,24 @@ interface Session {
   /** Fires when the call is cancelled or given up. */
   signal: AbortSignal;
   /** Called when something moved. */
-  heard: () => void;
+  note: () => void;
 }
 
 /** A store in a folder, which is not touched until the store is used. */
-export function createDiskStore({ path }: DiskStoreOptions): Store {
-  const root = resolve(path);
+export function createDiskStore({ path: root }: DiskStoreOptions): Store {
   return createStore<Session>({
     location: `the disk store ${root}`,
 
     attempt: ({ key, ...call }, work) =>
-      attempt({ root, ...call }, (signal, heard) =>
-        work({ folders: new DiskFolders(root, key), signal, heard }),
+      attempt({ root, ...call }, (signal, note) =>
+        work({ folders: new DiskFolders(root, key), signal, note }),
       ),
 
     async findManifest({ folders }, below, vanished) {
-      const numbers = await folders.manifestNumbers();
-      const number = numbers.findLast((each) => each < below && !vanished.has(each));
-      if (number === undefined) return undefined;
+      const names = (await folders.exist()) ? await readdir(folders.manifests) : [];
+      const numbers = names.map((name) => numberOf(name) ?? 0);
+      const number = Math.max(0, ...numbers.filter((each) => each < below && !vanished.has(each)));
+      if (number === 0) return undefined;
       return { number, content: await readPlainFile(folders.manifest(number), MAX_MANIFEST_BYTES) };
     },
 
@@ -47,12 +48,12 @@ export function createDiskStore({ path }: DiskStoreOptions): Store {
     hasLayer: ({ folders }, name) => folders.exist(folders.layer(name)),
 
     /** The files are not synced: a mirror that a crash has damaged is cloned again. */
-    async getLayer({ folders, signal, heard }, layer, directory, { onBytes, onFilled }) {
+    async getLayer({ folders, signal, note }, layer, directory, { onBytes, onFilled }) {
       const stored = folders.layer(layer.name);
       const options = { mode: 0o444, durable: false, signal, onFilled };
       try {
         await checkPlainFolder(stored);
-        await copyLayer(layer, stored, directory, { ...options, onBytes: both(heard, onBytes) });
+        await copyLayer(layer, stored, directory, { ...options, onBytes: both(note, onBytes) });
       } catch (error) {
         // When the volume is gone, so are all files.
         if (hasCode(error, 'bad-snapshot')) await folders.checkRoot();
@@ -60,9 +61,9 @@ export function createDiskStore({ path }: DiskStoreOptions): Store {
       }
     },
 
-    async putLayer({ folders, signal, heard }, layer, directory, { onBytes }) {
+    async putLayer({ folders, signal, note }, layer, directory, { onBytes }) {
       await folders.withTemporary(async (temporary, rights) => {
-        const options = { mode: 0o444, durable: true, signal, onBytes: both(heard, onBytes) };
+        const options = { mode: 0o444, durable: true, signal, onBytes: both(note, onBytes) };
         await copyLayer(layer, directory, temporary, options);
         for (const { name } of layer.files) await giveRights(join(temporary, name), rights, 0o444);
         await syncFolder(temporary);
@@ -96,20 +97,20 @@ const removal: RemovalOf<Session> = {
     return { manifests, layers: await aged(folders.layers), debris: await aged(folders.tmp) };
   },
 
-  async removeManifest({ folders, heard }, number) {
-    heard();
+  async removeManifest({ folders, note }, number) {
+    note();
     if (!(await folders.exist())) return;
     await removeTree(folders.manifest(number));
     await syncFolder(folders.manifests);
   },
 
-  async removeLayer({ folders, heard }, name) {
-    heard();
+  async removeLayer({ folders, note }, name) {
+    note();
     await folders.removeLayer(name).catch(leaveBusy);
   },
 
-  async removeDebris({ folders, heard }, name) {
-    heard();
+  async removeDebris({ folders, note }, name) {
+    note();
     if (await folders.exist()) await removeTree(join(folders.tmp, name)).catch(leaveBusy);
   },
 };
@@ -120,9 +121,9 @@ function leaveBusy(error: unknown): void {
   if (process.platform !== 'win32' || !isBusy) throw error;
 }
 
-function both(heard: () => void, onBytes: OnBytes | undefined): OnBytes {
+function both(note: () => void, onBytes: OnBytes | undefined): OnBytes {
   return (done) => {
-    heard();
+    note();
     onBytes?.(done);
   };
 }

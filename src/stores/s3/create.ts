@@ -5,9 +5,9 @@
  * object of its own: a second creation must be refused. On a server with conditional writes that object stays, so the
  * test costs one request.
  */
-import { randomBytes } from 'node:crypto';
 import { MirrorError, throwIfCancelled } from '../../lib/errors.ts';
 import { backOff, pause } from '../../lib/retry.ts';
+import { newNonce } from '../names.ts';
 import type { S3Bucket } from './bucket.ts';
 import { BACK_OFF } from './connection.ts';
 import { isRefusal } from './errors.ts';
@@ -57,7 +57,7 @@ export class S3Creation {
       await pause(backOff(conflicts, BACK_OFF), signal);
     }
     const what = `writing ${name} in ${this.#bucket.location}`;
-    const message = `${what}: the server refuses it as if there were one, and has none`;
+    const message = `${what}: the server refuses to create it as if it existed, but does not have it`;
     throw new MirrorError('store-unavailable', message, { concern: 's3-endpoint' });
   }
 
@@ -80,8 +80,4 @@ export class S3Creation {
       return false;
     }
   }
-}
-
-export function newNonce(): string {
-  return randomBytes(12).toString('hex');
 }

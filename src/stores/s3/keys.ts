@@ -7,6 +7,8 @@
  *     v1/<key>/claims/<record>
  *     conditional-writes                                        see create.ts
  */
+import { digitsOf } from '../names.ts';
+
 const MANIFEST_NAME = /^(\d{10})(?:-[0-9a-f]{24})?\.json\.gz$/;
 const LAYER_NAME = /^(.+)\.tar$/;
 
@@ -31,11 +33,6 @@ export class S3Keys {
   layer(name: string): string {
     return `${this.layers}${name}.tar`;
   }
-}
-
-/** What the names of all manifests of a number begin with, in their folder. */
-export function digitsOf(number: number): string {
-  return String(number).padStart(10, '0');
 }
 
 /** The number of a manifest by its name in the folder; undefined for a foreign object. */

@@ -2,8 +2,9 @@
 import { MirrorError } from '../../lib/errors.ts';
 import { MAX_RECORD_BYTES, type ClaimRecords } from '../../locks/claims/records.ts';
 import { checkRecords } from '../back-end.ts';
+import { newNonce } from '../names.ts';
 import type { S3Bucket } from './bucket.ts';
-import { newNonce, type S3Creation } from './create.ts';
+import type { S3Creation } from './create.ts';
 import { S3Keys } from './keys.ts';
 
 export interface S3RecordsOptions {

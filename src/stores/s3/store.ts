@@ -14,12 +14,13 @@ import { tidy, withGrace } from '../../lib/abort.ts';
 import { toMirrorError } from '../../lib/errors.ts';
 import { Slots } from '../../lib/parallel.ts';
 import { createStore, type RemovalOf } from '../back-end.ts';
+import { digitsOf, newNonce } from '../names.ts';
 import { MAX_MANIFEST_BYTES, type Store } from '../store.ts';
 import type { S3Bucket } from './bucket.ts';
 import type { S3Upload } from './uploads.ts';
-import { newNonce, type S3Creation } from './create.ts';
+import type { S3Creation } from './create.ts';
 import { DEFAULT_LIMITS, downloadLayer, type RangeLimits } from './download.ts';
-import { digitsOf, layerOf, numberOf, S3Keys } from './keys.ts';
+import { layerOf, numberOf, S3Keys } from './keys.ts';
 import { COMMIT_GRACE_MS, uploadLayer } from './upload.ts';
 
 export interface S3StoreOptions {
@@ -70,13 +71,13 @@ export function createS3Store({ bucket, creation, limits: given }: S3StoreOption
       return (await bucket.head(keys.layer(name), signal)) !== undefined;
     },
 
-    async getLayer({ keys, signal }, layer, directory, told) {
-      const options = { ...told, signal, limits, slots };
+    async getLayer({ keys, signal }, layer, directory, callbacks) {
+      const options = { ...callbacks, signal, limits, slots };
       await downloadLayer(bucket, keys.layer(layer.name), layer, directory, options);
     },
 
-    async putLayer({ keys, signal }, layer, directory, told) {
-      const options = { ...told, signal };
+    async putLayer({ keys, signal }, layer, directory, callbacks) {
+      const options = { ...callbacks, signal };
       await uploadLayer(bucket, keys.layer(layer.name), layer, directory, options);
     },
 

@@ -115,7 +115,7 @@ describeIf('a server that', () => {
     await create(opened.store, 1, 'text');
     proxy.fault({ on: isManifest, behave: { kind: 'status', status: 412 } });
     const { message } = await problemOf(create(opened.store, 2, 'text'));
-    expect(message).toContain('refuses it as if there were one, and has none');
+    expect(message).toContain('refuses to create it as if it existed, but does not have it');
   });
 
   describe('confirms a layer and', () => {
