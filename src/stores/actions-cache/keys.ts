@@ -97,7 +97,7 @@ export async function findHighest(limit: number, lookUp: LookUp): Promise<number
     const number = decodeNumber(answer) ?? 0;
     const block = asked.find(({ first, last }) => number >= first && number <= last);
     if (block === undefined) {
-      throw new RangeError(`an entry is none of ours: ${JSON.stringify(answer)}`);
+      throw new RangeError(`an entry is not one of ours: ${JSON.stringify(answer)}`);
     }
     found = number;
     // What is above this block has been asked for, and is not there.

@@ -92,7 +92,7 @@ export function createActionsCacheStore({ cache, scope }: ActionsCacheStoreOptio
   });
 }
 
-/** The archive stands for the layer, whose packs don't get smaller; its last byte is told by the end. */
+/** Reports the archive's share as bytes of the layer: packs don't compress. The caller reports the last byte, at the end. */
 function tellBytes(layer: LayerFiles, onBytes: OnBytes | undefined): OnShare {
   const all = sumBytes(layer.files);
   let told = 0;

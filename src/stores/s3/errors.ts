@@ -84,7 +84,7 @@ const EXPLANATIONS: readonly (Explanation & { codes: string[] })[] = [
     text: 'a bucket cannot have that name',
     concern: 's3-bucket',
   },
-  { codes: ['SlowDown'], text: 'the server asks to slow down, also after waiting' },
+  { codes: ['SlowDown'], text: 'the server asks to slow down, even after waiting' },
   { codes: ['TimeoutError'], text: 'the server does not answer', concern: 's3-endpoint' },
 ];
 const BY_CODE = new Map(EXPLANATIONS.flatMap((each) => each.codes.map((code) => [code, each])));
@@ -166,7 +166,7 @@ function explainStatus(
     return /^s3:(?:Get|List)/.test(permission) ? { text } : { text, code: 'store-read-only' };
   }
   if (status >= 500 && status !== 501) {
-    return { text: `the server failed (${String(status)}), also when asked again` };
+    return { text: `the server failed (${String(status)}), even after retries` };
   }
   if (status < 300) {
     return { text: 'the server does not answer as an S3 server does', concern: 's3-endpoint' };

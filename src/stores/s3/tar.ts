@@ -109,7 +109,7 @@ export async function writeTar(
     const head = overlap(range, { start: headerStart, end: start });
     const expected = header.subarray(head.start - headerStart, head.end - headerStart);
     if (!Buffer.concat(cut(pieces, head.start - from, head.end - from)).equals(expected)) {
-      throw new MirrorError('bad-snapshot', `the header of ${name} is another than declared`);
+      throw new MirrorError('bad-snapshot', `the header of ${name} differs from what was declared`);
     }
     const content = overlap(range, { start, end });
     for (let at = content.start; at < content.end;) {

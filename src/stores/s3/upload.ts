@@ -43,13 +43,13 @@ interface Job extends TransferOptions {
 }
 
 /** Bytes that the server may have stored wrongly: they are read back. */
-interface Doubt extends TarRange {
+interface Suspect extends TarRange {
   md5: string;
 }
 
 interface Part {
   etag: string;
-  doubts: Doubt[];
+  suspects: Suspect[];
 }
 
 /** What a server says about bytes that it stored. */
@@ -86,7 +86,7 @@ async function putSmall(job: Job): Promise<void> {
   const range = { start: 0, end: bytes };
   const content = await readTar(files, range, Buffer.allocUnsafeSlow(bytes));
   await commit(job, async (late) =>
-    doubtsOf(await bucket.put(name, content, late), range, hash('md5', content)),
+    suspectsOf(await bucket.put(name, content, late), range, hash('md5', content)),
   );
 }
 
@@ -101,7 +101,7 @@ async function putLarge(job: Job): Promise<void> {
     const parts = await putParts(job, upload);
     await commit(job, async (late) => {
       await complete(job, upload, parts, late);
-      return parts.flatMap(({ doubts }) => doubts);
+      return parts.flatMap(({ suspects }) => suspects);
     });
   } catch (error) {
     await tidy((bounded) => bucket.uploads.abort(upload, bounded));
@@ -127,7 +127,7 @@ async function putParts(
     buffers.push(buffer);
     done += contentBytes(files, range);
     onBytes?.(done);
-    return { etag: receipt.ETag ?? '', doubts: doubtsOf(receipt, range, md5) };
+    return { etag: receipt.ETag ?? '', suspects: suspectsOf(receipt, range, md5) };
   });
 }
 
@@ -171,13 +171,13 @@ async function putAtOnce(job: Job): Promise<void> {
   );
 }
 
-async function putStream(job: Job, signal: AbortSignal): Promise<Doubt[]> {
+async function putStream(job: Job, signal: AbortSignal): Promise<Suspect[]> {
   const { bucket, name, bytes } = job;
   const digest = createHash('md5');
   const body = Readable.from(streamTar(job, digest));
   try {
     const receipt = await bucket.put(name, body, signal, { bytes });
-    return doubtsOf(receipt, { start: 0, end: bytes }, digest.digest('hex'));
+    return suspectsOf(receipt, { start: 0, end: bytes }, digest.digest('hex'));
   } finally {
     body.destroy();
   }
@@ -194,7 +194,7 @@ async function* streamTar({ files, bytes, onBytes }: Job, digest: Hash): AsyncGe
 }
 
 /** The range, if the server's ETag looks like an MD5 digest and is another. */
-function doubtsOf(receipt: Receipt, range: TarRange, md5: string): Doubt[] {
+function suspectsOf(receipt: Receipt, range: TarRange, md5: string): Suspect[] {
   const { ETag = '', ServerSideEncryption, SSECustomerAlgorithm } = receipt;
   // With a key of KMS or of the customer, ETags look like digests and are none.
   const isOpaque = ServerSideEncryption?.startsWith('aws:') ?? SSECustomerAlgorithm !== undefined;
@@ -203,7 +203,7 @@ function doubtsOf(receipt: Receipt, range: TarRange, md5: string): Doubt[] {
 }
 
 /** Creates the object and checks it. After a cancel it still finishes, or removes the object. */
-async function commit(job: Job, work: (late: AbortSignal) => Promise<Doubt[]>): Promise<void> {
+async function commit(job: Job, work: (late: AbortSignal) => Promise<Suspect[]>): Promise<void> {
   const { bucket, name, signal } = job;
   throwIfCancelled(signal);
   try {
@@ -218,7 +218,7 @@ async function commit(job: Job, work: (late: AbortSignal) => Promise<Doubt[]>): 
 
 async function verify(
   { bucket, name, bytes }: Job,
-  doubts: readonly Doubt[],
+  suspects: readonly Suspect[],
   signal: AbortSignal,
 ): Promise<void> {
   const found = await bucket.head(name, signal);
@@ -227,7 +227,7 @@ async function verify(
     const sizes = `${String(found.bytes)} bytes instead of ${String(bytes)}`;
     throw bucket.lost(name, `has ${sizes}`);
   }
-  for (const { start, end, md5 } of doubts) {
+  for (const { start, end, md5 } of suspects) {
     const digest = createHash('md5');
     await bucket.readRange(name, { etag: found.etag, start, end }, { signal }, (pieces) => {
       for (const piece of pieces) digest.update(piece);
