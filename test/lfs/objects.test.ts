@@ -130,6 +130,8 @@ test('an object that nobody needed for a month is removed, one that was needed l
     const time = new Date(now - days * day);
     return utimes(objectPath(folder, oid), time, time);
   };
+  // No object: it keeps nothing from being tidied.
+  await writeFile(join(dirname(objectPath(folder, FIRST.oid)), 'stray'), '');
   await age(FIRST.oid, 31);
   await age(SECOND.oid, 31);
   await age(THIRD.oid, 29);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder, sweepFolders } from '../../src/lib/files.ts';
+import { countBytesBelow, makeFolder, sweepFolders } from '../../src/lib/files.ts';
 import { silentLog } from '../../src/lib/log.ts';
 import { createTemporaryDirectory, removeDirectory } from '../support/temporary-directory.ts';
 
@@ -65,4 +65,21 @@ test('sweepFolders removes the folders that are meant, and tells of each', async
     ),
   );
   await sweepFolders(join(folder, 'nowhere'), () => true, log);
+});
+
+test('countBytesBelow counts files at any depth, and none where there is no folder', async () => {
+  const folder = join(root, 'counted');
+  await makeFolder(join(folder, 'deeper'));
+  const before = await countBytesBelow(folder);
+  await writeFile(join(folder, 'first'), 'x'.repeat(1_000));
+  await writeFile(join(folder, 'deeper', 'second'), 'x'.repeat(200));
+  expect((await countBytesBelow(folder)) - before).toBe(1_200);
+  expect(await countBytesBelow(join(folder, 'nowhere'))).toBe(0);
+});
+
+linuxTest('countBytesBelow does not follow a link', async () => {
+  const folder = join(root, 'linked');
+  await makeFolder(folder);
+  await symlink(root, join(folder, 'up'));
+  expect(await countBytesBelow(folder)).toBe(root.length);
 });
