@@ -46,23 +46,15 @@ export interface BackEnd<S> extends Pick<Store, 'location' | 'absenceHint'> {
 
   hasLayer(session: S, name: string): Promise<boolean>;
 
-  getLayer(
-    session: S,
-    layer: LayerFiles,
-    directory: string,
-    callbacks: Omit<GetOptions, 'signal'>,
-  ): Promise<void>;
+  getLayer(session: S, layer: LayerFiles, to: string, on: Callbacks<GetOptions>): Promise<void>;
 
-  putLayer(
-    session: S,
-    layer: LayerFiles,
-    directory: string,
-    callbacks: Omit<TransferOptions, 'signal'>,
-  ): Promise<void>;
+  putLayer(session: S, layer: LayerFiles, from: string, on: Callbacks): Promise<void>;
 
   /** Undefined where the store evicts on its own, and only that way. */
   removal: RemovalOf<S> | undefined;
 }
+
+type Callbacks<T extends TransferOptions = TransferOptions> = Omit<T, 'signal'>;
 
 /** What is gone already is no error. */
 export interface RemovalOf<S> {

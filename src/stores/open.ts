@@ -61,6 +61,14 @@ export interface StoreSurroundings {
   temporaryFolder: string;
 }
 
+const NO_STORE: OpenStore = {
+  store: undefined,
+  otherStores: [],
+  claimOf: undefined,
+  noStoreReason: '',
+  close: () => Promise.resolve(),
+};
+
 /**
  * Opens the store that the settings name. Throws `invalid-input` if it was asked for and this job can't use it: otherwise
  * the job would look healthy and clone every time.
@@ -81,8 +89,7 @@ export async function openStore(
 
 async function openDisk(path: string, { holder }: StoreSurroundings): Promise<OpenStore> {
   await checkStoreFolder(path);
-  const recordsOf = (key: string) => createDiskRecords({ path, key });
-  return withClaims(createDiskStore({ path }), byRecords(recordsOf, holder));
+  return withRecords(createDiskStore({ path }), (key) => createDiskRecords({ path, key }), holder);
 }
 
 async function openBucket(
@@ -92,33 +99,23 @@ async function openBucket(
   // The AWS SDK takes a while to load.
   const { openS3 } = await import('./s3/open.ts');
   const { store, recordsOf } = await openS3(place, environment);
-  return withClaims(store, byRecords(recordsOf, holder));
+  return withRecords(store, recordsOf, holder);
 }
 
-/** Makes a claim; `isMade` says whether there is a snapshot of that number, or a newer one. */
-type CreateClaim = (
-  key: string,
-  number: number,
-  isMade: (signal: AbortSignal) => Promise<boolean>,
-) => Lock;
-
-function byRecords(recordsOf: (key: string) => ClaimRecords, holder: string): CreateClaim {
-  return (key, number, isMade) => createClaimLock(recordsOf(key), { number, holder, isMade });
+function withRecords(
+  store: Store,
+  recordsOf: (key: string) => ClaimRecords,
+  holder: string,
+): OpenStore {
+  const claimOf = (key: string, number: number) =>
+    createClaimLock(recordsOf(key), { number, holder, isMade: lookForMade(store, key, number) });
+  return { ...NO_STORE, store, claimOf };
 }
 
-function withClaims(store: Store, createClaim: CreateClaim): OpenStore {
-  return {
-    store,
-    otherStores: [],
-    claimOf: (key, number) =>
-      createClaim(
-        key,
-        number,
-        async (signal) => ((await store.findManifest(key, { signal }))?.number ?? 0) >= number,
-      ),
-    noStoreReason: '',
-    close: () => Promise.resolve(),
-  };
+/** Whether there is a snapshot of that number, or a newer one. */
+function lookForMade(store: Store, key: string, number: number) {
+  return async (signal: AbortSignal): Promise<boolean> =>
+    ((await store.findManifest(key, { signal }))?.number ?? 0) >= number;
 }
 
 function openCache(
@@ -131,19 +128,20 @@ function openCache(
     throw new MirrorError('invalid-input', message, { concern: 'store' });
   }
   if (fault !== undefined) {
-    const noStoreReason = `neither a disk store nor a bucket is set, and ${fault}`;
-    const close = () => Promise.resolve();
-    return { store: undefined, otherStores: [], claimOf: undefined, noStoreReason, close };
+    return { ...NO_STORE, noStoreReason: `neither a disk store nor a bucket is set, and ${fault}` };
   }
   const cache = openActionsCache({ environment, temporaryFolder });
   const { own, others } = scopes;
-  const createClaim: CreateClaim = (key, number, isMade) => {
-    const entry = createActionsCacheClaimEntry(cache, claimKey(key, own, number, epoch));
-    return createActionsCacheClaim(entry, { contenders, isMade });
-  };
+  const store = createActionsCacheStore({ cache, scope: own });
   return {
-    ...withClaims(createActionsCacheStore({ cache, scope: own }), createClaim),
+    ...NO_STORE,
+    store,
     otherStores: others.map((scope) => createActionsCacheStore({ cache, scope })),
+    claimOf: (key, number) => {
+      const entry = createActionsCacheClaimEntry(cache, claimKey(key, own, number, epoch));
+      const isMade = lookForMade(store, key, number);
+      return createActionsCacheClaim(entry, { contenders, isMade });
+    },
     close: () => cache.close(),
   };
 }

@@ -47,7 +47,7 @@ async function createFile(path: string, content: Uint8Array, root: Stats): Promi
     await fillDurably(file, content);
     await giveRights(path, root);
   };
-  await orUndo(fill, () => rm(path, { force: true }));
+  await orUndo(fill(), () => rm(path, { force: true }));
   return true;
 }
 
@@ -71,9 +71,9 @@ export async function giveRights(path: string, root: Stats, fileMask = 0o666): P
 }
 
 /** Takes back what was made visible, as well as it goes, when the step after it fails. */
-export async function orUndo(step: () => Promise<void>, undo: () => Promise<void>): Promise<void> {
+export async function orUndo(step: Promise<void>, undo: () => Promise<void>): Promise<void> {
   try {
-    await step();
+    await step;
   } catch (error) {
     await undo().catch(() => undefined);
     throw error;

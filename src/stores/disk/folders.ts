@@ -116,10 +116,7 @@ export class DiskFolders {
   async createIfAbsent(path: string, content: Uint8Array, signal: AbortSignal): Promise<boolean> {
     return this.withDraft(content, signal, async (draft, root) => {
       if (!(await publishFile(draft, path, content, root))) return false;
-      await orUndo(
-        () => syncFolder(dirname(path)),
-        () => rm(path),
-      );
+      await orUndo(syncFolder(dirname(path)), () => rm(path));
       return true;
     });
   }

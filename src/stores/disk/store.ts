@@ -69,10 +69,7 @@ export function createDiskStore({ path: root }: DiskStoreOptions): Store {
         await syncFolder(temporary);
         throwIfCancelled(signal);
         await renameStubbornly(temporary, folders.layer(layer.name));
-        await orUndo(
-          () => syncFolder(folders.layers),
-          () => folders.removeLayer(layer.name),
-        );
+        await orUndo(syncFolder(folders.layers), () => folders.removeLayer(layer.name));
       });
     },
 
