@@ -119,11 +119,11 @@ export async function countFolderBytes(path: string): Promise<number> {
 
 /** Bytes of all that is below a folder, as far as it can be read while others work there. */
 export async function countBytesBelow(path: string): Promise<number> {
-  // What vanishes meanwhile is movement enough.
-  const names = await readdir(path, { recursive: true }).catch(() => []);
-  const sizeOf = async (name: string) =>
-    (await lstat(join(path, name)).catch(() => undefined))?.size;
-  const sizes = await Promise.all(names.map(sizeOf));
+  // What vanishes meanwhile is movement enough. Without types, Node would follow links, in circles too.
+  const entries = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => []);
+  const sizeOf = async ({ parentPath, name }: Dirent) =>
+    (await lstat(join(parentPath, name)).catch(() => undefined))?.size;
+  const sizes = await Promise.all(entries.map(sizeOf));
   return sizes.reduce<number>((sum, bytes = 0) => sum + bytes, 0);
 }
 
