@@ -70,7 +70,7 @@ const CONSEQUENCES: Record<Failure['then'], string> = {
   'fetch is replaced':
     'If a fetch fails, main clones. If listing the refs or cloning fails, the step fails and nothing is saved.',
   'place is refused':
-    'The step fails and nothing is saved. If the default place or the lock is unavailable, a warning: the job makes a mirror of its own.',
+    'The step fails and nothing is saved. If the default place or the lock is unavailable, or the job may not write there, a warning: the job makes a mirror of its own.',
   either: 'In main the step fails. In post nothing is saved.',
 };
 

@@ -1,4 +1,4 @@
-/** Ends for work that a signal, a silence or a hung call should end. They throw the signal's reason (lib/errors.ts). */
+/** Ends work after a signal, a silence or a hung call. What was ended rejects with the signal's reason (lib/errors.ts). */
 import { reasonOf, throwIfCancelled, type MirrorError } from './errors.ts';
 
 /** How long work that tidies up after a cancel may take. A cancelled job has 7.5 s in all. */

@@ -57,7 +57,7 @@ export async function describeObjects(
   // Without --buffer git writes each answer separately.
   const args = ['cat-file', '--buffer', `--batch-check=${format}`];
   const command = { gitDirectory, args, stdin: toLines(names) };
-  const output = await readObjects(git, command, 'reading what refs point at');
+  const output = await readObjects(git, command, 'looking up objects');
   return output.toString('latin1').split('\n').slice(0, -1);
 }
 

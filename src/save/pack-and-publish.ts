@@ -1,7 +1,7 @@
 /** One save, once it is decided: packs, checks, uploads, and removes old snapshots. Under the mirror's lock. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MirrorError, describeError, hasCode } from '../lib/errors.ts';
+import { MirrorError, describeError, hasCode, isPlaceLost, reasonOf } from '../lib/errors.ts';
 import { BASE_MANIFEST_FILE, wipe } from '../mirror/directory.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
 import { listNeededOids } from '../mirror/refs.ts';
@@ -32,7 +32,7 @@ export async function packAndPublish(
   saved: Saved,
   lineage: Lineage,
 ): Promise<SaveResult> {
-  const { account, git } = save.job;
+  const { account, git, signal } = save.job;
   const { path, identity } = save.mirror;
   const { record, refs, fence } = saved;
   const { base, layers } = lineage;
@@ -54,6 +54,7 @@ export async function packAndPublish(
   } catch (error) {
     if (!hasCode(error, 'corrupt-mirror')) throw error;
     if (hasSoundPacks && base !== undefined) await revokeIfDamaged(save, base, fence);
+    if (isPlaceLost(signal)) throw reasonOf(signal);
     await wipe(path);
     return { result: 'corrupt', reason: error.message };
   }

@@ -1,6 +1,6 @@
 /** What becomes of a snapshot whose writer is late, cancelled, or cut off just then. */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openGit } from '../../src/git/git.ts';
@@ -13,6 +13,7 @@ import { BASE_MANIFEST_FILE } from '../../src/mirror/directory.ts';
 import { planPacking } from '../../src/save/packing.ts';
 import { saveSnapshot } from '../../src/save/save-snapshot.ts';
 import { identify } from '../../src/snapshot/identity.ts';
+import { flipBit } from '../support/corruption.ts';
 import { gitEnvironment } from '../support/git.ts';
 import { startGitServer } from '../support/git-server/server.ts';
 import { Machine } from '../support/machine.ts';
@@ -151,6 +152,32 @@ test('a snapshot that the mirror cannot note is published all the same, and the 
   expect(job.account.fallbacks).toMatchObject([{ reason: expect.stringContaining('not noted') }]);
   await machine.main();
   expect(await machine.post()).toMatchObject({ result: 'unchanged' });
+  await server.stop();
+});
+
+test('a damaged mirror is left to the job that took its lock over meanwhile', async () => {
+  const root = await directories.create('lost');
+  await createRepository(join(root, 'owner/name.git'), repositorySizes.tiny);
+  const server = await startGitServer({ root });
+  const url = server.repositoryUrl('owner/name');
+  const machine = await Machine.create({ root: join(root, 'machine'), url, store: path });
+  const { mirror } = await machine.main();
+  const packs = readdirSync(machine.packs).filter((name) => name.endsWith('.pack'));
+  for (const name of packs) flipBit(join(machine.packs, name), 100);
+  const lost = new AbortController();
+  const loseOnFailure = (text: string) => {
+    if (text.includes('failed')) lost.abort(new MirrorError('lost-lock', 'taken over'));
+  };
+  const hold = { lost: lost.signal, release: () => Promise.resolve(), staysTaken: false };
+  const job: Job = {
+    ...(await jobWith(store)),
+    account: new Account({ ...silentLog, info: loseOnFailure }),
+    lockOf: () => ({ acquire: () => Promise.resolve({ outcome: 'acquired', hold, waitedMs: 0 }) }),
+  };
+  expect(await outcomeOf(saveSnapshot(job, mirror, options, false))).toBe('lost-lock');
+  expect(existsSync(mirror.path)).toBe(true);
+  expect(await machine.post()).toMatchObject({ result: 'corrupt' });
+  expect(existsSync(mirror.path)).toBe(false);
   await server.stop();
 });
 
