@@ -34,6 +34,7 @@ const MAX_FILES = 10_000;
 
 const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const positive = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const text = v.pipe(v.string(), v.maxLength(4_096));
 /** git's own names: a snapshot holds packs and their indexes and nothing else. */
 const fileName = v.pipe(v.string(), v.regex(/^pack-[0-9a-f]{40}(?:[0-9a-f]{24})?\.(?:pack|idx)$/));
@@ -55,7 +56,7 @@ const layerSchema = v.strictObject({
 
 const common = {
   version: v.literal(FORMAT_VERSION),
-  number: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  number: positive,
   createdAt: v.pipe(v.string(), v.isoTimestamp()),
   /** The run that made it, for people. */
   run: text,
@@ -111,10 +112,7 @@ const lfsLayerSchema = v.strictObject({
   name: layerName,
   bytes: count,
   /** `[object id, size]`, in the file's order. */
-  objects: v.pipe(
-    v.array(v.strictTuple([sha256, v.pipe(v.number(), v.safeInteger(), v.minValue(1))])),
-    v.minLength(1),
-  ),
+  objects: v.pipe(v.array(v.strictTuple([sha256, positive])), v.minLength(1)),
 });
 
 const lfsSchema = v.strictObject({
