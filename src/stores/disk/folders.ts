@@ -18,7 +18,14 @@ import { isPresent, removeTree, writeDurably } from '../../lib/files.ts';
 import { digitsOf, newNonce } from '../names.ts';
 import { giveRights, orUndo, publishFile, syncFolder } from './files.ts';
 
+/** Begins the names of files that show a disk's time. */
+const CLOCK = 'clock-';
 const MANIFEST_NAME = /^(\d{10})\.json\.gz$/;
+
+/** Whether it is a file of `nowMs`. */
+export function isClock({ name }: { name: string }): boolean {
+  return name.startsWith(CLOCK);
+}
 
 export class DiskFolders {
   readonly manifests: string;
@@ -124,12 +131,12 @@ export class DiskFolders {
   /**
    * Now, by the clock that stamps the store's files (on a network disk, the server's): clocks of two
    * machines are never compared. The file that shows it is empty, so that a full disk can be tidied,
-   * and lies in `folder` for a moment; where the process is killed, it is debris. After that a listing
+   * and lies in `folder` for a moment; where the process is killed, it stays. After that a listing
    * of the folder shows what other machines have done: until an NFS client changes a folder itself, it
    * may answer from memory for a minute.
    */
   async nowMs(folder = this.tmp): Promise<number> {
-    const path = join(folder, newNonce());
+    const path = join(folder, CLOCK + newNonce());
     try {
       await writeFile(path, '', { flag: 'wx' });
       return (await stat(path)).mtimeMs;

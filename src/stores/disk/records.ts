@@ -7,7 +7,10 @@ import { checkRecords } from '../back-end.ts';
 import { readPlainFile } from '../layer-files.ts';
 import { attempt } from './attempt.ts';
 import { listTimes } from './files.ts';
-import { DiskFolders } from './folders.ts';
+import { DiskFolders, isClock } from './folders.ts';
+
+/** Asking for the time takes no minute: an older file is a killed process's. */
+const CLOCK_LIFE_MS = 60 * 60_000;
 
 export interface DiskRecordsOptions {
   /** The absolute path of the store's folder, which exists. */
@@ -46,7 +49,11 @@ export function createDiskRecords({ path: root, key }: DiskRecordsOptions): Clai
         if (!(await folders.exist(folders.claims))) return [];
         const nowMs = await folders.nowMs(folders.claims);
         const files = await listTimes(folders.claims);
-        return files.map(({ name, changedMs }) => ({ name, ageMs: nowMs - changedMs }));
+        const aged = files.map(({ name, changedMs }) => ({ name, ageMs: nowMs - changedMs }));
+        for (const { name } of aged.filter((each) => isClock(each) && each.ageMs > CLOCK_LIFE_MS)) {
+          await rm(join(folders.claims, name), { force: true }).catch(() => undefined);
+        }
+        return aged.filter((each) => !isClock(each));
       }),
 
     remove: (name, signal) =>

@@ -4,10 +4,11 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
-import { mkdir, readdir, rm, symlink, truncate } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createDiskRecords } from '../../../src/stores/disk/records.ts';
 import { createDiskStore } from '../../../src/stores/disk/store.ts';
 import type { LayerFiles, Store } from '../../../src/stores/store.ts';
 import { describeContents, describeFolder, writeLayer } from '../../support/layer-files.ts';
@@ -131,6 +132,19 @@ test('a process that is killed while it asks for the time leaves debris that can
   expect(debris).toHaveLength(1);
   await store.remove(KEY, { ...NOTHING, debris: debris.map(({ name }) => name) }, signal);
   expect(await readdir(inStore(path, 'tmp'))).toEqual([]);
+});
+
+test('one that asked for the time of claims leaves what no list shows, and a later one removes', async () => {
+  const records = createDiskRecords({ path, key: KEY });
+  await records.create('claim', Buffer.from('a job'), signal);
+  const left = inStore(path, 'claims/clock-0123456789abcdef01234567');
+  await writeFile(left, '');
+  expect((await records.list(signal)).map(({ name }) => name)).toEqual(['claim']);
+  expect(existsSync(left)).toBe(true);
+  const longAgo = new Date(Date.now() - 2 * 60 * 60_000);
+  await utimes(left, longAgo, longAgo);
+  await records.list(signal);
+  expect(await readdir(inStore(path, 'claims'))).toEqual(['claim']);
 });
 
 describe('a disk without hard links', () => {
