@@ -3,14 +3,14 @@ import { dirname, join } from 'node:path';
 import type { Job } from '../job/job.ts';
 import { sumBytes } from '../lib/bytes.ts';
 import { MirrorError, hasCode, toStoreFailure } from '../lib/errors.ts';
-import { makeFolder, removeTree } from '../lib/files.ts';
+import { makeFolder } from '../lib/files.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import { withProgress, type OnBytes } from '../lib/progress.ts';
 import { nameLayer } from '../snapshot/layers.ts';
 import { parseManifest, snapshotId, type LfsLayer } from '../snapshot/manifest.ts';
 import { withTransferDeadline } from '../snapshot/transfer.ts';
 import type { LayerFiles, Store } from '../stores/store.ts';
-import { bundleObjects, sweepWork, unpackBundle, workFolder } from './objects.ts';
+import { bundleObjects, leaveWork, unpackBundle, workFolder } from './objects.ts';
 import { objectsOf } from './plan.ts';
 import { countBytes, type LfsObject } from './pointers.ts';
 
@@ -150,7 +150,7 @@ async function restoreLayer(
     account.fallBack(`${shown} could not be restored: ${failure.message}`, failure);
     return new Set();
   } finally {
-    await removeTree(incoming);
+    await leaveWork(folder, signal);
   }
 }
 
@@ -178,7 +178,7 @@ export async function storeLayer(
       ),
     );
   } finally {
-    await sweepWork(folder);
+    await leaveWork(folder, signal);
   }
 }
 

@@ -11,10 +11,10 @@ import { watchRepository } from '../git/signs-of-life.ts';
 import type { Job } from '../job/job.ts';
 import { formatDuration } from '../lib/durations.ts';
 import { MirrorError, type Concern, type ErrorCode } from '../lib/errors.ts';
-import { countBytesBelow, makeFolder, removeTree } from '../lib/files.ts';
+import { countBytesBelow, makeFolder } from '../lib/files.ts';
 import type { ChildResult } from '../lib/process.ts';
 import { layOut } from '../mirror/directory.ts';
-import { adoptObjects, workFolder } from './objects.ts';
+import { adoptObjects, leaveWork, workFolder } from './objects.ts';
 import { formatPointer, type LfsObject } from './pointers.ts';
 
 /** What kept objects from being downloaded. */
@@ -72,7 +72,7 @@ export async function downloadObjects(job: Job, wish: MissingObjects): Promise<D
     const failure = arrived.size === missing.length ? undefined : diagnose(result);
     return { arrived, failure };
   } finally {
-    await removeTree(work);
+    await leaveWork(folder, job.signal);
   }
 }
 

@@ -10,7 +10,7 @@ import type { Dirent } from 'node:fs';
 import { chmod, open, rm, stat, utimes, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { READ_PLAIN, linkOrCopy } from '../lib/copy.ts';
-import { MirrorError, throwIfCancelled } from '../lib/errors.ts';
+import { MirrorError, isPlaceLost, throwIfCancelled } from '../lib/errors.ts';
 import { listFolder, makeFolder, removeTree, renameStubbornly } from '../lib/files.ts';
 import { mapEachOf } from '../lib/parallel.ts';
 import type { OnBytes } from '../lib/progress.ts';
@@ -38,6 +38,11 @@ export async function sweepWork(folder: string): Promise<void> {
   await removeTree(workFolder(folder));
 }
 
+/** For the end of some work. What another job may be using by now, or cannot be removed, is left to the next sweep. */
+export async function leaveWork(folder: string, signal: AbortSignal): Promise<void> {
+  if (!isPlaceLost(signal)) await sweepWork(folder).catch(() => undefined);
+}
+
 export function objectPath(folder: string, oid: string): string {
   return join(folder, 'objects', oid.slice(0, 2), oid.slice(2, 4), oid);
 }
@@ -60,8 +65,8 @@ export async function findSound(
 /** Ids of all objects that are here, by their names alone. */
 export async function listPresent(folder: string): Promise<Set<string>> {
   const entries = await listFolder(join(folder, 'objects'), true);
-  const isObject = ({ parentPath, name }: Dirent): boolean =>
-    join(parentPath, name) === objectPath(folder, name);
+  const isObject = (entry: Dirent): boolean =>
+    entry.isFile() && join(entry.parentPath, entry.name) === objectPath(folder, entry.name);
   return new Set(entries.filter(isObject).map(({ name }) => name));
 }
 
@@ -82,7 +87,7 @@ async function adopt(path: string, folder: string, oid: string): Promise<void> {
   await makeFolder(dirname(target));
   await chmod(path, 0o444);
   // Windows does not replace a read-only file, which an object is.
-  await rm(target, { force: true });
+  await removeTree(target);
   await renameStubbornly(path, target);
 }
 
@@ -156,9 +161,14 @@ export async function unpackBundle(
 }
 
 /** Removes objects that no job needed for a month, and the work of killed jobs. */
-export async function tidyObjects(folder: string, nowMs: number): Promise<void> {
+export async function tidyObjects(
+  folder: string,
+  nowMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   await sweepWork(folder);
   for (const oid of await listPresent(folder)) {
+    throwIfCancelled(signal);
     const path = objectPath(folder, oid);
     if (nowMs - (await stat(path)).mtimeMs > UNUSED_MS) await rm(path, { force: true });
   }

@@ -68,7 +68,7 @@ export async function tidyLfsObjects(job: Job, save: LfsSave): Promise<void> {
   if (save.isPrivate || job.signal.aborted) return;
   const folder = objectsFolder(save.path);
   try {
-    await underLock(job, save, 0, () => tidyObjects(folder, Date.now()));
+    await underLock(job, save, 0, ({ signal }) => tidyObjects(folder, Date.now(), signal));
   } catch (error) {
     job.account.recover(`${folder} is not tidied: ${describeError(error)}`, error);
   }

@@ -132,11 +132,15 @@ test('an object that nobody needed for a month is removed, one that was needed l
   };
   // No object: it keeps nothing from being tidied.
   await writeFile(join(dirname(objectPath(folder, FIRST.oid)), 'stray'), '');
+  // A folder that is where an object `ab` would be, and old.
+  const twice = dirname(objectPath(folder, 'ab'.repeat(32)));
+  await mkdir(twice, { recursive: true });
+  await utimes(twice, new Date(now - 31 * day), new Date(now - 31 * day));
   await age(FIRST.oid, 31);
   await age(SECOND.oid, 31);
   await age(THIRD.oid, 29);
   // A job needs it.
   await findSound(folder, [SECOND], signal);
-  await tidyObjects(folder, now);
+  await tidyObjects(folder, now, signal);
   expect(await findSound(folder, OBJECTS, signal)).toEqual(oids(SECOND, THIRD));
 });
