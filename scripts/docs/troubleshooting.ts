@@ -32,16 +32,14 @@ const FAILURES: Record<ErrorCode, Failure> = {
   'corrupt-mirror': { says: 'the mirror is damaged', then: 'main clones' },
   'no-space': { says: 'no space is left on the disk, or the store is full', then: 'either' },
   cancelled: { says: 'the job was cancelled', then: 'main fails' },
-  'lost-lock': {
-    says: 'the lock file was removed or replaced, or another job took over the claim',
-    then: 'either',
-  },
+  'lost-lock': { says: 'the lock file was removed or replaced', then: 'either' },
+  'lost-claim': { says: 'another job took over the claim', then: 'post skips' },
   unknown: { says: 'git or a server failed in an unexpected way', then: 'fetch is replaced' },
   'invalid-input': { says: 'an input or a variable of the runner is invalid', then: 'main fails' },
   'git-unusable': { says: 'git is not installed or too old', then: 'main fails' },
   'ssh-unusable': { says: 'ssh is not installed or cannot be set up', then: 'main fails' },
   'mirror-refused': {
-    says: 'the folder at `mirror-path` is not a mirror of this repository with these settings',
+    says: 'the place of the mirror holds something else, or cannot be used',
     then: 'place is refused',
   },
   'bad-snapshot': {

@@ -24,8 +24,10 @@ export type ErrorCode =
   | GitFailureKind
   /** upstream lacks a part of its own history */
   | 'shallow-upstream'
-  /** another job may have the lock or claim by now, so this one stopped its work */
+  /** another job may have the mirror's lock by now, so this one stopped its work */
   | 'lost-lock'
+  /** another job may have the claim by now; the mirror is still this one's */
+  | 'lost-claim'
   /** an input or the environment has an invalid value */
   | 'invalid-input'
   /** git is not installed or too old */
@@ -142,5 +144,5 @@ export function isPlaceLost({ reason }: AbortSignal): boolean {
 
 /** Whether work was told to end, and did not fail by itself. */
 export function isInterruption(error: unknown): error is MirrorError {
-  return hasCode(error, 'cancelled') || hasCode(error, 'lost-lock');
+  return (['cancelled', 'lost-lock', 'lost-claim'] as const).some((code) => hasCode(error, code));
 }

@@ -42,7 +42,7 @@ export type Acquisition =
 export interface Hold {
   /**
    * Fires when the right was lost while it was held; the holder must stop its work. Its reason is a
-   * MirrorError: `lost-lock`, or the failure of the store that keeps the lock.
+   * MirrorError: `lost-lock`, `lost-claim`, or the failure of the store that keeps the lock.
    */
   readonly lost: AbortSignal;
   /**

@@ -88,6 +88,7 @@ const FETCH_FAILURES_NOT_THE_MIRRORS: ReadonlySet<ErrorCode> = new Set<ErrorCode
   'no-space',
   'cancelled',
   'lost-lock',
+  'lost-claim',
   'git-unusable',
   'ssh-unusable',
   'mirror-refused',

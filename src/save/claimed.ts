@@ -26,7 +26,7 @@ export async function underClaim(
   } catch (error) {
     if (!hold.lost.aborted || signal.aborted) throw error;
     const { code, message } = reasonOf(hold.lost);
-    if (code === 'lost-lock') return skip(message);
+    if (code === 'lost-claim') return skip(message);
     // The store that keeps the claim failed for a while; no job is known to have taken it over.
     log.info(`Saving again, without a claim: ${message}`);
     return await work(job);

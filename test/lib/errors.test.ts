@@ -4,7 +4,7 @@ import { isInterruption, MirrorError, reasonOf, throwIfCancelled } from '../../s
 import { mapEachOf } from '../../src/lib/parallel.ts';
 import { silentLog } from '../../src/lib/log.ts';
 
-const lost = new MirrorError('lost-lock', 'another job took over the claim');
+const lost = new MirrorError('lost-lock', 'the lock file was removed');
 
 /** A signal that fires with that reason, bound to others as a job's is. */
 function bound(reason?: unknown): AbortSignal {
@@ -33,6 +33,7 @@ describe('work that is ended', () => {
 
   test('was interrupted, and did not fail', () => {
     expect(isInterruption(lost)).toBe(true);
+    expect(isInterruption(new MirrorError('lost-claim', 'taken over'))).toBe(true);
     expect(isInterruption(reasonOf(bound()))).toBe(true);
     expect(isInterruption(new MirrorError('network', 'it broke off'))).toBe(false);
     expect(isInterruption(new Error('cancelled'))).toBe(false);

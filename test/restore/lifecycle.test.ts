@@ -21,6 +21,7 @@ const CODES: Record<ErrorCode, 'ends' | 'is retried' | 'clones'> = {
   'no-space': 'ends',
   cancelled: 'ends',
   'lost-lock': 'ends',
+  'lost-claim': 'ends',
   'git-unusable': 'ends',
   'ssh-unusable': 'ends',
   'mirror-refused': 'ends',

@@ -23,6 +23,7 @@ export const ADVICE: Record<ErrorCode, string> = {
     'Free space on the disk of this runner, or set `mirror-path` to a folder on a larger disk.',
   cancelled: `${AGAIN}.`,
   'lost-lock': `${AGAIN}. Nothing may remove or replace the lock file next to the mirror while jobs run.`,
+  'lost-claim': 'Nothing: the job that has the claim now saves.',
   unknown: `${AGAIN} with debug logging, which shows every git command.`,
   'invalid-input': 'Set the input, or the variable of the runner, to an expected value.',
   'git-unusable': 'Install git 2.32 or newer on the runner, or in the container of the job.',

@@ -183,7 +183,7 @@ async function beat(
       await withDeadline(clock, times.requestMs, over, async (by) => {
         const theirs = findLoss(claim, parseClaims(await records.list(by)));
         if (theirs !== undefined) {
-          lose(new MirrorError('lost-lock', theirs));
+          lose(new MirrorError('lost-claim', theirs));
           return;
         }
         const startedMs = clock.now();
@@ -213,7 +213,7 @@ function findLoss({ number, epoch }: Claim, found: readonly FoundClaim[]): strin
 /** The claim was lost, but no other job is known to have it. Names the store's failure, if there was one. */
 function lateness(times: ClaimTimes, failure: unknown): MirrorError {
   const silence = `the claim's heartbeat has not succeeded for ${formatDuration(lateAfterMs(times))}`;
-  if (!(failure instanceof MirrorError)) return new MirrorError('lost-lock', silence);
+  if (!(failure instanceof MirrorError)) return new MirrorError('lost-claim', silence);
   const message = `${silence}: ${describeError(failure)}`;
   return new MirrorError(failure.code, message, { cause: failure });
 }

@@ -234,7 +234,7 @@ describe('a holder', () => {
     records.clear();
     await waitFor(() => hold.lost.aborted);
     expect(hold.lost.reason).toMatchObject({
-      code: 'lost-lock',
+      code: 'lost-claim',
       message: 'the claim was removed from the store',
     });
     await hold.release();
