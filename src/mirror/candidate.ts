@@ -188,7 +188,7 @@ async function fetchMissing(
     if (!isPlaceLost(asking.signal)) await removePacks(directory, packsBefore);
     throw error;
   } finally {
-    // An interrupted attempt leaves its temporary pack behind, even if the next one succeeds.
+    // An interrupted attempt leaves its temporary pack behind, even if the next one succeeds; git leaves reverse indexes.
     if (!isPlaceLost(asking.signal)) await tidyPacks(directory);
   }
 }

@@ -42,7 +42,7 @@ export interface RepackOptions {
 
 /**
  * Merges some packs into one, without objects that the other packs also have. Throws `corrupt-mirror` if an object is
- * missing or damaged. After a failure all old packs still exist.
+ * missing or damaged. A merge that fails leaves all old packs.
  */
 export async function mergePacks(
   git: Git,
@@ -79,7 +79,10 @@ export async function repackEverything(
   await removePacks(directory, made);
 }
 
-/** Makes a pack and checks it. If that fails, it is removed: git may have been ended when it was complete. */
+/**
+ * Makes a pack and checks it. If that fails, it is removed: git may have been ended when it was complete. So are
+ * temporary packs of a git that was ended, and reverse indexes, which our mirrors don't keep.
+ */
 async function orAsBefore(
   directory: string,
   { signal }: RepackOptions,
@@ -91,6 +94,8 @@ async function orAsBefore(
   } catch (error) {
     if (!isPlaceLost(signal)) await removePacks(directory, before);
     throw error;
+  } finally {
+    if (!isPlaceLost(signal)) await tidyPacks(directory);
   }
 }
 
@@ -101,7 +106,8 @@ const LOOSE_TIMEOUT_MS = 10 * 60_000;
 
 /**
  * Puts objects that a fetch left loose into a pack, since a mirror holds nothing but packs. Only a server
- * that offers plain files makes git fetch objects one by one. Throws `corrupt-mirror` for a damaged one.
+ * that offers plain files makes git fetch objects one by one. Throws `corrupt-mirror` for a damaged one. The caller
+ * tidies the packs.
  */
 export async function packLooseObjects(git: Git, directory: string): Promise<void> {
   const objects = join(directory, 'objects');
@@ -117,7 +123,7 @@ export async function packLooseObjects(git: Git, directory: string): Promise<voi
   for (const folder of folders) await removeTree(join(objects, folder));
 }
 
-/** Returns the names of the new packs: one, or none if there were no objects. */
+/** Returns the names of the new packs: one, or none if there were no objects. Leaves temporary files. */
 async function packObjects(
   git: Git,
   directory: string,
@@ -138,14 +144,9 @@ async function packObjects(
     stdin: toLines(lines),
     timeoutMs,
   };
-  try {
-    const output = await git.read(command, 'packing objects');
-    const hashes = output.toString('latin1').split('\n');
-    return hashes.filter((hash) => hash !== '').map((hash) => `pack-${hash}.pack`);
-  } finally {
-    // Temporary packs of a git that was ended, and reverse indexes, which our mirrors don't keep.
-    await tidyPacks(directory);
-  }
+  const output = await git.read(command, 'packing objects');
+  const hashes = output.toString('latin1').split('\n');
+  return hashes.filter((hash) => hash !== '').map((hash) => `pack-${hash}.pack`);
 }
 
 async function checkNothingIsLost(

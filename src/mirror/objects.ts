@@ -156,7 +156,7 @@ function listObjects(
   return { gitDirectory, args, stdin: toLines(lines), timeoutMs: WALK_TIMEOUT_MS };
 }
 
-/** Indexes the pack at that path again, from its content alone; throws `corrupt-mirror`. */
+/** Makes the index of the pack at that path, from its content; throws `corrupt-mirror`. */
 export async function indexAgain(git: Git, directory: string, pack: string): Promise<void> {
   const args = ['index-pack', pack];
   const command = { gitDirectory: directory, args, timeoutMs: WALK_TIMEOUT_MS };

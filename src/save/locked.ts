@@ -1,4 +1,4 @@
-/** Work on a mirror that main has left, under its lock, and saves above all: of the mirror and of its LFS objects. */
+/** Work at a mirror's place under its lock, and saves above all: of the mirror and of its LFS objects. */
 import { bindSignal, type Job } from '../job/job.ts';
 import { describeError, hasCode, throwIfCancelled } from '../lib/errors.ts';
 import type { Hold } from '../locks/lock.ts';
@@ -44,7 +44,7 @@ export async function saveUnderLock(
 
 /**
  * Main's save, for jobs that wait for it, under the mirror's lock and, where main has it, the claim. Undefined if it
- * failed: post tries again. `failure` begins the warning. Throws only if the job was cancelled.
+ * failed: post tries again. `failure` begins the warning. Throws only if the job was cancelled, or lost the mirror's lock.
  */
 export async function saveEarly(
   job: Job,

@@ -53,8 +53,8 @@ export async function packAndPublish(
     content = await repackAsPlanned(save, found, planned, oids);
   } catch (error) {
     if (!hasCode(error, 'corrupt-mirror')) throw error;
-    if (hasSoundPacks && base !== undefined) await revokeIfDamaged(save, base, fence);
     if (isPlaceLost(signal)) throw reasonOf(signal);
+    if (hasSoundPacks && base !== undefined) await revokeIfDamaged(save, base, fence);
     await wipe(path);
     return { result: 'corrupt', reason: error.message };
   }
@@ -82,6 +82,7 @@ async function publish(
   const { number, id, content } = publication;
   const isWalked = snapshot.savesSinceFullWalk === 0;
   try {
+    if (isPlaceLost(signal)) throw reasonOf(signal);
     // The record names the base after it.
     await writeFile(join(path, BASE_MANIFEST_FILE), content);
     await writeRecord(path, {

@@ -166,7 +166,7 @@ test('a damaged mirror is left to the job that took its lock over meanwhile', as
   for (const name of packs) flipBit(join(machine.packs, name), 100);
   const lost = new AbortController();
   const loseOnFailure = (text: string) => {
-    if (text.includes('failed')) lost.abort(new MirrorError('lost-lock', 'taken over'));
+    if (text.includes('failed')) lost.abort(new MirrorError('lost-lock', 'it was removed'));
   };
   const hold = { lost: lost.signal, release: () => Promise.resolve(), staysTaken: false };
   const job: Job = {
