@@ -65,21 +65,22 @@ export async function removeTree(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true, maxRetries: 3, retryDelay: 100 });
 }
 
-/** Removes the folders in a folder that killed steps left there, and says so. One that can't be removed stays. */
+/** Removes the folders in a folder that earlier steps left there, and says so. One that can't be removed stays. */
 export async function sweepFolders(
   folder: string,
   isLeftover: (name: string) => boolean,
   log: Log,
 ): Promise<void> {
-  const found = (await listFolder(folder)).filter((entry) => entry.isDirectory());
-  for (const path of found
-    .filter(({ name }) => isLeftover(name))
-    .map(({ name }) => join(folder, name))) {
+  const entries = await listFolder(folder);
+  for (const { name } of entries.filter((each) => each.isDirectory() && isLeftover(each.name))) {
+    const path = join(folder, name);
     try {
       await removeTree(path);
-      log.info(`Removed ${path}, which a killed step left behind`);
+      log.info(`Removed ${path}, which an earlier step left behind`);
     } catch (error) {
-      log.info(`${path} is left from a killed step and cannot be removed: ${describeError(error)}`);
+      log.info(
+        `${path} is left from an earlier step and cannot be removed: ${describeError(error)}`,
+      );
     }
   }
 }

@@ -31,7 +31,8 @@ export async function openCommit(
   }
   const { spec, objectFormat } = identity;
   const gitDirectory = await borrowObjects(path, objectFormat, spec.depth, job.temporaryFolder);
-  const remove = (): Promise<void> => removeTree(gitDirectory);
+  // What cannot be removed harms nobody: the runner empties that folder.
+  const remove = (): Promise<void> => removeTree(gitDirectory).catch(() => undefined);
   try {
     const deadline = createDeadline(fetchTimeoutMs, stallTimeoutMs);
     const asking = { ...job, upstream: upstreamOf(job, spec) };

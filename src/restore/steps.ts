@@ -178,6 +178,7 @@ async function fetchAndAdopt(round: Round, candidate: Candidate): Promise<UpToDa
   const deadline = createDeadline(options.fetchTimeoutMs, options.stallTimeoutMs);
   const upToDate = await bringUpToDate(asking, candidate, upstream, ownership, deadline);
   if (round.staging !== undefined) {
+    throwIfCancelled(job.signal);
     await adopt(round.staging, place.path);
     round.staging = undefined;
   }
@@ -203,7 +204,8 @@ async function newStaging(round: Round): Promise<string> {
   return round.staging;
 }
 
+/** What cannot be removed is left to the next sweep. */
 export async function dropStaging(round: Round): Promise<void> {
-  if (round.staging !== undefined) await removeTree(round.staging);
+  if (round.staging !== undefined) await removeTree(round.staging).catch(() => undefined);
   round.staging = undefined;
 }

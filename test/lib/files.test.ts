@@ -61,7 +61,7 @@ test('sweepFolders removes the folders that are meant, and tells of each', async
   expect(await readdir(folder)).toEqual(['left-3', 'other']);
   expect(logged.sort()).toEqual(
     ['left-1', 'left-2'].map(
-      (name) => `Removed ${join(folder, name)}, which a killed step left behind`,
+      (name) => `Removed ${join(folder, name)}, which an earlier step left behind`,
     ),
   );
   await sweepFolders(join(folder, 'nowhere'), () => true, log);

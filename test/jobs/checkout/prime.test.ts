@@ -365,7 +365,7 @@ onPosix('a step that is killed while it primes', () => {
       await symlink(join(scenario.root, 'elsewhere'), join(folder, link));
 
       const main = await succeed(scenario.job({ root, inputs }).main());
-      expect(main.log).toContain(`Removed ${join(folder, debris)}, which a killed step left`);
+      expect(main.log).toContain(`Removed ${join(folder, debris)}, which an earlier step left`);
       expect((await readdir(folder)).sort()).toEqual(['.git', ...notes, file, link].sort());
       expect(await readdir(join(scenario.root, 'elsewhere'))).toEqual(['precious']);
       await git(folder, ['fsck', '--full', '--strict', '--no-progress']);

@@ -424,7 +424,7 @@ onPosix('mirror-path', () => {
     const inputs = { 'mirror-path': path, prime: 'false' };
     const main = await succeed(scenario.job({ environment: becomingStranger(), inputs }).main());
     expect(main.outputs['mirror-path']).toBe(path);
-    expect(main.log).toContain(`${left} is left from a killed step and cannot be removed`);
+    expect(main.log).toContain(`${left} is left from an earlier step and cannot be removed`);
     expect(existsSync(left)).toBe(true);
   });
 
