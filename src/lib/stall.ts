@@ -38,8 +38,11 @@ export function watchForStall(
     isLooking = true;
     const sign = await signsOfLife?.(pid);
     isLooking = false;
-    if (sign === 'done') end();
-    if (isOver || sign === 'done') return;
+    if (sign === 'done') {
+      end();
+      return;
+    }
+    if (isOver) return;
     if (sign !== lastSign) note();
     else if (quietLooks >= LOOKS) onStall();
     lastSign = sign;

@@ -27,7 +27,7 @@ export interface RestoreOptions {
 export interface RestoredMirror {
   identity: MirrorIdentity;
   path: string;
-  /** True where the mirror's own place could not be entered: this one is gone with the job. */
+  /** True where the mirror's own place could not be used: this one is gone with the job. */
   isPrivate: boolean;
   provenance: Provenance;
   /** It was cloned because something that existed turned out unusable. */

@@ -128,7 +128,7 @@ async function verify(
   if (verification === 'full') await walkAll(git, directory);
 }
 
-/** Throws the indexes away and makes them again from the packs' content. */
+/** Makes the indexes again from the packs' content, one after the other. */
 async function indexPacks(git: Git, directory: string): Promise<void> {
   for (const name of await listPacks(directory)) {
     const pack = join(packDirectory(directory), name);

@@ -211,25 +211,25 @@ function withAges<T extends { ageMs: number }>(items: readonly T[]): T[] {
 /** Records whose names and sizes are checked; foreign names are left out of the list. */
 export function checkRecords(key: string, records: ClaimRecords): ClaimRecords {
   assertNames('key', key);
-  const check = (name: string, content: Uint8Array = Buffer.of()): void => {
+  const checkRecord = (name: string, content: Uint8Array = Buffer.of()): void => {
     assertNames('record', name);
     assertSize('record', content, MAX_RECORD_BYTES);
   };
   return {
     async create(name, content, signal) {
-      check(name, content);
+      checkRecord(name, content);
       return records.create(name, content, signal);
     },
     async write(name, content, signal) {
-      check(name, content);
+      checkRecord(name, content);
       await records.write(name, content, signal);
     },
     async read(name, signal) {
-      check(name);
+      checkRecord(name);
       return records.read(name, signal);
     },
     async remove(name, signal) {
-      check(name);
+      checkRecord(name);
       await records.remove(name, signal);
     },
     async list(signal) {

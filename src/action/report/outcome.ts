@@ -122,7 +122,8 @@ export function describeHead({ head }: RestoredMirror): string {
 export function describeLock({ isPrivate, waitedMs }: RestoredMirror): string {
   const waited = waitedMs < 1 ? '' : `waited ${formatDuration(waitedMs)} for another job`;
   if (!isPrivate) return waited === '' ? 'free' : waited;
-  const reason = 'unavailable: this job made a mirror of its own, which is removed with it';
+  const reason =
+    'the place could not be used: this job made a mirror of its own, which is removed with it';
   return waited === '' ? reason : `${reason}; ${waited}`;
 }
 

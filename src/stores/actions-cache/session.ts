@@ -39,7 +39,7 @@ const CONTENT_FILE = 'content';
 export interface ActionsCacheOptions {
   /** That of the job: where the service is, and the token for it. */
   environment: NodeJS.ProcessEnv;
-  /** A folder that exists, RUNNER_TEMP say; best on the mirror's disk. Nothing stays there. */
+  /** A folder that exists, RUNNER_TEMP say; best on the mirror's disk. What cannot be removed from it is left to the runner. */
   temporaryFolder: string;
   /** In milliseconds; shorter ones than the defaults are for tests. */
   times?: Partial<{ patienceMs: number; standstillMs: number; retryPauseMs: number }>;

@@ -2,7 +2,7 @@
  * Uploads a layer's files as one tar object: a small one in one request, others in parts, several at the same time. The
  * object doesn't exist before the last request has succeeded. Parts are kept in memory, so that they can be sent again.
  * What the server confirmed is checked: the size by a HEAD request, the bytes by the ETags, which are MD5 digests on most
- * servers. Bytes without such an ETag are read back.
+ * servers. Bytes with another digest are read back; where ETags are no digests, the size has to do.
  */
 import { createHash, hash, type Hash } from 'node:crypto';
 import { open } from 'node:fs/promises';

@@ -355,11 +355,11 @@ describe('what is said of', () => {
     [{ waitedMs: 2_500 }, 'waited 2.5 s for another job'],
     [
       { isPrivate: true },
-      'unavailable: this job made a mirror of its own, which is removed with it',
+      'the place could not be used: this job made a mirror of its own, which is removed with it',
     ],
     [
       { isPrivate: true, waitedMs: 2_500 },
-      'unavailable: this job made a mirror of its own, which is removed with it; waited 2.5 s for another job',
+      'the place could not be used: this job made a mirror of its own, which is removed with it; waited 2.5 s for another job',
     ],
   ])('the lock with %j: %s', (facts, expected) => {
     expect(describeLock({ ...cloned, ...facts })).toBe(expected);

@@ -201,7 +201,9 @@ describe('lock-timeout passes while another job works', () => {
         const job = [first, second][index];
         expect(dirname(dirname(path))).toBe(job?.temp);
         expect(main.outputs).toMatchObject({ provenance: 'cloned', recloned: 'false' });
-        expect(main.summary).toMatch(/unavailable: this job made a mirror of its own/);
+        expect(main.summary).toMatch(
+          /the place could not be used: this job made a mirror of its own/,
+        );
         expect(main.log).toMatch(/Another job is working on .*mirror\.git; waiting for it/);
         expect(main.annotations).toMatchObject([
           {
