@@ -280,9 +280,14 @@ export const FAULT_MATRIX: readonly FaultRow[] = [
     ],
   },
   {
-    fault: 'The default place holds another user’s mirror, or one of a newer version',
+    fault:
+      'The mirror’s place may not be written, or the default one holds another user’s mirror or one of a newer version',
     expected: 'the job makes a private mirror and warns',
-    tests: [['jobs/mirror/default-place', '']],
+    tests: [
+      ['jobs/mirror/default-place', ''],
+      ['jobs/faults/bad-input', 'that may not be written'],
+      ['jobs/faults/bad-input', 'with a lock file that all may write'],
+    ],
   },
   {
     fault: 'A disk store is read-only, or several users share it',
