@@ -142,6 +142,11 @@ export function isPlaceLost({ reason }: AbortSignal): boolean {
   return hasCode(reason, 'lost-lock');
 }
 
+/** For work that a cancelled job still does, but not where another job may be. */
+export function throwIfPlaceLost(signal: AbortSignal): void {
+  if (isPlaceLost(signal)) throw reasonOf(signal);
+}
+
 /** Whether work was told to end, and did not fail by itself. */
 export function isInterruption(error: unknown): error is MirrorError {
   return (['cancelled', 'lost-lock', 'lost-claim'] as const).some((code) => hasCode(error, code));

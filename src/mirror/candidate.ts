@@ -3,10 +3,10 @@
  * snapshot (restore/unpack-snapshot.ts), or empty for a clone. After `bringUpToDate` it has what upstream has.
  */
 import type { Deadline } from '../lib/deadline.ts';
-import { MirrorError, describeError, isPlaceLost } from '../lib/errors.ts';
+import { MirrorError, describeError } from '../lib/errors.ts';
 import type { Git } from '../git/git.ts';
 import { layOut, parseRefs, readPackedRefs, writeHead, writePackedRefs } from './directory.ts';
-import { packLooseObjects } from './maintenance.ts';
+import { orAsBefore, packLooseObjects } from './maintenance.ts';
 import { checkTrees, peelRefs } from './objects.ts';
 import { writeRecord, type MirrorRecord } from './record.ts';
 import {
@@ -23,7 +23,7 @@ import {
 } from './refs.ts';
 import { limitHistory } from './shallow.ts';
 import { fetchObjects, type Asking } from './upstream.ts';
-import { countPackBytes, listPacks, tidyPacks, removePacks } from './packs.ts';
+import { countPackBytes } from './packs.ts';
 
 export interface Candidate {
   directory: string;
@@ -177,18 +177,10 @@ async function fetchMissing(
   { head, refs: probed }: Pick<UpstreamRefs, 'head' | 'refs'>,
   deadline: Deadline,
 ): Promise<void> {
-  const packsBefore = await listPacks(directory);
-  // All ids and not only the new ones: git then knows at once what both sides have. With 20,000 refs, git sent 16
-  // haves in one round instead of 20,000 in five.
-  try {
+  await orAsBefore(directory, asking.signal, async () => {
+    // All ids and not only the new ones: git then knows at once what both sides have. With 20,000 refs, git sent 16
+    // haves in one round instead of 20,000 in five.
     await fetchObjects(asking, directory, listNeededOids(head, probed), deadline);
     await packLooseObjects(asking.git, directory);
-  } catch (error) {
-    // Packs that arrived although the fetch failed may lack objects that they refer to.
-    if (!isPlaceLost(asking.signal)) await removePacks(directory, packsBefore);
-    throw error;
-  } finally {
-    // An interrupted attempt leaves its temporary pack behind, even if the next one succeeds; git leaves reverse indexes.
-    if (!isPlaceLost(asking.signal)) await tidyPacks(directory);
-  }
+  });
 }

@@ -52,7 +52,7 @@ export async function mergePacks(
 ): Promise<void> {
   const kept = (await listPacks(directory)).filter((name) => !packs.includes(name));
   const lines = [...packs, ...kept.map((name) => `^${name}`)];
-  const made = await orAsBefore(directory, options, async () => {
+  const made = await orAsBefore(directory, options.signal, async () => {
     const packed = await packObjects(git, directory, ['--stdin-packs'], lines, options);
     await checkNothingIsLost(directory, packs, [...packed, ...kept], options);
     return packed;
@@ -70,7 +70,7 @@ export async function repackEverything(
   oids: readonly string[],
   options: RepackOptions,
 ): Promise<void> {
-  const made = await orAsBefore(directory, options, async () => {
+  const made = await orAsBefore(directory, options.signal, async () => {
     const packed = await packObjects(git, directory, ['--revs'], oids, options);
     const ids = oids.map((oid) => Buffer.from(oid, 'hex'));
     await checkHeld(directory, ids, packed, options);
@@ -80,14 +80,15 @@ export async function repackEverything(
 }
 
 /**
- * Makes a pack and checks it. If that fails, it is removed: git may have been ended when it was complete. So are
- * temporary packs of a git that was ended, and reverse indexes, which our mirrors don't keep.
+ * Does what brings packs into a mirror. If that fails, they are removed: git may have been ended when one was complete, and
+ * what arrived may lack objects that it refers to. In any case so are temporary packs of a git that was ended, and
+ * reverse indexes, which our mirrors don't keep.
  */
-async function orAsBefore(
+export async function orAsBefore<T>(
   directory: string,
-  { signal }: RepackOptions,
-  work: () => Promise<string[]>,
-): Promise<string[]> {
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
   const before = await listPacks(directory);
   try {
     return await work();

@@ -5,7 +5,7 @@
  */
 import { sumBytes } from '../lib/bytes.ts';
 import { createDeadline, type Deadline } from '../lib/deadline.ts';
-import { describeError, hasCode, isPlaceLost, reasonOf } from '../lib/errors.ts';
+import { describeError, hasCode, throwIfPlaceLost } from '../lib/errors.ts';
 import type { Job } from '../job/job.ts';
 import { hasWorktrees, layOut, readRefs, wipe } from '../mirror/directory.ts';
 import { mergePacks, repackEverything, type RepackOptions } from '../mirror/maintenance.ts';
@@ -76,7 +76,7 @@ async function maintainAlone(job: Job, mirror: SavedMirror, deadline: Deadline):
     );
   } catch (error) {
     if (!hasCode(error, 'corrupt-mirror')) throw error;
-    if (isPlaceLost(signal)) throw reasonOf(signal);
+    throwIfPlaceLost(signal);
     account.fallBack(`${error.message}; the mirror at ${path} is removed`, error);
     await wipe(path);
   }

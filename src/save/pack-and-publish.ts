@@ -1,7 +1,7 @@
 /** One save, once it is decided: packs, checks, uploads, and removes old snapshots. Under the mirror's lock. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MirrorError, describeError, hasCode, isPlaceLost, reasonOf } from '../lib/errors.ts';
+import { MirrorError, describeError, hasCode, throwIfPlaceLost } from '../lib/errors.ts';
 import { BASE_MANIFEST_FILE, wipe } from '../mirror/directory.ts';
 import { writeRecord, type MirrorRecord } from '../mirror/record.ts';
 import { listNeededOids } from '../mirror/refs.ts';
@@ -53,7 +53,7 @@ export async function packAndPublish(
     content = await repackAsPlanned(save, found, planned, oids);
   } catch (error) {
     if (!hasCode(error, 'corrupt-mirror')) throw error;
-    if (isPlaceLost(signal)) throw reasonOf(signal);
+    throwIfPlaceLost(signal);
     if (hasSoundPacks && base !== undefined) await revokeIfDamaged(save, base, fence);
     await wipe(path);
     return { result: 'corrupt', reason: error.message };
@@ -82,7 +82,7 @@ async function publish(
   const { number, id, content } = publication;
   const isWalked = snapshot.savesSinceFullWalk === 0;
   try {
-    if (isPlaceLost(signal)) throw reasonOf(signal);
+    throwIfPlaceLost(signal);
     // The record names the base after it.
     await writeFile(join(path, BASE_MANIFEST_FILE), content);
     await writeRecord(path, {

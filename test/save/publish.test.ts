@@ -136,13 +136,19 @@ async function jobWith(ownStore: Store): Promise<Job> {
   };
 }
 
-test('a snapshot that the mirror cannot note is published all the same, and the next job knows it', async () => {
-  const root = await directories.create('noted');
+/** A machine that saves to the store, after main. */
+async function startMachine() {
+  const root = await directories.create('machine');
   await createRepository(join(root, 'owner/name.git'), repositorySizes.tiny);
   const server = await startGitServer({ root });
   const url = server.repositoryUrl('owner/name');
   const machine = await Machine.create({ root: join(root, 'machine'), url, store: path });
   const { mirror } = await machine.main();
+  return { server, machine, mirror };
+}
+
+test('a snapshot that the mirror cannot note is published all the same, and the next job knows it', async () => {
+  const { server, machine, mirror } = await startMachine();
   const spoil = () => {
     mkdirSync(join(mirror.path, BASE_MANIFEST_FILE));
   };
@@ -156,12 +162,7 @@ test('a snapshot that the mirror cannot note is published all the same, and the 
 });
 
 test('a damaged mirror is left to the job that took its lock over meanwhile', async () => {
-  const root = await directories.create('lost');
-  await createRepository(join(root, 'owner/name.git'), repositorySizes.tiny);
-  const server = await startGitServer({ root });
-  const url = server.repositoryUrl('owner/name');
-  const machine = await Machine.create({ root: join(root, 'machine'), url, store: path });
-  const { mirror } = await machine.main();
+  const { server, machine, mirror } = await startMachine();
   const packs = readdirSync(machine.packs).filter((name) => name.endsWith('.pack'));
   for (const name of packs) flipBit(join(machine.packs, name), 100);
   const lost = new AbortController();
